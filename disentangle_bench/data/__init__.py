@@ -1,0 +1,1 @@
+"""Data sets: images named by their factors, official, re-rendered or yours."""

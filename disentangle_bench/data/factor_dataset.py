@@ -1,0 +1,93 @@
+"""A data set whose every image is named by the values of its factors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class ImageStore(Protocol):
+    """Where a data set's pixels come from: packed bits, part maps to compose, a file, a variant of another store.
+
+    This is the seam for a new data source. A store lives on one device and answers there.
+    """
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, channels, height, width] for int64 indices [n] on the store's own device."""
+        ...
+
+    def to(self, device: torch.device) -> ImageStore:
+        """The same store on another device (itself where it is there already)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FactorDataset:
+    """Images in the lexicographic order of their factors, the last factor fastest.
+
+    `provenance` says where the pixels are from: "official" (the published file, hash checked), "rendered"
+    (drawn again from the published geometry) or "user". `fingerprint` is a hash that changes whenever a
+    pixel may have changed; it is kept with every result.
+    """
+
+    name: str
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    provenance: str
+    fingerprint: str
+    store: ImageStore
+    device: torch.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return math.prod(self.factor_sizes)
+
+    def images(self, index: Any) -> Tensor:
+        """uint8 [n, channels, height, width], values 0 to 255, for `index` [n] (any integer sequence, or one int).
+
+        Raises IndexError outside 0..len-1.
+        """
+        return self.store.images(self._checked(index))
+
+    def factors(self, index: Any) -> Tensor:
+        """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n]. Raises IndexError outside 0..len-1."""
+        left = self._checked(index)
+        columns = []
+        for size in reversed(self.factor_sizes):
+            columns.append(left % size)
+            left = left // size
+        return torch.stack(columns[::-1], dim=1)
+
+    def index(self, factors: Any) -> Tensor:
+        """int64 [n]: the positions of the images with these factor values [n, factors]; inverse of `factors`."""
+        values = torch.as_tensor(factors, dtype=torch.int64, device=self.device)
+        sizes = torch.tensor(self.factor_sizes, device=self.device)
+        if values.ndim != 2 or values.shape[1] != len(sizes):
+            raise IndexError(f"{self.name} has {len(sizes)} factors; got an array of shape {tuple(values.shape)}")
+        if bool(((values < 0) | (values >= sizes)).any()):
+            raise IndexError(f"a factor value lies outside 0..size-1; the sizes are {self.factor_sizes}")
+        position = torch.zeros(len(values), dtype=torch.int64, device=self.device)
+        for column, size in enumerate(self.factor_sizes):
+            position = position * size + values[:, column]
+        return position
+
+    def to(self, device: torch.device | str) -> FactorDataset:
+        """The same data set with its pixels on `device`, where `images` and `factors` then answer."""
+        device = torch.device(device)
+        return replace(self, store=self.store.to(device), device=device)
+
+    def _checked(self, index: Any) -> Tensor:
+        positions = torch.as_tensor(index, device=self.device).reshape(-1)
+        if positions.is_floating_point() or positions.dtype == torch.bool:
+            raise IndexError(f"indices are integers, not {positions.dtype}")
+        positions = positions.to(torch.int64)
+        # Reading a verdict from a GPU would stall its queue; there, `index_select` itself traps what is outside.
+        if positions.device.type == "cpu" and len(positions):
+            low, high = int(positions.min()), int(positions.max())
+            if low < 0 or high >= len(self):
+                raise IndexError(f"index {low if low < 0 else high} is outside 0..{len(self) - 1} of {self.name}")
+        return positions

@@ -1,0 +1,20 @@
+"""The one error that is the user's to mend, and the words that help to mend it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Something that the user can put right: its message says what is wrong and what to do.
+
+    The command line prints the message alone and exits with 2; everything else that is raised is a
+    defect and keeps its traceback.
+    """
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
+    """The error for a name that is not there, with the names that look most like it and all allowed ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return BenchError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")

@@ -1,0 +1,1 @@
+"""Metrics: pure functions of (codes, factors) to scores."""

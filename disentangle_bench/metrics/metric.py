@@ -1,0 +1,33 @@
+"""What a metric is: a pure function of (codes, factors), with its paper, its headlines and its revision."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.float32]
+Factors = NDArray[np.int64]
+Scores = dict[str, float]
+
+
+class ScoreFn(Protocol):
+    """A metric's body; what else stands in its signature are its protocol constants, with the paper's defaults."""
+
+    def __call__(self, codes: Codes, factors: Factors, *, rng: np.random.Generator) -> Scores:
+        """Scores for codes [points, latents] and factors [points, factors], values 0..size-1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score function with what a reader must know of it.
+
+    `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them. `revision` goes
+    up whenever the same codes may get another number, so that tables never mix the two.
+    """
+
+    score: ScoreFn
+    headlines: tuple[str, ...]
+    paper: str
+    revision: int = 1

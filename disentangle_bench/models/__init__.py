@@ -1,0 +1,1 @@
+"""Objectives and networks, written for one run."""

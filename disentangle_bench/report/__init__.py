@@ -1,0 +1,1 @@
+"""Reports: tables, statistics and figures made from run directories alone."""

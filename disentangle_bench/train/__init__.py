@@ -1,0 +1,1 @@
+"""Training: randomness, the step, the loop, encoding."""
