@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+# How a loader tells of its progress: what it is doing, how much is done, how much there is in all.
+Notify = Callable[[str, int, int], None]
+CPU = torch.device("cpu")
+
 
 class ImageStore(Protocol):
-    """Where a data set's pixels come from: packed bits, part maps to compose, a file, a variant of another store.
+    """Where a data set's pixels come from: packed bits, part maps, a file, a variant of another store.
 
     This is the seam for a new data source. A store lives on one device and answers there.
     """
@@ -41,20 +46,23 @@ class FactorDataset:
     provenance: str
     fingerprint: str
     store: ImageStore
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return math.prod(self.factor_sizes)
 
     def images(self, index: Any) -> Tensor:
-        """uint8 [n, channels, height, width], values 0 to 255, for `index` [n] (any integer sequence, or one int).
+        """uint8 [n, channels, height, width], values 0..255, for `index` [n] (integers, or one int).
 
         Raises IndexError outside 0..len-1.
         """
         return self.store.images(self._checked(index))
 
     def factors(self, index: Any) -> Tensor:
-        """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n]. Raises IndexError outside 0..len-1."""
+        """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n].
+
+        Raises IndexError outside 0..len-1.
+        """
         left = self._checked(index)
         columns = []
         for size in reversed(self.factor_sizes):
@@ -63,11 +71,13 @@ class FactorDataset:
         return torch.stack(columns[::-1], dim=1)
 
     def index(self, factors: Any) -> Tensor:
-        """int64 [n]: the positions of the images with these factor values [n, factors]; inverse of `factors`."""
+        """int64 [n]: where the images with these factor values [n, factors] are; inverse of `factors`."""
         values = torch.as_tensor(factors, dtype=torch.int64, device=self.device)
         sizes = torch.tensor(self.factor_sizes, device=self.device)
         if values.ndim != 2 or values.shape[1] != len(sizes):
-            raise IndexError(f"{self.name} has {len(sizes)} factors; got an array of shape {tuple(values.shape)}")
+            raise IndexError(
+                f"{self.name} has {len(sizes)} factors; got an array of shape {tuple(values.shape)}"
+            )
         if bool(((values < 0) | (values >= sizes)).any()):
             raise IndexError(f"a factor value lies outside 0..size-1; the sizes are {self.factor_sizes}")
         position = torch.zeros(len(values), dtype=torch.int64, device=self.device)
@@ -85,9 +95,12 @@ class FactorDataset:
         if positions.is_floating_point() or positions.dtype == torch.bool:
             raise IndexError(f"indices are integers, not {positions.dtype}")
         positions = positions.to(torch.int64)
-        # Reading a verdict from a GPU would stall its queue; there, `index_select` itself traps what is outside.
+        # Reading a verdict from a GPU would stall its queue; there, `index_select` itself traps what is
+        # outside.
         if positions.device.type == "cpu" and len(positions):
             low, high = int(positions.min()), int(positions.max())
             if low < 0 or high >= len(self):
-                raise IndexError(f"index {low if low < 0 else high} is outside 0..{len(self) - 1} of {self.name}")
+                raise IndexError(
+                    f"index {low if low < 0 else high} is outside 0..{len(self) - 1} of {self.name}"
+                )
         return positions

@@ -1,0 +1,44 @@
+"""From a name to a data set: which loader, which folder, which part, which device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from disentangle_bench import registry
+from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+from disentangle_bench.data.subgrid import subgrid
+
+
+def load_dataset(
+    name: str,
+    *,
+    every: Mapping[str, int] | None = None,
+    data_dir: Path | str | None = None,
+    device: torch.device | str = "cpu",
+    notify: Notify | None = None,
+) -> FactorDataset:
+    """The data set called `name`, a registered one ("dsprites_rendered") or "module:loader", on `device`.
+
+    `every` keeps each k-th value of the factors that it names (see `subgrid`). `data_dir` is where files
+    and caches live, `default_data_dir()` unless given; `notify(what, done, total)` hears of progress.
+    Raises BenchError for an unknown name, or a file that is missing or not what it should be.
+    """
+    loader = registry.resolve("data set", name)
+    folder = default_data_dir() if data_dir is None else Path(data_dir)
+    dataset: FactorDataset = loader(data_dir=folder, notify=notify)
+    return subgrid(dataset, every or {}).to(device)
+
+
+def default_data_dir() -> Path:
+    """DISENTANGLE_BENCH_DATA if it is set, else ./datasets where there is one, else a cache of the user's."""
+    named = os.environ.get("DISENTANGLE_BENCH_DATA")
+    if named:
+        return Path(named).expanduser()
+    checkout = Path("datasets")
+    if checkout.is_dir():
+        return checkout.absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "disentangle_bench"

@@ -1,0 +1,74 @@
+"""A part of a data set that is a full grid of factors again: every k-th value of some factors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore
+from disentangle_bench.errors import BenchError, unknown_name
+
+
+class SubgridStore:
+    """The images of another store at 0, k, 2k, ... along each factor.
+
+    `sizes` are the sub-grid's factor sizes; `strides` say how far apart neighbours along each factor lie in
+    `store`.
+    """
+
+    def __init__(self, store: ImageStore, sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        self.store, self.sizes, self.strides = store, sizes, strides
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, channels, height, width] for positions in the sub-grid."""
+        whole = torch.zeros_like(index)
+        for size, stride in zip(reversed(self.sizes), reversed(self.strides), strict=True):
+            whole += index % size * stride
+            index = index // size
+        return self.store.images(whole)
+
+    def to(self, device: torch.device) -> SubgridStore:
+        """The same part with its pixels on another device."""
+        return SubgridStore(self.store.to(device), self.sizes, self.strides)
+
+
+def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
+    """The data set of the values 0, k, 2k, ... of each factor that `every` maps to a k, and all other values.
+
+    It is named for what was kept, as in `dsprites_rendered[orientation/5,posX/4]`. A k of 1 keeps
+    everything; a k that leaves a single value is allowed, since a factor held still is a fair question.
+    Raises BenchError for an unknown factor, and for a k that is no whole number from 1 to the factor's size.
+    """
+    for factor, k in every.items():
+        check_step(dataset, factor, k)
+    steps = [every.get(factor, 1) for factor in dataset.factor_names]
+    if all(k == 1 for k in steps):
+        return dataset
+    sizes = tuple(-(-size // k) for size, k in zip(dataset.factor_sizes, steps, strict=True))
+    strides, stride = [], 1
+    for size, k in zip(reversed(dataset.factor_sizes), reversed(steps), strict=True):
+        strides.append(stride * k)
+        stride *= size
+    label = ",".join(f"{factor}/{k}" for factor, k in zip(dataset.factor_names, steps, strict=True) if k > 1)
+    return replace(
+        dataset,
+        name=f"{dataset.name}[{label}]",
+        factor_sizes=sizes,
+        fingerprint=hashlib.sha256(f"{dataset.fingerprint} [{label}]".encode()).hexdigest(),
+        store=SubgridStore(dataset.store, sizes, tuple(reversed(strides))),
+    )
+
+
+def check_step(dataset: FactorDataset, factor: str, k: int) -> None:
+    """Raise BenchError unless every k-th value of this factor can be kept."""
+    if factor not in dataset.factor_names:
+        raise unknown_name(f"factor of {dataset.name}", factor, dataset.factor_names)
+    size = dataset.factor_sizes[dataset.factor_names.index(factor)]
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
+        raise BenchError(
+            f"every k-th of the {size} values of {factor}: k is a whole number 1..{size}, not {k!r}"
+        )

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.load import load_dataset
+
+GENUINE = Path(__file__).parents[3] / "shared" / "real_pixels"
+
+
+@pytest.fixture(scope="session")
+def dsprites() -> FactorDataset:
+    return load_dataset("dsprites_rendered")
+
+
+@pytest.fixture(scope="session")
+def genuine():
+    """A reader of genuine images by file name, or a skipped test where there are none."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        path = GENUINE / name
+        if not path.is_file():
+            pytest.skip("the genuine images are not part of the project")
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    return read
