@@ -12,7 +12,9 @@ Scores = dict[str, float]
 
 
 class ScoreFn(Protocol):
-    """A metric's body; what else stands in its signature are its protocol constants, with the paper's defaults."""
+    """A metric's body; what else stands in its signature are its protocol constants, with the paper's
+    defaults.
+    """
 
     def __call__(self, codes: Codes, factors: Factors, *, rng: np.random.Generator) -> Scores:
         """Scores for codes [points, latents] and factors [points, factors], values 0..size-1."""
@@ -20,14 +22,35 @@ class ScoreFn(Protocol):
 
 
 @dataclass(frozen=True)
+class Expects:
+    """What a metric's definition promises; the tests hold every registered metric to it.
+
+    Every score of the metric's headlines lies in `lowest`..`highest`. The headlines do not move, beyond
+    `slack`, when the latents are reordered (`permutation`), mirrored (`sign`) or each multiplied by a factor
+    of its own (`scale`), and they fall when noise drowns a perfect code (`falls_with_noise`).
+    """
+
+    lowest: float = 0.0
+    highest: float = 1.0
+    permutation: bool = True
+    sign: bool = True
+    scale: bool = True
+    falls_with_noise: bool = True
+    slack: float = 1e-6
+
+
+@dataclass(frozen=True)
 class Metric:
     """A score function with what a reader must know of it.
 
-    `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them. `revision` goes
-    up whenever the same codes may get another number, so that tables never mix the two.
+    `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them, and a
+    diagnostic, of which that cannot be said, has none. `revision` goes up whenever the same codes may get
+    another number, so that tables never mix the two. `expects` is compulsory for the metrics of this tree and
+    optional for anyone else's.
     """
 
     score: ScoreFn
     headlines: tuple[str, ...]
     paper: str
     revision: int = 1
+    expects: Expects | None = None

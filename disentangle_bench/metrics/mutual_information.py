@@ -1,0 +1,60 @@
+"""Plug-in mutual information, in nats, between latents cut into bins and factors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+def equal_width_bins(codes: NDArray[np.floating], bins: int) -> Labels:
+    """The bin 0..bins-1 of every code [points, latents]: equal widths between a latent's own least and
+    largest value.
+
+    The largest value belongs to the last bin and a constant latent lies in bin 0 altogether. Outliers widen
+    the bins.
+    """
+    codes = codes.astype(np.float64)
+    lowest, highest = codes.min(axis=0), codes.max(axis=0)
+    width = np.where(highest > lowest, highest - lowest, 1.0)
+    labels = ((codes - lowest) / width * bins).astype(np.int64)
+    return np.minimum(labels, bins - 1)
+
+
+def entropies(labels: Labels) -> Array:
+    """The entropy of each column of `labels` [points, columns], integers from 0 on."""
+    return np.array([_entropy(np.bincount(column)) for column in labels.T])
+
+
+@dataclass(frozen=True)
+class Information:
+    """What latents and factors know of each other: `mutual` and `joint` entropy [latents, factors], and the
+    entropy of each factor [factors] and of each latent [latents].
+    """
+
+    mutual: Array
+    joint: Array
+    of_factors: Array
+    of_latents: Array
+
+
+def information(latents: Labels, factors: Labels) -> Information:
+    """The plug-in entropies of binned latents [points, latents] with factors [points, factors], integers from
+    0 on.
+    """
+    of_latents, of_factors = entropies(latents), entropies(factors)
+    joint = np.empty((latents.shape[1], factors.shape[1]))
+    columns = np.ascontiguousarray(latents.T)
+    for k, factor in enumerate(np.ascontiguousarray(factors.T)):
+        scaled = factor * (latents.max() + 1)
+        for j, column in enumerate(columns):
+            joint[j, k] = _entropy(np.bincount(scaled + column))
+    mutual = np.maximum(of_latents[:, None] + of_factors - joint, 0.0)
+    return Information(mutual, joint, of_factors, of_latents)
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())

@@ -1,0 +1,156 @@
+"""From a table of codes and factors to one flat dict of scores, with every metric on a stream of randomness
+of its own.
+"""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from disentangle_bench import registry
+from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
+
+
+def score_codes(
+    codes: Any,
+    factors: Any,
+    metrics: Iterable[str] = ("factor_vae", "mig", "beta_vae"),
+    seed: int = 0,
+) -> dict[str, float]:
+    """All scores of the named metrics: headlines under their own names, details as `<headline>_<detail>`.
+
+    `codes` [points, latents] are finite numbers and `factors` [points, factors] whole numbers, as NumPy
+    arrays, torch tensors or anything NumPy can read. The same arguments give the same scores; each metric
+    draws from a generator made of `seed` and its own name, so that naming another metric beside it changes
+    nothing.
+
+    Raises BenchError for tables that are not such, for unknown, repeated or failing metrics, and for two
+    metrics that give the same key.
+    """
+    named = named_metrics(metrics)
+    table, truth = checked_codes(codes), checked_factors(factors)
+    if len(table) != len(truth):
+        raise BenchError(
+            f"codes have {len(table)} rows and factors {len(truth)}: they must describe the same points."
+        )
+    scores: dict[str, float] = {}
+    for name, metric in named.items():
+        found = _score(name, metric, table, truth, generator(seed, name))
+        for key in scores.keys() & found.keys():
+            raise BenchError(
+                f"metric {name!r} gives the score {key!r}, which another metric has given already."
+            )
+        scores |= found
+    return scores
+
+
+def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
+    """The metrics behind `names`, in that order; BenchError for a bare string, an empty list, or a name named
+    twice.
+    """
+    if isinstance(names, str):
+        raise BenchError(f"metrics must be a list of names: write [{names!r}].")
+    listed = list(names)
+    if not listed:
+        raise BenchError("no metrics named: give at least one, for instance ['mig'].")
+    for name in listed:
+        if listed.count(name) > 1:
+            raise BenchError(f"metric {name!r} is named more than once.")
+    return {name: as_metric(registry.resolve("metric", name), name) for name in listed}
+
+
+def as_metric(found: Any, name: str) -> Metric:
+    """`found` itself if it is a Metric; a plain function becomes one whose headline is the function's own
+    name.
+
+    Such a function takes codes and factors, `rng` as well if it has a parameter of that name, and returns a
+    number or a dict that has its headline. Raises BenchError for anything else, and names `name` in it.
+    """
+    if isinstance(found, Metric):
+        return found
+    if not inspect.isfunction(found):
+        raise BenchError(f"metric {name!r} is {type(found).__name__!r}: it must be a Metric or a function.")
+    headline = found.__name__
+    takes_rng = "rng" in inspect.signature(found).parameters
+
+    def score(codes: Codes, factors: Factors, *, rng: np.random.Generator) -> Scores:
+        result = found(codes, factors, rng=rng) if takes_rng else found(codes, factors)
+        return dict(result) if isinstance(result, dict) else {headline: result}
+
+    paper = (inspect.getdoc(found) or "a function of the user's").splitlines()[0]
+    return Metric(score=score, headlines=(headline,), paper=paper)
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """The randomness of the metric called `name` under `seed`, a function of the two and of nothing else."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise BenchError(f"the seed must be a whole number from 0 on, not {seed!r}.")
+    return np.random.default_rng([int(seed), *name.encode()])
+
+
+def checked_codes(codes: Any) -> Codes:
+    """`codes` as float32 [points, latents]; BenchError unless they are a table of finite real numbers."""
+    table = _as_table(codes, "codes", "latents")
+    if table.dtype.kind not in "fiu":
+        raise BenchError(f"codes must be numbers, not {table.dtype}.")
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(table, dtype=np.float32)
+    finite = np.isfinite(narrow)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        count = int((~finite).sum())
+        raise BenchError(
+            f"codes hold {count} NaN or infinite values, the first in row {row}, latent {column}."
+        )
+    return narrow
+
+
+def checked_factors(factors: Any) -> Factors:
+    """`factors` as int64 [points, factors], each column's least value 0; BenchError unless all are whole
+    numbers.
+
+    A column whose values lie further apart than it has rows is renumbered by rank; others keep their
+    distances.
+    """
+    table = _as_table(factors, "factors", "factors")
+    if table.dtype.kind not in "fiub":
+        raise BenchError(f"factors must be whole numbers, not {table.dtype}.")
+    if table.dtype.kind == "f" and not (np.isfinite(table).all() and (table == np.floor(table)).all()):
+        raise BenchError("factors must be whole numbers: give the class of each value, not the value itself.")
+    whole = table.astype(np.int64)
+    for column in whole.T:
+        least, largest = int(column.min()), int(column.max())
+        if largest - least > len(column):
+            column[:] = np.unique(column, return_inverse=True)[1].reshape(-1)
+        else:
+            column -= least
+    return whole
+
+
+def _as_table(values: Any, what: str, columns: str) -> np.ndarray[Any, Any]:
+    try:
+        table = np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"{what} cannot be read as a table: {error}") from error
+    if table.ndim != 2:
+        raise BenchError(f"{what} must have the shape [points, {columns}], not {list(table.shape)}.")
+    if table.shape[0] < 2 or table.shape[1] < 1:
+        raise BenchError(f"{what} need at least 2 points and 1 column, not the shape {list(table.shape)}.")
+    return table
+
+
+def _score(
+    name: str, metric: Metric, codes: Codes, factors: Factors, rng: np.random.Generator
+) -> dict[str, float]:
+    try:
+        found = {str(key): float(value) for key, value in metric.score(codes, factors, rng=rng).items()}
+    except Exception as error:
+        raise BenchError(f"metric {name!r} failed: {type(error).__name__}: {error}") from error
+    for headline in metric.headlines:
+        if headline not in found:
+            raise BenchError(
+                f"metric {name!r} gave no score {headline!r}, only {', '.join(found) or 'nothing'}."
+            )
+    return found

@@ -1,0 +1,57 @@
+"""Agreement with the reference implementation on fixed codes, where its figures lie beside the checkout."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from disentangle_bench import registry
+
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+REFERENCE = "disentanglement_lib@86a644d sklearn0.23.2"
+SEEDS = 5
+CODES = ("perfect", "noise_lo", "rotation", "dup", "missing", "dead", "random", "vae_like")
+KEYS = {
+    "factor_vae": {
+        "factor_vae": "factor_vae/eval_accuracy",
+        "factor_vae_train": "factor_vae/train_accuracy",
+    },
+    "mig": {"mig": "mig/discrete_mig"},
+    "beta_vae": {"beta_vae": "beta_vae/eval_accuracy", "beta_vae_train": "beta_vae/train_accuracy"},
+}
+
+pytestmark = pytest.mark.skipif(
+    not GOLDEN.exists(), reason="the reference figures are not beside the checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    rows = pd.read_csv(GOLDEN / "golden.csv").query(
+        "source == @REFERENCE and not metric.str.contains('ERROR')"
+    )
+    return rows.set_index(["metric", "dataset", "representation"])
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return np.load(GOLDEN / "codes.npz")
+
+
+@pytest.mark.parametrize("truth", ["dsprites_like", "shapes3d_like"])
+@pytest.mark.parametrize("metric", KEYS)
+def test_agrees_with_the_reference_on_every_public_table(metric, truth, reference, tables):
+    score = registry.resolve("metric", metric).score
+    factors = tables[f"{truth}/factors"].astype(np.int64)
+    for name in CODES:
+        codes = tables[f"{truth}/{name}"]
+        ours = pd.DataFrame([score(codes, factors, rng=np.random.default_rng(seed)) for seed in range(SEEDS)])
+        for key, theirs in KEYS[metric].items():
+            expected = reference["mean"].get((theirs, truth, name), np.nan)
+            if np.isnan(expected):  # the reference raised, or gave NaN
+                assert np.isfinite(ours[key]).all(), (name, key)
+                continue
+            row = reference.loc[(theirs, truth, name)]
+            spread = np.nan_to_num(row["std"]) ** 2 / row["n_seeds"] + ours[key].var() / SEEDS
+            assert abs(ours[key].mean() - expected) <= 4 * np.sqrt(spread) + 0.005, (name, key)
