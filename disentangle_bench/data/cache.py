@@ -1,0 +1,128 @@
+"""Arrays that are dear to make, kept in files that prove themselves.
+
+A cache file is an ordinary `.npy` file with the sha256 of all its bytes appended: it is read by mapping it into
+memory, never unpickled, and taken only if the hash is right. It is written under a temporary name and renamed when
+it is complete, so that a reader never sees half a file and two writers do no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+HASH_BYTES = 32
+# Hashing in pieces keeps what is resident small.
+PIECE = 1 << 24
+
+
+def cached_array(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    blocks: Callable[[], Iterable[NDArray[Any]]],
+) -> tuple[NDArray[Any], str]:
+    """(array, sha256 of its header and bytes): mapped from `path`, made and written there first if need be.
+
+    `blocks` yields the array's parts along its first axis, in order. A file that is damaged or of another shape is
+    made again. Where nothing can be written, a warning says so and the array stays in memory.
+    """
+    found = open_verified(path, shape, dtype)
+    if found is not None:
+        return found
+    try:
+        write(path, shape, dtype, blocks())
+    except OSError as error:
+        warnings.warn(f"{path} cannot be written ({error}); its content stays in memory", stacklevel=2)
+        return in_memory(shape, dtype, blocks())
+    found = open_verified(path, shape, dtype)
+    if found is None:
+        raise OSError(f"{path} reads back differently from what was written")
+    return found
+
+
+def open_verified(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[Any], str] | None:
+    """(array, sha256) of a cache file, or None where there is none that is whole and of this shape and type.
+
+    The array is mapped copy-on-write: writing to it changes neither the file nor what others see.
+    """
+    header = npy_header(shape, dtype)
+    size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != size + HASH_BYTES or file.read(len(header)) != header:
+                return None
+            digest.update(header)
+            left = size - len(header)
+            while left and (piece := file.read(min(PIECE, left))):
+                digest.update(piece)
+                left -= len(piece)
+            if file.read() != digest.digest():
+                return None
+    except OSError:
+        return None
+    array = np.memmap(path, dtype=dtype, mode="c", offset=len(header), shape=shape)
+    return array, digest.hexdigest()
+
+
+def write(path: Path, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterable[NDArray[Any]]) -> None:
+    """Put the array under `path` in one step, its hash appended. Raises OSError where that is not possible."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    digest = hashlib.sha256()
+    try:
+        with temporary.open("xb") as file:
+            for piece in as_bytes(shape, dtype, blocks):
+                digest.update(piece)
+                file.write(piece)
+            file.write(digest.digest())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def in_memory(
+    shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterable[NDArray[Any]]
+) -> tuple[NDArray[Any], str]:
+    """(array, sha256) without a file."""
+    array = np.empty(shape, dtype)
+    done = 0
+    for block in blocks:
+        array[done : done + len(block)] = block
+        done += len(block)
+    digest = hashlib.sha256(npy_header(shape, dtype))
+    digest.update(array.data)
+    return array, digest.hexdigest()
+
+
+def as_bytes(
+    shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterable[NDArray[Any]]
+) -> Iterator[bytes | memoryview]:
+    """An `.npy` file's bytes: its header, then each block's."""
+    yield npy_header(shape, dtype)
+    for block in blocks:
+        yield np.ascontiguousarray(block, dtype).data.cast("B")
+
+
+def npy_header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
+    """The first bytes of an `.npy` file that holds such an array."""
+    header = BytesIO()
+    description = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()

@@ -1,0 +1,84 @@
+"""3D Shapes (Burgess and Kim 2018): 480,000 colour images of a room with one body."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disentangle_bench.data.cache import cached_array
+from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify
+from disentangle_bench.data.render_shapes3d import (
+    FACTOR_NAMES,
+    FACTOR_SIZES,
+    FLOOR_ROWS,
+    HUE_LEVELS,
+    MIDDLE,
+    OBJECT_ROWS,
+    REVISION,
+    SET_ROWS,
+    SIDE,
+    SKY_ROWS,
+    STEP_BITS,
+    WALL_ROWS,
+    part_sets,
+)
+
+
+class PartStore:
+    """Pictures added up from part maps when they are asked for, in integers: the same on every device.
+
+    `maps` is int16 [480 * 21, 4096] as `part_sets` lays them out.
+    """
+
+    def __init__(self, maps: Tensor) -> None:
+        self.maps = maps
+        self.levels = torch.from_numpy(HUE_LEVELS).to(maps.device)
+        self.channels = torch.arange(3, device=maps.device)
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, 3, 64, 64]."""
+        hues, first = index // 480, (index % 480 * SET_ROWS).unsqueeze(1)
+        picture = self.rows(first + SKY_ROWS + self.channels)
+        picture += self.rows(first + FLOOR_ROWS + self.levels[hues // 100])
+        picture += self.rows(first + WALL_ROWS + self.levels[hues // 10 % 10])
+        picture += self.rows(first + OBJECT_ROWS + self.levels[hues % 10])
+        grey = (picture >> STEP_BITS) + MIDDLE
+        return grey.clamp_(0, 255).to(torch.uint8).view(-1, 3, SIDE, SIDE)
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """int16 [n * 3, 4096]: the maps with these numbers [n, 3]."""
+        return self.maps.index_select(0, numbers.reshape(-1))
+
+    def to(self, device: torch.device) -> PartStore:
+        """The same maps on another device."""
+        return self if self.maps.device == device else PartStore(self.maps.to(device))
+
+
+def load_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+    """3D Shapes drawn again: an image for every one of the official set, in its order.
+
+    The part maps (83 MB) are kept in a cache file in `data_dir`. The fingerprint is the sha256 of that file's
+    content.
+    """
+    shape = (480, SET_ROWS, SIDE * SIDE)
+    path = data_dir / f"shapes3d_rendered.r{REVISION}.npy"
+    maps, fingerprint = cached_array(path, shape, np.int16, lambda: part_sets(notify))
+    return factor_dataset(
+        "shapes3d_rendered", "rendered", fingerprint, PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE))
+    )
+
+
+def factor_dataset(name: str, provenance: str, fingerprint: str, store: ImageStore) -> FactorDataset:
+    """The data set around the store of all its images."""
+    return FactorDataset(
+        name=name,
+        factor_names=FACTOR_NAMES,
+        factor_sizes=FACTOR_SIZES,
+        image_shape=(3, SIDE, SIDE),
+        provenance=provenance,
+        fingerprint=fingerprint,
+        store=store,
+    )
