@@ -16,14 +16,24 @@ MODELS = {
 }
 
 DATASETS = {
-    "dsprites_rendered": "disentangle_bench.data.dsprites:load_rendered",
-    "shapes3d_rendered": "disentangle_bench.data.shapes3d:load_rendered",
+    "dsprites_rendered": "disentangle_bench.data.dsprites:RENDERED",
+    "shapes3d_rendered": "disentangle_bench.data.shapes3d:RENDERED",
 }
 
 METRICS = {
     "factor_vae": "disentangle_bench.metrics.factor_vae:METRIC",
     "mig": "disentangle_bench.metrics.mig:METRIC",
     "beta_vae": "disentangle_bench.metrics.beta_vae:METRIC",
+    "sap": "disentangle_bench.metrics.sap:METRIC",
+    "sap_continuous": "disentangle_bench.metrics.sap:CONTINUOUS",
+    "modularity": "disentangle_bench.metrics.modularity:METRIC",
+    "explicitness": "disentangle_bench.metrics.explicitness:METRIC",
+    "irs": "disentangle_bench.metrics.irs:METRIC",
+    "mig_sup": "disentangle_bench.metrics.mig_sup:METRIC",
+    "jemmig": "disentangle_bench.metrics.jemmig:METRIC",
+    "dcimig": "disentangle_bench.metrics.dcimig:METRIC",
+    "infomec": "disentangle_bench.metrics.infomec:METRIC",
+    "unsupervised": "disentangle_bench.metrics.unsupervised:METRIC",
 }
 
 TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS}

@@ -1,12 +1,9 @@
 """The beta-VAE metric: can a linear classifier tell from differences of codes which factor was shared?"""
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
+from disentangle_bench.metrics.logistic_regression import fit_logistic
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import RowsByValue
 
@@ -41,10 +38,7 @@ def beta_vae(
         return {"beta_vae": 1.0, "beta_vae_train": 1.0}
     # Beyond this size the penalty is nothing any more, but the solver's steps would overflow.
     scale = max(1.0, train.max() / LARGEST_FEATURE)
-    model = LogisticRegression(C=inverse_penalty, solver="lbfgs", tol=1e-4, max_iter=200)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(train / scale, train_labels)
+    model = fit_logistic(train / scale, train_labels, inverse_penalty=inverse_penalty, steps=200)
     return {
         "beta_vae": float((model.predict(held_out / scale) == held_out_labels).mean()),
         "beta_vae_train": float((model.predict(train / scale) == train_labels).mean()),

@@ -19,6 +19,20 @@ KEYS = {
     },
     "mig": {"mig": "mig/discrete_mig"},
     "beta_vae": {"beta_vae": "beta_vae/eval_accuracy", "beta_vae_train": "beta_vae/train_accuracy"},
+    "sap": {"sap": "sap/SAP_score"},
+    "sap_continuous": {"sap_continuous": "sap_cont/SAP_score"},
+    "modularity": {"modularity": "modexp/modularity_score"},
+    "explicitness": {
+        "explicitness": "modexp/explicitness_score_test",
+        "explicitness_train": "modexp/explicitness_score_train",
+    },
+    "irs": {"irs": "irs/IRS"},
+    "unsupervised": {
+        "gaussian_total_correlation": "unsup/gaussian_total_correlation",
+        "wasserstein_dependence": "unsup/gaussian_wasserstein_correlation",
+        "wasserstein_dependence_norm": "unsup/gaussian_wasserstein_correlation_norm",
+        "mean_pairwise_information": "unsup/mutual_info_score",
+    },
 }
 
 pytestmark = pytest.mark.skipif(

@@ -1,0 +1,74 @@
+"""Explicitness: can a linear classifier read each factor's values off the codes?"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from disentangle_bench.metrics.logistic_regression import fit_logistic
+from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
+from disentangle_bench.metrics.sampling import draw_points
+
+
+def explicitness(
+    codes: Codes,
+    factors: Factors,
+    *,
+    rng: np.random.Generator,
+    train_points: int = 10_000,
+    test_points: int = 5_000,
+    inverse_penalty: float = 1.0,
+) -> Scores:
+    """Mean area under the one-against-all ROC curves of a logistic regression per factor, 0..1; chance is
+    0.5.
+
+    Codes are standardised by the training points; constant latents stay at 0. Every value of a factor has a
+    curve of its own, over the `test_points`; values that are missing from either sample are left out. Any
+    invertible linear map of a perfect code scores 1: this is about being told, not about being told apart.
+
+    Both samples are drawn with replacement, as in the study, so small tables share rows between them.
+
+    Returns `explicitness` and the same on the training points `explicitness_train`. Ridgeway and Mozer 2018,
+    section 3; constants of Locatello et al. 2019.
+    """
+    train, train_factors = draw_points(codes.astype(np.float64), factors, train_points, rng)
+    test, test_factors = draw_points(codes.astype(np.float64), factors, test_points, rng)
+    spread = train.std(axis=0)
+    mean, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
+    train, test = (train - mean) / spread, (test - mean) / spread
+    areas = []
+    for learnt, asked in zip(train_factors.T, test_factors.T, strict=True):
+        if learnt.min() == learnt.max():
+            continue
+        model = fit_logistic(train, learnt, inverse_penalty=inverse_penalty)
+        areas.append(
+            [
+                _mean_area(model.predict_proba(points), model.classes_, values)
+                for points, values in ((test, asked), (train, learnt))
+            ]
+        )
+    on_test, on_train = np.mean(areas, axis=0) if areas else (0.5, 0.5)
+    return {"explicitness": float(on_test), "explicitness_train": float(on_train)}
+
+
+def _mean_area(
+    probabilities: NDArray[np.float64], classes: NDArray[np.int64], values: NDArray[np.int64]
+) -> float:
+    """Mean area under the ROC curves of the classes' `probabilities` [points, classes] for the true
+    `values`.
+    """
+    is_class = values[:, None] == classes
+    positive = is_class.sum(axis=0)
+    negative = len(values) - positive
+    # The area is the chance that a point of the class outranks one that is not of it.
+    ranks = np.where(is_class, rankdata(probabilities, axis=0), 0.0).sum(axis=0)
+    both = (positive > 0) & (negative > 0)
+    above = ranks[both] - positive[both] * (positive[both] + 1) / 2
+    return float((above / (positive[both] * negative[both])).mean()) if both.any() else 0.5
+
+
+METRIC = Metric(
+    score=explicitness,
+    headlines=("explicitness",),
+    paper="Ridgeway and Mozer 2018, Learning Deep Disentangled Embeddings with the F-Statistic Loss, section 3",
+    expects=Expects(slack=0.002),
+)
