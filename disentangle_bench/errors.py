@@ -15,6 +15,7 @@ class BenchError(Exception):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is not there, with the names that look most like it and all allowed ones."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    folded = {known_name.lower(): known_name for known_name in names}
+    near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=2, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return BenchError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")

@@ -10,7 +10,9 @@ import torch
 
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.subgrid import subgrid
+from disentangle_bench.errors import BenchError
 
 
 def load_dataset(
@@ -21,15 +23,17 @@ def load_dataset(
     device: torch.device | str = "cpu",
     notify: Notify | None = None,
 ) -> FactorDataset:
-    """The data set called `name`, a registered one ("dsprites_rendered") or "module:loader", on `device`.
+    """The data set called `name`, a registered one ("dsprites_rendered") or "module:source", on `device`.
 
     `every` keeps each k-th value of the factors that it names (see `subgrid`). `data_dir` is where files
     and caches live, `default_data_dir()` unless given; `notify(what, done, total)` hears of progress.
     Raises BenchError for an unknown name, or a file that is missing or not what it should be.
     """
-    loader = registry.resolve("data set", name)
+    source = registry.resolve("data set", name)
+    if not isinstance(source, DataSource):
+        raise BenchError(f"data set {name!r} is {type(source).__name__!r}: it must be a DataSource")
     folder = default_data_dir() if data_dir is None else Path(data_dir)
-    dataset: FactorDataset = loader(data_dir=folder, notify=notify)
+    dataset = source.load(data_dir=folder, notify=notify)
     return subgrid(dataset, every or {}).to(device)
 
 

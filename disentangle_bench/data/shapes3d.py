@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.cache import cached_array
 from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify
+from disentangle_bench.data.layouts import read
+from disentangle_bench.data.official import FILES, FileFacts, find
 from disentangle_bench.data.render_shapes3d import (
     FACTOR_NAMES,
     FACTOR_SIZES,
@@ -25,6 +30,7 @@ from disentangle_bench.data.render_shapes3d import (
     WALL_ROWS,
     part_sets,
 )
+from disentangle_bench.data.source import DataSource
 
 
 class PartStore:
@@ -66,17 +72,40 @@ def load_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorData
     shape = (480, SET_ROWS, SIDE * SIDE)
     path = data_dir / f"shapes3d_rendered.r{REVISION}.npy"
     maps, fingerprint = cached_array(path, shape, np.int16, lambda: part_sets(notify))
-    return factor_dataset(
-        "shapes3d_rendered", "rendered", fingerprint, PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE))
-    )
+    store = PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE))
+    return factor_dataset("shapes3d_rendered", "rendered", fingerprint, store, FACTOR_SIZES)
 
 
-def factor_dataset(name: str, provenance: str, fingerprint: str, store: ImageStore) -> FactorDataset:
+def load_official(
+    *, data_dir: Path, notify: Notify | None = None, files: Sequence[FileFacts] = FILES["shapes3d"]
+) -> FactorDataset:
+    """3D Shapes as published, from the file `3dshapes.h5` in `data_dir`.
+
+    The file's hashes and layout are checked once, when it is unpacked (5.9 GB) into a cache file beside it;
+    later starts check the cache's own hash, which is the fingerprint, and map it into memory. Raises BenchError
+    where the file is not there, or is not the published one.
+    """
+    layout = files[0].layout
+
+    def channels_first() -> Iterator[NDArray[np.uint8]]:
+        path, facts = find(files, data_dir, "shapes3d")
+        for block in read(path, facts.layout, notify):
+            yield block.transpose(0, 3, 1, 2)
+
+    shape = (layout.length, 3, SIDE, SIDE)
+    images, fingerprint = cached_array(data_dir / "shapes3d.r1.npy", shape, np.uint8, channels_first)
+    sizes = tuple(len(values) for values in layout.values)
+    return factor_dataset("shapes3d", "official", fingerprint, ArrayStore(torch.from_numpy(images)), sizes)
+
+
+def factor_dataset(
+    name: str, provenance: str, fingerprint: str, store: ImageStore, sizes: tuple[int, ...]
+) -> FactorDataset:
     """The data set around the store of all its images."""
     return FactorDataset(
         name=name,
         factor_names=FACTOR_NAMES,
-        factor_sizes=FACTOR_SIZES,
+        factor_sizes=sizes,
         image_shape=(3, SIDE, SIDE),
         provenance=provenance,
         fingerprint=fingerprint,

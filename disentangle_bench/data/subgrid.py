@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -44,7 +44,7 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     Raises BenchError for an unknown factor, and for a k that is no whole number from 1 to the factor's size.
     """
     for factor, k in every.items():
-        check_step(dataset, factor, k)
+        check_step(dataset.name, dataset.factor_names, dataset.factor_sizes, factor, k)
     steps = [every.get(factor, 1) for factor in dataset.factor_names]
     if all(k == 1 for k in steps):
         return dataset
@@ -63,11 +63,13 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     )
 
 
-def check_step(dataset: FactorDataset, factor: str, k: int) -> None:
-    """Raise BenchError unless every k-th value of this factor can be kept."""
-    if factor not in dataset.factor_names:
-        raise unknown_name(f"factor of {dataset.name}", factor, dataset.factor_names)
-    size = dataset.factor_sizes[dataset.factor_names.index(factor)]
+def check_step(
+    name: str, factor_names: Sequence[str], factor_sizes: Sequence[int], factor: str, k: int
+) -> None:
+    """Raise BenchError unless every k-th value of this factor of the data set `name` can be kept."""
+    if factor not in factor_names:
+        raise unknown_name(f"factor of {name}", factor, factor_names)
+    size = factor_sizes[factor_names.index(factor)]
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
         raise BenchError(
             f"every k-th of the {size} values of {factor}: k is a whole number 1..{size}, not {k!r}"

@@ -1,0 +1,39 @@
+"""disentangle_bench: train VAEs over grids and seeds, and measure whether what they learned is disentangled.
+
+The names below are the whole Python face; each is imported when it is first used, so that `import disentangle_bench`
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from disentangle_bench.data.load import load_dataset
+    from disentangle_bench.errors import BenchError
+    from disentangle_bench.launch.job import load_run
+    from disentangle_bench.pipeline import run
+    from disentangle_bench.report.runs_table import load_scores
+    from disentangle_bench.scoring import score_codes
+
+__all__ = ["BenchError", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
+
+_HOMES = {
+    "BenchError": "errors",
+    "load_dataset": "data.load",
+    "load_run": "launch.job",
+    "load_scores": "report.runs_table",
+    "run": "pipeline",
+    "score_codes": "scoring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,113 @@
+"""Arrays from an `.npz` file that nobody vouches for: nothing is unpickled, nothing larger than declared is unpacked.
+
+An `.npz` file is a zip archive of `.npy` files. Each array's header is read first and held against what the archive
+says of its size; the content is then read in pieces, as many bytes as the header calls for.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disentangle_bench.errors import BenchError
+
+# Roughly how much is unpacked at a time.
+BLOCK_BYTES = 1 << 24
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+)
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What an array's header declares."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class StrictNpz:
+    """An open `.npz` file; `header` and `blocks` raise BenchError with the reason for whatever is wrong in it."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path, self.archive = path, archive
+
+    def header(self, key: str) -> ArrayHeader:
+        """Shape and type of the array called `key`."""
+        with self.member(key) as file:
+            return self.read_header(key, file)
+
+    def blocks(self, key: str) -> Iterator[NDArray[Any]]:
+        """The array called `key` in parts along its first axis."""
+        with self.member(key) as file:
+            header = self.read_header(key, file)
+            row = header.dtype.itemsize * int(np.prod(header.shape[1:], dtype=np.int64))
+            left = header.shape[0] if header.shape else 0
+            while left:
+                rows = min(left, max(1, BLOCK_BYTES // max(1, row)))
+                content = file.read(rows * row)
+                if len(content) != rows * row:
+                    raise BenchError(f"{self.path}: {key} ends too early")
+                yield np.frombuffer(content, header.dtype).reshape(rows, *header.shape[1:])
+                left -= rows
+            if file.read(1):
+                raise BenchError(f"{self.path}: {key} goes on after its end")
+
+    @contextmanager
+    def member(self, key: str) -> Iterator[IO[bytes]]:
+        """The open `.npy` file of this key."""
+        if f"{key}.npy" not in self.archive.namelist():
+            known = ", ".join(sorted(name.removesuffix(".npy") for name in self.archive.namelist()[:20]))
+            raise BenchError(f"{self.path} has no array {key!r}; it has {known or 'none'}")
+        with self.archive.open(f"{key}.npy") as file:
+            yield file
+
+    def read_header(self, key: str, file: IO[bytes]) -> ArrayHeader:
+        """The header at the start of an open `.npy` file, checked against the archive's account of its size."""
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, column_major, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise BenchError(f"{self.path}: {key} has the unknown .npy version {version}")
+        if dtype.hasobject:
+            raise BenchError(f"{self.path}: {key} holds pickled Python objects, which are never opened")
+        if column_major and len(shape) > 1:
+            raise BenchError(f"{self.path}: {key} is stored column by column; save it in C order")
+        declared = dtype.itemsize * np.prod([int(n) for n in shape], dtype=object) + file.tell()
+        if min(shape, default=0) < 0 or declared != self.archive.getinfo(f"{key}.npy").file_size:
+            raise BenchError(
+                f"{self.path}: {key} of shape {shape} does not have the size that the file declares"
+            )
+        return ArrayHeader(shape, dtype)
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[StrictNpz]:
+    """The file for reading; what goes wrong with it inside the `with` block becomes a BenchError that says so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield StrictNpz(path, archive)
+    except FileNotFoundError as error:
+        raise BenchError(f"there is no file {path}") from error
+    except DAMAGE as error:
+        raise BenchError(f"{path} cannot be read as an .npz file: {error or type(error).__name__}") from error

@@ -1,0 +1,25 @@
+"""What an objective may ask to be drawn for a step. It asks; whoever trains draws.
+
+A draw names a distribution and a shape and nothing else, so that the same objective gives the same result whether its
+run trains alone or in a stack, and after a resume.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Independent standard normal values, float32 [*shape]."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """One permutation of 0..rows-1 in each column, int64 [rows, columns]."""
+
+    rows: int
+    columns: int
+
+
+Draw = Normal | Permutations

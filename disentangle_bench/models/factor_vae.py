@@ -1,0 +1,96 @@
+"""FactorVAE (Kim & Mnih 2018): a VAE that also pays for the total correlation of its latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from disentangle_bench.models.draws import Draw, Normal, Permutations
+from disentangle_bench.models.networks import Discriminator
+from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
+from disentangle_bench.models.vae import VAE
+
+
+@dataclass(frozen=True)
+class FactorVAE(VAE):
+    """VAE loss + gamma * TC, with TC estimated by a discriminator (Kim & Mnih 2018, eq. 2 and 3, algorithm 2).
+
+    `discriminator_batch` settles where the discriminator's permuted latents come from: "second" draws a second batch
+    of images, as in the paper's algorithm 2; "same" permutes the first batch's latents, as the 2019 study did.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {"gamma": 10.0}
+    paper: ClassVar[str] = "Kim & Mnih 2018, arXiv:1802.05983"
+
+    discriminator_batch: Literal["second", "same"] = "second"
+    discriminator_width: PositiveInt = 1000
+    discriminator_layers: PositiveInt = 6
+    discriminator_learning_rate: PositiveFloat = 1e-4
+
+    @property
+    def batches(self) -> int:
+        """Batches of images that one step draws."""
+        return 2 if self.discriminator_batch == "second" else 1
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        """The VAE's networks first, so that they start as the VAE of the same seed does, then the discriminator."""
+        networks = super().build(image_shape, size)
+        networks["discriminator"] = Discriminator(
+            size.latents, self.discriminator_width, self.discriminator_layers
+        )
+        return networks
+
+    def adam(self) -> Mapping[str, Adam]:
+        """The paper's settings for the discriminator."""
+        return {"discriminator": Adam(self.discriminator_learning_rate, betas=(0.5, 0.9))}
+
+    def draws(self, batch: int, latents: int) -> dict[str, Draw]:
+        """The posterior's noise, that of the second batch, and a permutation of the batch for each latent."""
+        return {
+            "posterior": Normal((batch, latents)),
+            "second_posterior": Normal((batch, latents)),
+            "permutations": Permutations(batch, latents),
+        }
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """The VAE's loss plus gamma * TC for encoder and decoder; for the third, joint against permuted.
+
+        The discriminator sees detached latents; that its gradient never reaches the VAE, and the TC term never moves
+        the discriminator, is the step's doing: each network is differentiated in its own loss only.
+        """
+        latents, vae_loss, log = self.negative_elbo(call, images[: len(noise["posterior"])], noise, hyper)
+
+        joint = call("discriminator", latents)
+        total_correlation = (joint[:, 0] - joint[:, 1]).mean()
+        loss = vae_loss + hyper["gamma"] * total_correlation
+
+        permuted = call("discriminator", self.permuted(call, images, latents, noise).detach())
+        judged = call("discriminator", latents.detach())
+        discriminator_loss = 0.5 * (_cross_entropy(judged, 0) + _cross_entropy(permuted, 1))
+        log |= {"loss": loss, "tc": total_correlation, "discriminator_loss": discriminator_loss}
+        return {"encoder": loss, "decoder": loss, "discriminator": discriminator_loss}, log
+
+    def permuted(self, call: Call, images: Tensor, latents: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        """Latents [batch, latents] with each dimension permuted over the batch: samples of the product of marginals."""
+        if self.discriminator_batch == "second":
+            with torch.no_grad():
+                mean, log_variance = self.posterior(call, images[len(latents) :])
+                latents = mean + noise["second_posterior"] * torch.exp(0.5 * log_variance)
+        return torch.gather(latents, 0, noise["permutations"])
+
+
+def _cross_entropy(logits: Tensor, label: int) -> Tensor:
+    return -functional.log_softmax(logits, dim=1)[:, label].mean()

@@ -1,0 +1,99 @@
+"""The standard study's networks: a convolutional encoder, its mirror as decoder, FactorVAE's discriminator.
+
+Sizes: Locatello et al. 2019 (arXiv:1811.12359), appendix table of architectures; discriminator: Kim & Mnih 2018
+(arXiv:1802.05983), appendix. The published encoder uses kernels 4, 4, 2, 2; many ports use 4 throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.objective import NetworkSize
+
+
+class Encoder(nn.Module):
+    """Images [n, channels, height, width] in 0..1 to [n, outputs]; each convolution halves the sides."""
+
+    def __init__(self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int) -> None:
+        super().__init__()
+        channels, height, width = _halved(image_shape, size)
+        widths = (image_shape[0], *size.channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, kernel, stride=2, padding=kernel // 2 - 1)
+            for (a, b), kernel in zip(pairwise(widths), size.kernels, strict=True)
+        )
+        self.hidden = nn.Linear(channels * height * width, size.hidden)
+        self.output = nn.Linear(size.hidden, outputs)
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images to the encoder's outputs."""
+        values = images
+        for convolution in self.convolutions:
+            values = torch.relu(convolution(values))
+        return self.output(torch.relu(self.hidden(values.flatten(1))))
+
+
+class Decoder(nn.Module):
+    """Latents [n, latents] to logits [n, channels, height, width]; the encoder's mirror, kernels 4 throughout."""
+
+    def __init__(self, image_shape: tuple[int, int, int], size: NetworkSize) -> None:
+        super().__init__()
+        self.start = _halved(image_shape, size)
+        widths = (size.channels[-1], *size.channels[-2::-1], image_shape[0])
+        self.hidden = nn.Linear(size.latents, size.hidden)
+        self.spread = nn.Linear(size.hidden, math.prod(self.start))
+        self.convolutions = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)
+        )
+        initialise(self)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map latents to logits."""
+        values = torch.relu(self.spread(torch.relu(self.hidden(latents)))).unflatten(1, self.start)
+        for convolution in self.convolutions[:-1]:
+            values = torch.relu(convolution(values))
+        return self.convolutions[-1](values)
+
+
+class Discriminator(nn.Module):
+    """Latents [n, latents] to two logits [n, 2]: from the joint posterior (0) or from its permuted dimensions (1)."""
+
+    def __init__(self, latents: int, width: int, layers: int) -> None:
+        super().__init__()
+        widths = (latents, *[width] * layers)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.output = nn.Linear(width, 2)
+        initialise(self)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map latents to logits."""
+        values = latents
+        for layer in self.hidden:
+            values = nn.functional.leaky_relu(layer(values), 0.2)
+        return self.output(values)
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw all weights from Glorot's uniform distribution and zero all biases, as the study's framework did."""
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def _halved(image_shape: tuple[int, int, int], size: NetworkSize) -> tuple[int, int, int]:
+    """Channels and sides after all convolutions. Raises BenchError where the images cannot be halved as often."""
+    halvings = len(size.channels)
+    sides = image_shape[1:]
+    if any(side % 2**halvings for side in sides):
+        raise BenchError(
+            f"{halvings} network.channels halve an image as often; {sides[0]} x {sides[1]} pixels cannot be"
+        )
+    return size.channels[-1], sides[0] // 2**halvings, sides[1] // 2**halvings

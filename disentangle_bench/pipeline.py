@@ -1,0 +1,152 @@
+"""A study from grid to leaderboard: read this file first.
+
+grid --spec.expand--> runs --plan--> those still to do --launch.job--> trained, encoded, scored
+     --rundir--> results/<study>/runs/<id>/ --report--> scores.csv, leaderboard.csv, tradeoff.png
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.load import load_dataset
+from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.job import check_fit, load_run, run_job, score_model
+from disentangle_bench.progress import Progress, Silent
+from disentangle_bench.report.study import write_tables
+from disentangle_bench.rundir import DONE, FAILED, StudyDir
+from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study still needs: runs to train, finished runs that lack a metric; and what is done or has failed."""
+
+    train: tuple[RunSpec, ...]
+    score: tuple[RunSpec, ...]
+    done: tuple[RunSpec, ...]
+    failed: tuple[RunSpec, ...]
+
+    @property
+    def datasets(self) -> tuple[DatasetSpec, ...]:
+        """The data sets that the work needs, in the grid's order."""
+        return tuple({spec.dataset.label: spec.dataset for spec in self.train + self.score}.values())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study ended: where it is, and how many of its runs are done and have failed."""
+
+    path: Path
+    done: int
+    failed: int
+
+
+def run(
+    grid: str | Path,
+    out: str | Path | None = None,
+    *,
+    device: str = "auto",
+    seeds: int | None = None,
+    overrides: Sequence[str] = (),
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run what is not done yet of the grid in the TOML file `grid`, and write its tables: what `bench run` does.
+
+    The study directory is `out`, by default results/<grid name>. `overrides` are `key=value` texts such as
+    "training.steps=500"; `seeds` N means seeds 0..N-1. Raises BenchError for a mistake in the grid or its surroundings.
+    """
+    checked = read_grid(Path(grid), overrides, seeds)
+    study = StudyDir(Path(out) if out is not None else default_study(checked))
+    return run_study(checked, study, pick_device(device), progress or Silent(), retry_failed)
+
+
+def run_study(
+    grid: Grid, study: StudyDir, device: torch.device, progress: Progress, retry_failed: bool = False
+) -> Outcome:
+    """The grid's runs trained, scored and kept in `study` one after the other, and the tables rebuilt from them."""
+    todo = plan(grid, study, retry_failed)
+    study.create(grid)
+    # All data sets are there and fit the networks before the first step is spent on any of them.
+    datasets = {spec.label: load(spec, progress) for spec in todo.datasets}
+    for spec in todo.train:
+        check_fit(spec, datasets[spec.dataset.label].image_shape)
+    with progress.study(runs=len(todo.train) + len(todo.score)):
+        for label, dataset in datasets.items():
+            resident = dataset.to(device)
+            for spec in todo.score:
+                if spec.dataset.label == label:
+                    add_scores(spec, grid, study, resident, progress)
+            for spec in todo.train:
+                if spec.dataset.label == label:
+                    progress.run_started(spec.id)
+                    record = run_job(spec, grid.scoring, grid.metrics, resident, progress)
+                    study.save(record)
+                    progress.run_finished(spec.id, record.failure)
+    write_tables(study)
+    statuses = [study.status(spec.id) for spec in expand(grid)]
+    return Outcome(study.path, statuses.count(DONE), statuses.count(FAILED))
+
+
+def plan(grid: Grid, study: StudyDir, retry_failed: bool = False) -> Plan:
+    """What is done, what has failed and what is still to do of the grid in this study directory."""
+    train, score, done, failed = [], [], [], []
+    for spec in expand(grid):
+        status = study.status(spec.id)
+        if status is None or (status == FAILED and retry_failed):
+            train.append(spec)
+        elif status == FAILED:
+            failed.append(spec)
+        elif missing_metrics(spec, grid, study):
+            score.append(spec)
+        else:
+            done.append(spec)
+    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
+
+
+def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir) -> list[str]:
+    """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently."""
+    kept = study.load(spec.id).scores
+    if kept["scoring"] != grid.scoring.model_dump():
+        return list(grid.metrics)
+    return [name for name in grid.metrics if name not in kept["metrics"] and name not in kept["failures"]]
+
+
+def add_scores(
+    spec: RunSpec, grid: Grid, study: StudyDir, dataset: FactorDataset, progress: Progress
+) -> None:
+    """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained."""
+    missing = missing_metrics(spec, grid, study)
+    progress.run_started(spec.id)
+    model = load_run(study.runs / spec.id, device=str(dataset.device))
+    scores = score_model(model, grid.scoring, missing, dataset, progress, seconds={})
+    kept = study.load(spec.id).scores
+    if kept["scoring"] == scores["scoring"]:
+        for part in ("scores", "metrics", "failures"):
+            scores[part] = kept[part] | scores[part]
+    study.save_scores(spec.id, scores)
+    progress.run_finished(spec.id, None)
+
+
+def load(spec: DatasetSpec, progress: Progress) -> FactorDataset:
+    """The data set of a grid's entry, on the CPU."""
+    return load_dataset(spec.name, every=spec.every, notify=progress.preparing)
+
+
+def default_study(grid: Grid) -> Path:
+    """Where a grid's study goes when nobody says."""
+    return Path("results") / grid.name
+
+
+def pick_device(name: str) -> torch.device:
+    """The device to train on; "auto" takes a GPU where there is one. BenchError for one that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BenchError("there is no CUDA device that PyTorch can use; run with --device cpu")
+    return torch.device(name)

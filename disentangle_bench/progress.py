@@ -1,0 +1,193 @@
+"""How a study shows that it is getting on: bars in a terminal, plain lines in a pipe, or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+LINE_EVERY = 10.0  # seconds between plain lines within one phase
+
+
+class Progress(Protocol):
+    """What the pipeline tells whoever watches."""
+
+    def study(self, runs: int) -> AbstractContextManager[None]:
+        """Around the whole work of `runs` runs."""
+        ...
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A data set is being made ready: `done` of `total` parts."""
+        ...
+
+    def run_started(self, run_id: str) -> None:
+        """A run begins."""
+        ...
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase of the run begins ("training", "encoding", "scoring") and takes `total` units."""
+        ...
+
+    def advance(self, units: int) -> None:
+        """That many units of the phase are done."""
+        ...
+
+    def run_finished(self, run_id: str, failure: str | None) -> None:
+        """The run is saved; `failure` is the reason if it has no result."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def study(self, runs: int) -> Iterator[None]:
+        """Nothing around the work."""
+        yield
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def run_started(self, run_id: str) -> None:
+        """Say nothing."""
+
+    def phase(self, name: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, units: int) -> None:
+        """Say nothing."""
+
+    def run_finished(self, run_id: str, failure: str | None) -> None:
+        """Say nothing."""
+
+
+class Terminal:
+    """Two bars: the study's runs, and the phase of the run at work, with rate and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.overall: TaskID | None = None
+        self.current: TaskID | None = None
+        self.run_id = ""
+
+    @contextmanager
+    def study(self, runs: int) -> Iterator[None]:
+        """The bars are live within."""
+        self._clear()
+        with self.bars:
+            self.overall = self.bars.add_task("study", total=runs, rate="runs")
+            yield
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A bar for the data set, gone when it is ready."""
+        self.bars.start()
+        if self.current is None or self.run_id != what:
+            self._clear()
+            self.run_id = what
+            self.current = self.bars.add_task(what, total=total, rate="")
+        self.bars.update(self.current, completed=done)
+        if done >= total:
+            self._clear()
+            self.bars.stop()
+
+    def run_started(self, run_id: str) -> None:
+        """Remember the run's name for its phases."""
+        self.run_id = run_id
+
+    def phase(self, name: str, total: int) -> None:
+        """A fresh bar for the phase."""
+        self._clear()
+        self.current = self.bars.add_task(f"{self.run_id} [dim]{name}[/dim]", total=total, rate="")
+
+    def advance(self, units: int) -> None:
+        """Move the phase's bar and its rate."""
+        if self.current is not None:
+            self.bars.advance(self.current, units)
+            speed = self.bars.tasks[self.bars.task_ids.index(self.current)].speed
+            self.bars.update(self.current, rate=f"{speed:.3g}/s" if speed else "")
+
+    def run_finished(self, run_id: str, failure: str | None) -> None:
+        """Move the study's bar; a failure gets a line that stays."""
+        self._clear()
+        if self.overall is not None:
+            self.bars.advance(self.overall)
+        if failure is not None:
+            self.bars.console.print(
+                "FAILED", f"{run_id}: {failure.splitlines()[0]}", style="red", markup=False
+            )
+
+    def _clear(self) -> None:
+        if self.current is not None:
+            self.bars.remove_task(self.current)
+            self.current = None
+
+
+class Lines:
+    """Plain lines for a pipe or a log file: one when a run starts and ends, and one every ten seconds between."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.runs = self.finished = 0
+        self.run_id = self.name = ""
+        self.total = self.done = 0
+        self.started = self.last = self.run_began = 0.0
+
+    @contextmanager
+    def study(self, runs: int) -> Iterator[None]:
+        """Remember how many runs there are."""
+        self.runs = runs
+        yield
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A line now and then, and at the end."""
+        if done >= total or time.monotonic() - self.last > LINE_EVERY:
+            self._say(f"{what}: {done} of {total}")
+
+    def run_started(self, run_id: str) -> None:
+        """Say which run begins."""
+        self.run_id, self.run_began = run_id, time.monotonic()
+        self._say(f"[{self.finished + 1}/{self.runs}] {run_id}")
+
+    def phase(self, name: str, total: int) -> None:
+        """Start counting."""
+        self.name, self.total, self.done, self.started = name, total, 0, time.monotonic()
+
+    def advance(self, units: int) -> None:
+        """A line with rate and time left, no more often than every ten seconds."""
+        self.done += units
+        now = time.monotonic()
+        if now - self.last > LINE_EVERY and self.done < self.total:
+            rate = self.done / max(now - self.started, 1e-9)
+            left = (self.total - self.done) / max(rate, 1e-9)
+            self._say(f"  {self.name} {self.done}/{self.total}, {rate:.3g}/s, {left:.0f} s left")
+
+    def run_finished(self, run_id: str, failure: str | None) -> None:
+        """Say how the run ended."""
+        self.finished += 1
+        took = time.monotonic() - self.run_began
+        end = f"done in {took:.0f} s" if failure is None else f"FAILED: {failure.splitlines()[0]}"
+        self._say(f"  {end}")
+
+    def _say(self, text: str) -> None:
+        self.last = time.monotonic()
+        print(text, file=self.stream, flush=True)

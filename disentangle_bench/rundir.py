@@ -1,0 +1,195 @@
+"""The only reader and writer of study directories: what is kept of a run, and how nothing is lost.
+
+    results/<study>/grid.toml                the resolved grid
+                   /runs/<id>/spec.json      what was asked for
+                             /weights.safetensors, curves.csv, scores.json, provenance.json
+                             /DONE           or FAILED, which holds the reason
+                   /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
+
+A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import tomli_w
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.spec import Grid, RunSpec
+
+DONE, FAILED = "DONE", "FAILED"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that is kept of one run; `failure` is the reason why it has no result, else None."""
+
+    spec: RunSpec
+    provenance: Mapping[str, Any]
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    curves: Sequence[Mapping[str, float]] = ()
+    weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyDir:
+    """The directory of one study."""
+
+    path: Path
+
+    @property
+    def runs(self) -> Path:
+        """Where the run directories are."""
+        return self.path / "runs"
+
+    def create(self, grid: Grid) -> None:
+        """Make the directory and write the resolved grid; refuse a directory that holds something else.
+
+        Raises BenchError when it cannot be written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise BenchError(f"{self.path} is a file; a study needs a directory")
+        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "grid.toml").exists():
+            raise BenchError(
+                f"{self.path} is not empty and holds no study; choose another directory with --out"
+            )
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            write_text(self.path / "grid.toml", tomli_w.dumps(_plain_grid(grid)))
+        except OSError as error:
+            raise BenchError(f"{self.path} cannot be written: {error.strerror or error}") from error
+
+    def status(self, run_id: str) -> str | None:
+        """DONE, FAILED, or None for a run that is still to do."""
+        for status in (DONE, FAILED):
+            if (self.runs / run_id / status).exists():
+                return status
+        return None
+
+    def save(self, record: RunRecord) -> None:
+        """Write one run, whole: it appears under its final name complete and synced to disk."""
+        final = self.runs / record.spec.id
+        partial = self.runs / f".partial-{secrets.token_hex(4)}"
+        try:
+            partial.mkdir()
+            _fill(partial, record)
+            if final.exists():
+                shutil.rmtree(final)
+            partial.rename(final)
+            _sync(self.runs)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    def save_scores(self, run_id: str, scores: Mapping[str, Any]) -> None:
+        """Replace a finished run's scores."""
+        write_text(self.runs / run_id / "scores.json", _json(scores))
+
+    def load(self, run_id: str, weights: bool = False) -> RunRecord:
+        """One run as it was saved; its weights only when asked for. Raises BenchError for a damaged directory."""
+        return load_record(self.runs / run_id, weights=weights)
+
+    def records(self) -> Iterator[RunRecord]:
+        """All finished and failed runs, by id, without weights."""
+        if not self.runs.is_dir():
+            raise BenchError(f"{self.path} holds no study (there is no {self.runs})")
+        for path in sorted(self.runs.iterdir()):
+            if self.status(path.name) and not path.name.startswith("."):
+                yield load_record(path)
+
+
+def load_record(path: Path, weights: bool = False) -> RunRecord:
+    """The run in directory `path`. Raises BenchError where it is no run or a file of it is damaged."""
+    if not (path / "spec.json").is_file():
+        raise BenchError(f"{path} is not a run directory (there is no spec.json)")
+    try:
+        spec = RunSpec.model_validate_json((path / "spec.json").read_text(encoding="utf-8"), strict=False)
+        provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+        if (path / FAILED).exists():
+            return RunRecord(spec, provenance, failure=(path / FAILED).read_text(encoding="utf-8"))
+        scores = json.loads((path / "scores.json").read_text(encoding="utf-8"))
+        with (path / "curves.csv").open(encoding="utf-8", newline="") as file:
+            curves = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        tensors = safetensors.numpy.load_file(path / "weights.safetensors") if weights else {}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BenchError(
+            f"the run directory {path} is damaged: {error}. Delete it to run it again."
+        ) from error
+    return RunRecord(spec, provenance, scores, curves, tensors)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, sync it, rename it: a reader sees the old or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _fill(directory: Path, record: RunRecord) -> None:
+    write_text(directory / "spec.json", record.spec.model_dump_json(indent=1))
+    write_text(directory / "provenance.json", _json(record.provenance))
+    if record.failure is not None:
+        write_text(directory / FAILED, record.failure)
+        return
+    weights = directory / "weights.safetensors"
+    safetensors.numpy.save_file(
+        {key: np.ascontiguousarray(value) for key, value in record.weights.items()}, weights
+    )
+    _sync(weights)
+    write_text(directory / "curves.csv", _csv(record.curves))
+    write_text(directory / "scores.json", _json(record.scores))
+    write_text(directory / DONE, "")
+
+
+def _sync(path: Path) -> None:
+    """Make the disk have what was written to a file, or the names that were changed in a directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1) + "\n"
+
+
+def _csv(rows: Sequence[Mapping[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _plain_grid(grid: Grid) -> dict[str, Any]:
+    """The grid as TOML can hold it: no nulls, lists for tuples."""
+    return json.loads(grid.model_dump_json())

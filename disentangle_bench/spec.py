@@ -1,0 +1,352 @@
+"""From grid.toml to frozen run specs: what the keys are, what they may hold, and what to say when they do not.
+
+A grid names data sets, models (lists of hyper-parameters multiply out), seeds, and settings of network, training and
+scoring. A run's id is readable and ends in a hash of everything that decides its weights; how a run is scored is not
+part of it, so that a finished run can be scored again without training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from disentangle_bench import registry
+from disentangle_bench.errors import BenchError, unknown_name
+
+Value = bool | int | float | str
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MAX_SEED = 2**63 - 1
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are refused, values keep their types, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _points(value: Any) -> Any:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError('needed is a whole number of at least 1, or "all"')
+
+
+Points = Annotated[int | Literal["all"], BeforeValidator(_points)]
+Widths = Annotated[tuple[PositiveInt, ...], BeforeValidator(_tuple), Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DatasetSpec(_Table):
+    """A data set by its registry name, or a sub-grid of it that keeps every k-th value of some factors."""
+
+    name: str
+    every: dict[str, PositiveInt] = {}
+
+    @property
+    def label(self) -> str:
+        """The name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
+        kept = ",".join(f"{factor}/{k}" for factor, k in self.every.items() if k > 1)
+        return f"{self.name}[{kept}]" if kept else self.name
+
+
+class NetworkSpec(_Table):
+    """The networks' sizes; the defaults are the standard study's (Locatello et al. 2019)."""
+
+    latents: PositiveInt = 10
+    channels: Widths = (32, 32, 64, 64)
+    kernels: Annotated[Widths, Field(validate_default=True)] = (4, 4, 2, 2)
+    hidden: PositiveInt = 256
+
+    @field_validator("kernels")
+    @classmethod
+    def _kernels_halve(cls, kernels: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if any(kernel % 2 for kernel in kernels):
+            raise ValueError("even sizes are needed, so that each layer halves the image")
+        channels = info.data.get("channels", kernels)  # missing where it was wrong itself
+        if len(kernels) != len(channels):
+            raise ValueError(f"{len(kernels)} entries for {len(channels)} network.channels")
+        return kernels
+
+
+class TrainingSpec(_Table):
+    """The optimisation's settings; a step updates each network once. Defaults are the standard study's."""
+
+    steps: PositiveInt = 300_000
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-4
+    adam_betas: Annotated[tuple[Fraction, Fraction], BeforeValidator(_tuple)] = (0.9, 0.999)
+    adam_eps: PositiveFloat = 1e-8
+
+
+class ScoringSpec(_Table):
+    """What a trained run is scored on.
+
+    `points` images, drawn at random without replacement, are encoded ("all": the whole data set); reconstruction, KL
+    and ELBO are measured on the first `reconstruction_points` of a second such draw.
+    """
+
+    points: Points = "all"
+    reconstruction_points: Points = 10_000
+
+
+class ModelSpec(BaseModel):
+    """A model's registry name, and for each of its hyper-parameters and options one value or a list of them."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class RunSpec(_Table):
+    """Everything that decides one run's weights."""
+
+    dataset: DatasetSpec
+    model: str
+    hypers: dict[str, float]
+    options: dict[str, Value]
+    seed: int
+    network: NetworkSpec
+    training: TrainingSpec
+
+    @property
+    def id(self) -> str:
+        """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
+        kept = [f"{factor}{k}" for factor, k in self.dataset.every.items() if k > 1]
+        hypers = [f"{key}{value:g}" for key, value in self.hypers.items()]
+        words = "-".join([self.dataset.name, *kept, self.model, *hypers, f"s{self.seed}"])
+        return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words).lstrip('._-')[:100]}-{self.digest[:8]}"
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the spec's canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Grid(_Table):
+    """A grid file, checked; `expand` gives its runs."""
+
+    name: Annotated[str, Field(pattern=f"^{SAFE_NAME.pattern}$")]
+    datasets: Annotated[tuple[DatasetSpec, ...], BeforeValidator(_tuple), Field(min_length=1)]
+    models: Annotated[tuple[ModelSpec, ...], BeforeValidator(_tuple), Field(min_length=1)]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    metrics: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)] = (
+        "factor_vae",
+        "mig",
+        "beta_vae",
+    )
+    network: NetworkSpec = NetworkSpec()
+    training: TrainingSpec = TrainingSpec()
+    scoring: ScoringSpec = ScoringSpec()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not 1 <= value <= 100_000:
+                raise ValueError("a number of seeds is between 1 and 100000 (it stands for seeds 0..N-1)")
+            return tuple(range(value))
+        return _tuple(value)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 0 <= seed <= MAX_SEED for seed in seeds):
+            raise ValueError(f"a seed is between 0 and {MAX_SEED}")
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is listed twice")
+        return seeds
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_differ(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(metrics)) < len(metrics):
+            raise ValueError("a metric is listed twice")
+        return metrics
+
+
+def read_grid(path: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Grid:
+    """The grid in the TOML file `path`, after `key=value` overrides and the number of seeds from the command line.
+
+    Raises BenchError naming file, key, value and what is allowed.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchError(f"there is no grid file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BenchError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise BenchError(f"{path} is not valid TOML: nested too deeply") from error
+    document.setdefault("name", path.stem)
+    for override in overrides:
+        _override(document, override)
+    if seeds is not None:
+        document["seeds"] = seeds
+    return check_grid(document, source=str(path))
+
+
+def check_grid(document: Mapping[str, Any], source: str = "grid") -> Grid:
+    """The grid that a parsed document describes, with all names known and all runs distinct; else BenchError."""
+    try:
+        grid = Grid.model_validate(dict(document))
+    except ValidationError as error:
+        raise BenchError("\n".join(f"{source}: {_complaint(e)}" for e in error.errors())) from error
+    try:
+        for dataset in grid.datasets:
+            registry.resolve("data set", dataset.name).check_every(dataset.every)
+        for metric in grid.metrics:
+            registry.check("metric", metric)
+        expand(grid)
+    except BenchError as error:
+        raise BenchError(f"{source}: {error}") from error
+    return grid
+
+
+def expand(grid: Grid) -> tuple[RunSpec, ...]:
+    """All runs of the grid: data sets x models x their settings multiplied out x seeds, in the grid's order."""
+    specs = [
+        RunSpec(
+            dataset=dataset,
+            model=model.name,
+            hypers=hypers,
+            options=options,
+            seed=seed,
+            network=grid.network,
+            training=grid.training,
+        )
+        for dataset, model in itertools.product(grid.datasets, grid.models)
+        for hypers, options in _settings(model)
+        for seed in grid.seeds
+    ]
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.digest in seen:
+            raise BenchError(
+                f"the run {spec.id} is described twice; drop one of its entries in datasets or models"
+            )
+        seen.add(spec.digest)
+    return tuple(specs)
+
+
+def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Value]]]:
+    """Each combination of the model's hyper-parameters (numbers a stack can vary) and options (how it is built)."""
+    objective = registry.resolve("model", model.name)
+    hypers: Mapping[str, float] = getattr(objective, "hypers", {})
+    options = {f.name: f.default for f in fields(objective)} if is_dataclass(objective) else {}
+    choices: dict[str, list[Any]] = {key: [value] for key, value in {**hypers, **options}.items()}
+    for key, value in model.settings.items():
+        if key not in choices:
+            raise unknown_name(f"key of model {model.name!r}", key, ["name", *choices])
+        choices[key] = value if isinstance(value, list) else [value]
+        if not choices[key]:
+            raise BenchError(f"models.{model.name}.{key} is an empty list; give at least one value")
+    for combination in itertools.product(*choices.values()):
+        setting = dict(zip(choices, combination, strict=True))
+        chosen = {key: _hyper(model.name, key, setting[key]) for key in hypers}
+        yield chosen, _options(model.name, objective, {key: setting[key] for key in options})
+
+
+def _hyper(model: str, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise BenchError(f"models.{model}.{key} = {value!r}: a finite number of at least 0 is needed")
+    return float(value)
+
+
+def _options(model: str, objective: type, options: dict[str, Any]) -> dict[str, Value]:
+    """The options, each held against the type of the objective's field."""
+    types = get_type_hints(objective, include_extras=True)
+    for key, value in options.items():
+        try:
+            TypeAdapter(types[key]).validate_python(value, strict=True)
+        except ValidationError as error:
+            message = _lower(error.errors()[0]["msg"])
+            raise BenchError(f"models.{model}.{key} = {value!r}: {message}") from error
+    return options
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    """Set one dotted key of the document, `training.steps=500` or `models.0.beta=[1, 4]`; a bare word is a string."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise BenchError(f"--set {override!r}: write it as key=value, for example training.steps=500")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = document
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        if isinstance(place, list):
+            if not key.isdecimal() or int(key) >= len(place):
+                raise BenchError(
+                    f"--set {override!r}: {'.'.join(keys[:depth])} has entries 0..{len(place) - 1}"
+                )
+            key = int(key)  # type: ignore[assignment]
+        elif not isinstance(place, dict):
+            raise BenchError(f"--set {override!r}: {'.'.join(keys[:depth])} is a value, not a table")
+        elif not last:
+            place.setdefault(key, {})
+        if last:
+            place[key] = value
+        else:
+            place = place[key]
+
+
+def _complaint(error: Any) -> str:
+    """One pydantic error in the grid's own words: key, value, what is allowed."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1])
+        return str(unknown_name(f"key {where!r}:", str(error["loc"][-1]), known))
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    value = repr(error["input"])
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    return f"{where} = {shown}: {_lower(error['msg'].removeprefix('Value error, '))}"
+
+
+def _known_keys(location: Sequence[Any]) -> list[str]:
+    tables: dict[str, type[BaseModel]] = {
+        "datasets": DatasetSpec,
+        "network": NetworkSpec,
+        "training": TrainingSpec,
+        "scoring": ScoringSpec,
+    }
+    table = tables.get(str(location[0]), Grid) if location else Grid
+    return list(table.model_fields)
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

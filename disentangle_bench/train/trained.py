@@ -1,0 +1,127 @@
+"""A trained model at work: encode, decode, reconstruct, sample, and measure how well it reconstructs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.models.objective import Objective
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.train import randomness
+from disentangle_bench.train.alone import as_floats
+
+ENCODING_BATCH = 512
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One run's networks with the objective that knows how to use them. All methods answer on `device`."""
+
+    spec: RunSpec
+    objective: Objective
+    networks: dict[str, nn.Module]
+    device: torch.device
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes float32 [n, latents] for images [n, channels, height, width], uint8 0..255 or float 0..1."""
+        with torch.no_grad():
+            return self.objective.encode(self._call, self._input(images))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images float32 [n, channels, height, width] in 0..1 for latents [n, latents]."""
+        with torch.no_grad():
+            return self.objective.decode(
+                self._call, torch.as_tensor(latents, dtype=torch.float32).to(self.device)
+            )
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """The decoded codes of these images, float32 [n, channels, height, width] in 0..1."""
+        return self.decode(self.encode(images))
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """`n` images decoded from the standard normal prior, the same for the same seed."""
+        stream = randomness.key(torch.tensor(seed), 0, "prior samples")
+        return self.decode(randomness.normal(stream, (n, self.spec.network.latents)))
+
+    def evaluate(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """The objective's per-image measures [n], such as `reconstruction_nats`; `noise` [n, latents]."""
+        with torch.no_grad():
+            return self.objective.evaluate(self._call, self._input(images), noise.to(self.device))
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Every parameter and buffer by `network.name`, as numpy arrays."""
+        return {
+            f"{name}.{key}": value.detach().cpu().numpy()
+            for name, network in self.networks.items()
+            for key, value in network.state_dict().items()
+        }
+
+    def load_weights(self, weights: dict[str, NDArray[np.float32]]) -> None:
+        """Take the weights that `weights()` gave. Raises ValueError where names or shapes do not match."""
+        for name, network in self.networks.items():
+            own = {
+                key.removeprefix(f"{name}."): torch.from_numpy(value.copy())
+                for key, value in weights.items()
+                if key.startswith(f"{name}.")
+            }
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                raise ValueError(f"the weights do not fit the network {name!r}: {error}") from error
+
+    def _call(self, name: str, inputs: Tensor) -> Tensor:
+        return self.networks[name](inputs)
+
+    def _input(self, images: Tensor) -> Tensor:
+        images = torch.as_tensor(images).to(self.device)
+        return as_floats(images) if images.dtype == torch.uint8 else images.to(torch.float32)
+
+
+def encode_dataset(
+    model: TrainedModel,
+    dataset: FactorDataset,
+    points: int | str,
+    on_points: Callable[[int], None] = lambda n: None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Codes [points, latents] and factors [points, factors] of the whole data set ("all"), or of random points of it.
+
+    Random points are drawn without replacement, a function of the run's seed.
+    """
+    index = _points(model, dataset, points, "scoring points")
+    codes = []
+    for part in index.split(ENCODING_BATCH):
+        codes.append(model.encode(dataset.images(part)))
+        on_points(len(part))
+    return torch.cat(codes).cpu().numpy(), dataset.factors(index).cpu().numpy()
+
+
+def measure_reconstruction(
+    model: TrainedModel, dataset: FactorDataset, points: int | str
+) -> dict[str, float]:
+    """Means over random points (or "all") of the objective's measures: `reconstruction_nats`, `mse`, `kl`, `elbo`."""
+    index = _points(model, dataset, points, "reconstruction points")
+    sums: dict[str, float] = {}
+    for part, noise in _with_noise(model, index):
+        for name, values in model.evaluate(dataset.images(part), noise).items():
+            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+    return {name: total / len(index) for name, total in sums.items()}
+
+
+def _points(model: TrainedModel, dataset: FactorDataset, points: int | str, purpose: str) -> Tensor:
+    count = len(dataset) if points == "all" else int(points)
+    stream = randomness.key(torch.tensor(model.spec.seed), 0, purpose)
+    return randomness.sample_without_replacement(stream, count, len(dataset)).to(dataset.device)
+
+
+def _with_noise(model: TrainedModel, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the index, each with standard normal noise [n, latents] of its own."""
+    seed = torch.tensor(model.spec.seed)
+    for batch, part in enumerate(index.split(ENCODING_BATCH)):
+        stream = randomness.key(seed, batch, "reconstruction noise")
+        yield part, randomness.normal(stream, (len(part), model.spec.network.latents))

@@ -1,0 +1,201 @@
+"""Objectives: terms by hand, each network moved by its own loss only, and the limits that define the models."""
+
+import math
+
+import pytest
+import torch
+
+from disentangle_bench import registry
+from disentangle_bench.models.factor_vae import FactorVAE
+from disentangle_bench.models.networks import Decoder, Discriminator, Encoder
+from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.vae import VAE, BetaVAE, kl_from_prior
+from disentangle_bench.spec import NetworkSpec
+from disentangle_bench.train import randomness
+from disentangle_bench.train.alone import build_networks, own_gradients
+
+SHAPE = (1, 16, 16)
+SMALL = NetworkSpec(latents=3, channels=(4, 4, 4, 4), hidden=8)
+CPU = torch.device("cpu")
+ALL = [registry.resolve("model", name)() for name in registry.MODELS]
+
+
+def setting(objective, batch=6):
+    """Networks, images and noise for one step."""
+    networks = build_networks(objective, SHAPE, SMALL, seed=0, device=CPU)
+    images = randomness.uniform(torch.tensor(1), objective.batches * batch * 256).reshape(-1, *SHAPE)
+    noise = randomness.draw(objective.draws(batch, SMALL.latents), torch.tensor(0), 1)
+    hyper = {name: torch.tensor(value) for name, value in objective.hypers.items()}
+    return networks, images, noise, hyper
+
+
+def losses_of(objective, networks, images, noise, hyper):
+    return objective.losses(lambda n, x: networks[n](x), images, noise, hyper, torch.tensor(1))
+
+
+@pytest.mark.parametrize(("channels", "vae"), [(1, 690_517), (3, 692_567)])
+def test_the_standard_networks_have_the_studys_sizes(channels: int, vae: int) -> None:
+    size = NetworkSize()
+    networks = [Encoder((channels, 64, 64), size, 20), Decoder((channels, 64, 64), size)]
+    assert sum(p.numel() for network in networks for p in network.parameters()) == vae
+    discriminator = Discriminator(10, 1000, 6)
+    assert sum(p.numel() for p in discriminator.parameters()) == 5_018_002
+    assert networks[0](torch.zeros(2, channels, 64, 64)).shape == (2, 20)
+    assert networks[1](torch.zeros(2, 10)).shape == (2, channels, 64, 64)
+
+
+def test_kl_by_hand() -> None:
+    mean, log_variance = torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 0.0, math.log(4.0)])
+    expected = [0.0, 2.0, 0.5 * (4 - math.log(4) - 1)]
+    assert kl_from_prior(mean, log_variance).tolist() == pytest.approx(expected)
+
+
+def test_reconstruction_by_hand() -> None:
+    logits, images = torch.tensor([[[[0.0, math.log(3.0)]]]]), torch.tensor([[[[1.0, 0.0]]]])
+    bernoulli = VAE(likelihood="bernoulli").reconstruction_nats(logits, images)
+    assert bernoulli.tolist() == pytest.approx([math.log(2) + math.log(4)])  # p = 1/2 and 1 - 3/4
+    gaussian = VAE(likelihood="gaussian").reconstruction_nats(logits, images)
+    assert gaussian.tolist() == pytest.approx([0.5 * (0.25 + 0.5625) + math.log(2 * math.pi)])
+
+
+def test_the_vae_loss_is_the_mean_over_the_batch_of_sums() -> None:
+    objective = VAE()
+    networks, images, noise, hyper = setting(objective, batch=2)
+    losses, log = losses_of(objective, networks, images, noise, hyper)
+    rows = [
+        losses_of(objective, networks, images[i : i + 1], {"posterior": noise["posterior"][i : i + 1]}, hyper)
+        for i in (0, 1)
+    ]
+    assert float(losses["encoder"].detach()) == pytest.approx(
+        sum(float(row[0]["encoder"].detach()) for row in rows) / 2, rel=1e-6
+    )
+    assert float(log["kl_per_latent"].sum()) == pytest.approx(float(log["kl"]), rel=1e-6)
+    assert log["kl_per_latent"].shape == (3,)
+
+
+def test_beta_weighs_the_kl_term() -> None:
+    networks, images, noise, _ = setting(BetaVAE())
+    for parameter in networks["encoder"].parameters():
+        parameter.data *= 3  # a posterior far from the prior, so that the difference is no rounding
+    _, one = losses_of(BetaVAE(), networks, images, noise, {"beta": torch.tensor(1.0)})
+    _, nine = losses_of(BetaVAE(), networks, images, noise, {"beta": torch.tensor(9.0)})
+    assert float(nine["loss"] - one["loss"]) == pytest.approx(8 * float(one["kl"]), rel=1e-4)
+
+
+def test_factor_vae_terms_by_hand() -> None:
+    """A discriminator that always answers (ln 3, 0) says 3/4 joint: TC = ln 3, its loss (ln 4/3 + ln 4) / 2."""
+    objective = FactorVAE(discriminator_batch="same")
+    networks, images, noise, _ = setting(objective)
+    fixed = torch.tensor([[math.log(3.0), 0.0]])
+
+    def call(name, inputs):
+        return fixed.expand(len(inputs), 2) if name == "discriminator" else networks[name](inputs)
+
+    hyper = {"gamma": torch.tensor(10.0)}
+    losses, log = objective.losses(call, images, noise, hyper, torch.tensor(1))
+    assert float(log["tc"]) == pytest.approx(math.log(3))
+    assert float(losses["discriminator"]) == pytest.approx(0.5 * (math.log(4 / 3) + math.log(4)))
+    assert float(log["loss"]) == pytest.approx(
+        float(log["reconstruction"] + log["kl"]) + 10 * math.log(3), rel=1e-6
+    )
+
+
+def test_permuting_keeps_each_latents_values_and_breaks_the_rows() -> None:
+    objective = FactorVAE(discriminator_batch="same")
+    networks, images, noise, _ = setting(objective, batch=64)
+    latents = torch.arange(64.0)[:, None].expand(64, 3)
+    permuted = objective.permuted(lambda n, x: networks[n](x), images, latents, noise)
+    assert torch.equal(permuted.sort(dim=0).values, latents)
+    assert not torch.equal(permuted[:, 0], permuted[:, 1])
+
+
+@pytest.mark.parametrize("where", ["second", "same"])
+def test_the_second_batch_reaches_the_discriminator_only(where: str) -> None:
+    objective = FactorVAE(discriminator_batch=where)
+    networks, images, noise, hyper = setting(objective)
+    before = losses_of(objective, networks, images, noise, hyper)[0]
+    if where == "second":
+        changed = images.clone()
+        changed[6:] = 0
+        after = losses_of(objective, networks, changed, noise, hyper)[0]
+        assert torch.equal(before["encoder"], after["encoder"])
+        assert not torch.equal(before["discriminator"], after["discriminator"])
+    else:
+        assert len(images) == 6
+
+
+@pytest.mark.parametrize("where", ["second", "same"])
+def test_the_discriminators_loss_has_no_gradient_in_encoder_and_decoder(where: str) -> None:
+    objective = FactorVAE(discriminator_batch=where)
+    networks, images, noise, hyper = setting(objective)
+    losses, _ = losses_of(objective, networks, images, noise, hyper)
+    losses["discriminator"].backward()
+    for name in ("encoder", "decoder"):
+        for parameter in networks[name].parameters():
+            assert parameter.grad is None or not parameter.grad.any()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in networks["discriminator"].parameters())
+
+
+@pytest.mark.parametrize("objective", ALL, ids=lambda objective: type(objective).__name__)
+def test_each_network_gets_the_gradient_of_its_own_loss_and_no_other(objective) -> None:
+    networks, images, noise, hyper = setting(objective)
+    losses, _ = losses_of(objective, networks, images, noise, hyper)
+    found = own_gradients(losses, networks)
+    assert set(found) == set(networks)
+    for name, network in networks.items():
+        losses, _ = losses_of(objective, networks, images, noise, hyper)
+        expected = torch.autograd.grad(losses[name], list(network.parameters()))
+        for ours, theirs in zip(found[name], expected, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_the_total_correlation_moves_the_encoder_and_not_the_discriminator() -> None:
+    objective = FactorVAE(discriminator_batch="same")
+    networks, images, noise, _ = setting(objective)
+    gradients = {
+        gamma: own_gradients(
+            losses_of(objective, networks, images, noise, {"gamma": torch.tensor(gamma)})[0], networks
+        )
+        for gamma in (0.0, 50.0)
+    }
+    assert not torch.allclose(gradients[0.0]["encoder"][0], gradients[50.0]["encoder"][0])
+    for without, with_tc in zip(
+        gradients[0.0]["discriminator"], gradients[50.0]["discriminator"], strict=True
+    ):
+        assert torch.equal(without, with_tc)
+
+
+@pytest.mark.parametrize("objective", ALL, ids=lambda objective: type(objective).__name__)
+def test_what_every_objective_answers(objective) -> None:
+    networks, images, noise, hyper = setting(objective)
+
+    def call(name, inputs):
+        return networks[name](inputs)
+
+    losses, log = objective.losses(call, images, noise, hyper, torch.tensor(1))
+    assert losses.keys() == networks.keys()
+    assert all(loss.ndim == 0 for loss in losses.values())
+    assert {"loss", "reconstruction"} <= log.keys()
+    codes = objective.encode(call, images)
+    assert codes.shape == (len(images), 3)
+    decoded = objective.decode(call, codes)
+    assert decoded.shape == images.shape
+    assert decoded.min() >= 0
+    assert decoded.max() <= 1
+    measured = objective.evaluate(call, images, torch.zeros(len(images), 3))
+    assert {"reconstruction_nats", "mse", "kl", "elbo"} <= measured.keys()
+    assert all(values.shape == (len(images),) for values in measured.values())
+    # Without noise the sample is the mean, and the bound is what it is made of.
+    assert torch.allclose(measured["elbo"], -(measured["reconstruction_nats"] + measured["kl"]))
+    assert float(measured["mse"][0].detach()) == pytest.approx(
+        float((decoded - images)[0].square().mean().detach()), rel=1e-5
+    )
+
+
+def test_objectives_state_their_paper_and_do_not_draw() -> None:
+    for objective in ALL:
+        assert objective.paper
+        networks, images, noise, hyper = setting(objective)
+        state = torch.get_rng_state()
+        losses_of(objective, networks, images, noise, hyper)
+        assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,53 @@
+"""A data set small enough for any test: a bright square on a 16 x 16 image, 4 x 4 places and 3 brightnesses."""
+
+import torch
+from torch import Tensor
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.source import DataSource
+
+
+class Squares:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def images(self, index: Tensor) -> Tensor:
+        row, column, light = index // 12, index // 3 % 4, index % 3
+        place = torch.arange(16, device=self.device) // 4
+        inside = (place[None, :, None] == row[:, None, None]) & (place[None, None] == column[:, None, None])
+        return (inside * (85 * (light + 1))[:, None, None]).to(torch.uint8)[:, None]
+
+    def to(self, device: torch.device) -> "Squares":
+        return Squares(device)
+
+
+def squares(*, data_dir: object = None, notify: object = None) -> FactorDataset:
+    """The squares: factors row 4, column 4, light 3."""
+    return FactorDataset(
+        name="squares",
+        factor_names=("row", "column", "light"),
+        factor_sizes=(4, 4, 3),
+        image_shape=(1, 16, 16),
+        provenance="user",
+        fingerprint="squares-1",
+        store=Squares(torch.device("cpu")),
+    )
+
+
+SQUARES = DataSource("squares", ("row", "column", "light"), (4, 4, 3), (1, 16, 16), "user", squares)
+
+
+def crashing_metric(codes, factors):
+    raise RuntimeError("this metric always fails")
+
+
+GRID = """
+name = "tiny"
+seeds = 2
+metrics = ["mig", "factor_vae"]
+datasets = [{ name = "tiny_data:SQUARES" }]
+models = [{ name = "vae" }, { name = "factor_vae", gamma = [5, 10], discriminator_width = 16 }]
+network = { latents = 3, channels = [4, 4, 4, 4], hidden = 16 }
+training = { steps = 6, batch_size = 8, learning_rate = 1e-3 }
+scoring = { reconstruction_points = 16 }
+"""
