@@ -16,8 +16,8 @@ MODELS = {
 }
 
 DATASETS = {
-    "dsprites": "disentangle_bench.data.dsprites:load_official",
-    "shapes3d": "disentangle_bench.data.shapes3d:load_official",
+    "dsprites": "disentangle_bench.data.dsprites:OFFICIAL",
+    "shapes3d": "disentangle_bench.data.shapes3d:OFFICIAL",
     "dsprites_rendered": "disentangle_bench.data.dsprites:RENDERED",
     "shapes3d_rendered": "disentangle_bench.data.shapes3d:RENDERED",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,14 @@ def factor_dataset(
         fingerprint=fingerprint,
         store=BitStore(bits),
     )
+
+
+RENDERED = DataSource(
+    name="dsprites_rendered",
+    factor_names=FACTOR_NAMES,
+    factor_sizes=FACTOR_SIZES,
+    image_shape=(1, SIDE, SIDE),
+    provenance="rendered",
+    load=load_rendered,
+)
+OFFICIAL = replace(RENDERED, name="dsprites", provenance="official", load=load_official)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,14 @@ def factor_dataset(
         fingerprint=fingerprint,
         store=store,
     )
+
+
+RENDERED = DataSource(
+    name="shapes3d_rendered",
+    factor_names=FACTOR_NAMES,
+    factor_sizes=FACTOR_SIZES,
+    image_shape=(3, SIDE, SIDE),
+    provenance="rendered",
+    load=load_rendered,
+)
+OFFICIAL = replace(RENDERED, name="shapes3d", provenance="official", load=load_official)
