@@ -100,14 +100,3 @@ RENDERED = DataSource(
     load=load_rendered,
 )
 OFFICIAL = replace(RENDERED, name="dsprites", provenance="official", load=load_official)
-
-
-# What the registry names: facts for planning without an image, and the loader.
-RENDERED = DataSource(
-    name="dsprites_rendered",
-    factor_names=FACTOR_NAMES,
-    factor_sizes=FACTOR_SIZES,
-    image_shape=(1, SIDE, SIDE),
-    provenance="rendered",
-    load=load_rendered,
-)

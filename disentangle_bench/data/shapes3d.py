@@ -123,14 +123,3 @@ RENDERED = DataSource(
     load=load_rendered,
 )
 OFFICIAL = replace(RENDERED, name="shapes3d", provenance="official", load=load_official)
-
-
-# What the registry names: facts for planning without an image, and the loader.
-RENDERED = DataSource(
-    name="shapes3d_rendered",
-    factor_names=FACTOR_NAMES,
-    factor_sizes=FACTOR_SIZES,
-    image_shape=(3, SIDE, SIDE),
-    provenance="rendered",
-    load=load_rendered,
-)
