@@ -1,0 +1,207 @@
+"""Getting a published file: resumed where it broke off, tried again, and named only once it is proven whole."""
+
+from __future__ import annotations
+
+import fcntl
+import http
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from disentangle_bench.data.factor_dataset import Notify
+from disentangle_bench.data.official import FileFacts, check, files_of
+from disentangle_bench.errors import BenchError
+
+PIECE = 1 << 16
+# A file whose size is not published may not grow beyond this.
+LARGEST = 1 << 31
+ATTEMPTS = 5
+TIMEOUT_S = 30.0
+# After the first failure; doubled after each further one.
+PAUSE_S = 1.0
+
+
+class Interrupted(Exception):
+    """A transfer that broke off and may be tried again; says why."""
+
+
+def get(
+    name: str, data_dir: Path, *, mirror: str | None = None, notify: Notify | None = None
+) -> tuple[Path, FileFacts]:
+    """(path, facts) of the official file of the data set `name`, which is downloaded to `data_dir` if need be.
+
+    `mirror` is another address of the file, or of the folder that holds it if it ends in "/". Raises BenchError
+    for an unknown name, for a file that is there and is not the published one, and where it cannot be had.
+    """
+    files = files_of(name)
+    for facts in files:
+        path = data_dir / facts.name
+        if path.is_file():
+            check(path, facts, notify)
+            return path, facts
+    return fetch(files[0], data_dir, mirror=mirror, notify=notify), files[0]
+
+
+def fetch(
+    facts: FileFacts,
+    folder: Path,
+    *,
+    mirror: str | None = None,
+    notify: Notify | None = None,
+    pause_s: float = PAUSE_S,
+    timeout_s: float = TIMEOUT_S,
+) -> Path:
+    """The path of the file in `folder`, downloaded and verified.
+
+    What has arrived stays in a `.part` file, where the next call goes on. One process at a time works on it;
+    others wait for the result. Raises BenchError where the file cannot be had or is not the published one.
+    """
+    url = facts.url if mirror is None else mirror + facts.name if mirror.endswith("/") else mirror
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise BenchError(f"{url!r} is no http or https address")
+    final = folder / facts.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with claimed(final, folder / f"{facts.name}.part") as part:
+            if part is not None:
+                download(url, facts, part, final, notify, pause_s, timeout_s)
+        check(final, facts)
+    except OSError as error:
+        raise BenchError(f"{final} cannot be written: {error}") from error
+    return final
+
+
+@contextmanager
+def claimed(final: Path, part: Path) -> Iterator[IO[bytes] | None]:
+    """The `.part` file, held by this process alone, or None if the file is there under its final name."""
+    while not final.is_file():
+        with part.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # While this process waited, another one may have given the file its final name, or thrown it away.
+            if not part.exists() or not os.path.samestat(part.stat(), os.fstat(file.fileno())):
+                continue
+            try:
+                yield file
+            finally:
+                if not os.fstat(file.fileno()).st_size:
+                    part.unlink(missing_ok=True)
+            return
+    yield None
+
+
+def download(
+    url: str,
+    facts: FileFacts,
+    part: IO[bytes],
+    final: Path,
+    notify: Notify | None,
+    pause_s: float,
+    timeout_s: float,
+) -> None:
+    """Fill the part file, going on after failures, and rename it to `final` once it is proven whole."""
+    inherited = part.seek(0, os.SEEK_END) > 0
+    transfer_patiently(url, facts, part, final, notify, pause_s, timeout_s)
+    partial = Path(part.name)
+    try:
+        check(partial, facts, notify)
+    except BenchError as error:
+        part.truncate(0)
+        if not inherited:
+            raise BenchError(f"what {url} sent is not the published {facts.name}: {error}") from error
+        # What an earlier call left may be at fault: once more from the start.
+        return download(url, facts, part, final, notify, pause_s, timeout_s)
+    os.fsync(part.fileno())
+    partial.replace(final)
+
+
+def transfer_patiently(
+    url: str,
+    facts: FileFacts,
+    part: IO[bytes],
+    final: Path,
+    notify: Notify | None,
+    pause_s: float,
+    timeout_s: float,
+) -> None:
+    """Fill the part file. Raises BenchError after `ATTEMPTS` failures in a row without a byte of progress."""
+    failures = 0
+    while True:
+        before = part.seek(0, os.SEEK_END)
+        try:
+            return transfer(url, facts, part, notify, timeout_s)
+        except Interrupted as trouble:
+            failures = 1 if part.seek(0, os.SEEK_END) > before else failures + 1
+            if failures == ATTEMPTS:
+                raise BenchError(
+                    f"{url} cannot be had: {trouble}. What has arrived is kept and the next try goes on from there. "
+                    f"The file may also be put at {final} by hand, or fetched from a mirror."
+                ) from trouble
+            time.sleep(pause_s * 2 ** (failures - 1))
+
+
+def transfer(url: str, facts: FileFacts, part: IO[bytes], notify: Notify | None, timeout_s: float) -> None:
+    """Ask once for what the part file lacks and append it.
+
+    Raises Interrupted where trying again may help and BenchError where it will not.
+    """
+    start = part.seek(0, os.SEEK_END)
+    if start and start == facts.size:
+        return
+    with answer(url, start, timeout_s) as response:
+        if start and response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            start = 0
+            part.truncate(0)
+        elif start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            part.truncate(0)
+            raise Interrupted("the server resumed at another place than asked for")
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else None
+        if None not in (facts.size, total) and total != facts.size:
+            raise BenchError(f"{url} has {total} bytes, the published file {facts.name} has {facts.size}")
+        done = start
+        while piece := next_piece(response):
+            part.write(piece)
+            done += len(piece)
+            if done > (facts.size or LARGEST):
+                part.truncate(0)
+                raise BenchError(f"{url} sends more than the {facts.size or LARGEST} bytes of {facts.name}")
+            if notify is not None:
+                notify(f"downloading {facts.name}", done, total or facts.size or done)
+        part.flush()
+    if total is not None and done < total:
+        raise Interrupted(f"the connection ended after {done} of {total} bytes")
+
+
+def answer(url: str, start: int, timeout_s: float) -> http.client.HTTPResponse:
+    """The server's answer to a request for the bytes from `start` on."""
+    headers = {"User-Agent": "disentangle_bench", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        response: http.client.HTTPResponse = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=timeout_s
+        )
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+            return answer(url, 0, timeout_s)
+        if error.code == http.HTTPStatus.TOO_MANY_REQUESTS or error.code >= 500:
+            raise Interrupted(f"the server answers {error.code} {error.reason}") from error
+        raise BenchError(f"{url}: the server answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Interrupted(str(getattr(error, "reason", "") or error or type(error).__name__)) from error
+    return response
+
+
+def next_piece(response: http.client.HTTPResponse) -> bytes:
+    """The next bytes of an answer, empty at its end."""
+    try:
+        return response.read1(PIECE)
+    except (OSError, http.client.HTTPException) as error:
+        raise Interrupted(str(error) or type(error).__name__) from error
