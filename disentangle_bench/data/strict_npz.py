@@ -6,6 +6,8 @@ says of its size; the content is then read in pieces, as many bytes as the heade
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from disentangle_bench.errors import BenchError
 
 # Roughly how much is unpacked at a time.
 BLOCK_BYTES = 1 << 24
+# What the readers of archives and headers raise over a file that is not what it says.
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -30,7 +33,10 @@ DAMAGE = (
     NotImplementedError,
     RuntimeError,
     OverflowError,
+    MemoryError,
+    struct.error,
     SyntaxError,
+    tokenize.TokenError,
     TypeError,
     LookupError,
 )
