@@ -30,6 +30,7 @@ METRICS = {
     "sap_continuous": "disentangle_bench.metrics.sap:CONTINUOUS",
     "modularity": "disentangle_bench.metrics.modularity:METRIC",
     "explicitness": "disentangle_bench.metrics.explicitness:METRIC",
+    "dci": "disentangle_bench.metrics.dci:METRIC",
     "irs": "disentangle_bench.metrics.irs:METRIC",
     "mig_sup": "disentangle_bench.metrics.mig_sup:METRIC",
     "jemmig": "disentangle_bench.metrics.jemmig:METRIC",

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from disentangle_bench import registry
+from disentangle_bench.metrics.dci import dci
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 REFERENCE = "disentanglement_lib@86a644d sklearn0.23.2"
@@ -69,3 +70,16 @@ def test_agrees_with_the_reference_on_every_public_table(metric, truth, referenc
             row = reference.loc[(theirs, truth, name)]
             spread = np.nan_to_num(row["std"]) ** 2 / row["n_seeds"] + ours[key].var() / SEEDS
             assert abs(ours[key].mean() - expected) <= 4 * np.sqrt(spread) + 0.005, (name, key)
+
+
+@pytest.mark.parametrize("name", ["rotation", "dup", "vae_like"])
+def test_the_fast_booster_of_dci_comes_close_to_the_reference(name, reference, tables):
+    factors = tables["dsprites_like/factors"].astype(np.int64)
+    ours = dci(tables[f"dsprites_like/{name}"], factors, rng=np.random.default_rng(0))
+    for key, theirs in {
+        "dci_disentanglement": "dci/disentanglement",
+        "dci_completeness": "dci/completeness",
+        "dci_informativeness": "dci/informativeness_test",
+        "dci_informativeness_train": "dci/informativeness_train",
+    }.items():
+        assert ours[key] == pytest.approx(reference["mean"][theirs, "dsprites_like", name], abs=0.03), key

@@ -1,0 +1,62 @@
+"""Codes made from the factors themselves: what a perfect representation gets, and what imperfect ones get.
+
+A score means little alone. Each control is a function (factors, rng) to codes [points, latents] float32, whose rows
+describe the same points as those of `factors` [points, factors].
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disentangle_bench.metrics.metric import Codes, Factors
+
+Control = Callable[[Factors, np.random.Generator], Codes]
+
+
+def ground_truth(factors: Factors, rng: np.random.Generator) -> Codes:
+    """Each latent is one factor with mean 0 and variance 1: what a metric gives it is the metric's ceiling."""
+    return _standardised(factors).astype(np.float32)
+
+
+def rotated(factors: Factors, rng: np.random.Generator) -> Codes:
+    """The ground truth turned by a random rotation: all is there, nothing is apart."""
+    return (_standardised(factors) @ _rotation(factors.shape[1], rng)).astype(np.float32)
+
+
+def duplicated(factors: Factors, rng: np.random.Generator) -> Codes:
+    """The ground truth twice over: each latent has a factor of its own, no factor has a latent of its own."""
+    return np.hstack([_standardised(factors)] * 2).astype(np.float32)
+
+
+def noisy(factors: Factors, rng: np.random.Generator) -> Codes:
+    """The ground truth with Gaussian noise as strong as itself on every latent."""
+    return (_standardised(factors) + rng.normal(size=factors.shape)).astype(np.float32)
+
+
+def random(factors: Factors, rng: np.random.Generator) -> Codes:
+    """Ten latents of Gaussian noise that know nothing: what a metric gives them is chance."""
+    return rng.normal(size=(len(factors), 10)).astype(np.float32)
+
+
+CONTROLS: dict[str, Control] = {
+    "ground_truth": ground_truth,
+    "rotated": rotated,
+    "duplicated": duplicated,
+    "noisy": noisy,
+    "random": random,
+}
+
+
+def _standardised(factors: Factors) -> NDArray[np.float64]:
+    centred = factors - factors.mean(axis=0)
+    spread = factors.std(axis=0)
+    standardised: NDArray[np.float64] = centred / np.where(spread > 0, spread, 1.0)
+    return standardised
+
+
+def _rotation(dimensions: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A rotation drawn uniformly: Q of a Gaussian matrix, with the signs that make the draw uniform."""
+    q, r = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))
+    turned: NDArray[np.float64] = q * np.sign(np.diag(r))
+    return turned
