@@ -94,6 +94,8 @@ def run_command(
         )
     outcome = run_study(checked, study, place, make_progress(), retry_failed)
     print_leaderboard(outcome.path, None, "table")
+    for name, reason in outcome.metric_failures.items():
+        click.echo(f"metric {name} gave no score: {reason}", err=True)
     click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
     if outcome.failed:
         sys.exit(1)

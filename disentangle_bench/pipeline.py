@@ -6,7 +6,7 @@ grid --spec.expand--> runs --plan--> those still to do --launch.job--> trained, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.job import check_fit, load_run, run_job, score_model
 from disentangle_bench.progress import Progress, Silent
 from disentangle_bench.report.study import write_tables
-from disentangle_bench.rundir import DONE, FAILED, StudyDir
+from disentangle_bench.rundir import FAILED, StudyDir
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 
 
@@ -39,11 +39,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study ended: where it is, and how many of its runs are done and have failed."""
+    """How a study ended: where it is, how many of its runs are done and have failed, and metrics that raised."""
 
     path: Path
     done: int
     failed: int
+    metric_failures: Mapping[str, str]
 
 
 def run(
@@ -71,11 +72,11 @@ def run_study(
 ) -> Outcome:
     """The grid's runs trained, scored and kept in `study` one after the other, and the tables rebuilt from them."""
     todo = plan(grid, study, retry_failed)
-    study.create(grid)
-    # All data sets are there and fit the networks before the first step is spent on any of them.
-    datasets = {spec.label: load(spec, progress) for spec in todo.datasets}
     for spec in todo.train:
-        check_fit(spec, datasets[spec.dataset.label].image_shape)
+        check_fit(spec)
+    study.create(grid)
+    # All data sets are ready before the first step is spent on any of them.
+    datasets = {spec.label: load(spec, progress) for spec in todo.datasets}
     with progress.study(runs=len(todo.train) + len(todo.score)):
         for label, dataset in datasets.items():
             resident = dataset.to(device)
@@ -89,8 +90,12 @@ def run_study(
                     study.save(record)
                     progress.run_finished(spec.id, record.failure)
     write_tables(study)
-    statuses = [study.status(spec.id) for spec in expand(grid)]
-    return Outcome(study.path, statuses.count(DONE), statuses.count(FAILED))
+    records = [study.load(spec.id) for spec in expand(grid) if study.status(spec.id)]
+    failures: dict[str, str] = {}
+    for record in records:
+        failures |= record.scores.get("failures", {})
+    failed = sum(record.failure is not None for record in records)
+    return Outcome(study.path, len(records) - failed, failed, failures)
 
 
 def plan(grid: Grid, study: StudyDir, retry_failed: bool = False) -> Plan:
@@ -149,4 +154,7 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise BenchError("there is no CUDA device that PyTorch can use; run with --device cpu")
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except RuntimeError as error:
+        raise BenchError(f"PyTorch has no device {name!r}; use auto, cpu, cuda or cuda:N") from error

@@ -84,17 +84,19 @@ class StudyDir:
     def save(self, record: RunRecord) -> None:
         """Write one run, whole: it appears under its final name complete and synced to disk."""
         final = self.runs / record.spec.id
-        partial = self.runs / f".partial-{secrets.token_hex(4)}"
+        token = secrets.token_hex(4)
+        partial, replaced = self.runs / f".partial-{token}", self.runs / f".replaced-{token}"
         try:
             partial.mkdir()
             _fill(partial, record)
             if final.exists():
-                shutil.rmtree(final)
+                final.rename(replaced)  # in one stroke: deleting it in place could be cut short half-way
             partial.rename(final)
             _sync(self.runs)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def save_scores(self, run_id: str, scores: Mapping[str, Any]) -> None:
         """Replace a finished run's scores."""

@@ -226,7 +226,7 @@ def check_grid(document: Mapping[str, Any], source: str = "grid") -> Grid:
         for dataset in grid.datasets:
             registry.resolve("data set", dataset.name).check_every(dataset.every)
         for metric in grid.metrics:
-            registry.check("metric", metric)
+            registry.resolve("metric", metric)
         expand(grid)
     except BenchError as error:
         raise BenchError(f"{source}: {error}") from error

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.source import DataSource
+from disentangle_bench.models.vae import BetaVAE
 
 
 class Squares:
@@ -35,6 +36,13 @@ def squares(*, data_dir: object = None, notify: object = None) -> FactorDataset:
 
 
 SQUARES = DataSource("squares", ("row", "column", "light"), (4, 4, 3), (1, 16, 16), "user", squares)
+
+
+class Exploding(BetaVAE):
+    """A beta-VAE whose KL term overflows float32."""
+
+    def kl_weight(self, hyper):
+        return hyper["beta"] * 1e38 * 1e38
 
 
 def crashing_metric(codes, factors):

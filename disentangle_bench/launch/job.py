@@ -132,8 +132,9 @@ def make_objective(spec: RunSpec) -> Objective:
     return registry.resolve("model", spec.model)(**spec.options)
 
 
-def check_fit(spec: RunSpec, image_shape: tuple[int, int, int]) -> None:
-    """Raise BenchError where the spec's networks cannot take these images; costs no memory."""
+def check_fit(spec: RunSpec) -> None:
+    """Raise BenchError where the spec's networks cannot take its data set's images; builds and loads nothing."""
+    image_shape = registry.resolve("data set", spec.dataset.name).image_shape
     with torch.device("meta"):
         make_objective(spec).build(image_shape, NetworkSize(**spec.network.model_dump()))
 

@@ -1,0 +1,206 @@
+"""The command line: what a user types, what comes back, and one clear message with exit code 2 for each mistake."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny_data
+from click.testing import CliRunner, Result
+
+from disentangle_bench.cli import main
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
+    return tmp_path
+
+
+def bench(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def files(path: Path) -> set[str]:
+    return {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+
+
+def test_a_study_from_grid_to_leaderboard_and_nothing_twice(here: Path) -> None:
+    first = bench("run", "tiny.toml", "--device", "cpu")
+    assert first.exit_code == 0, first.output
+    assert "6 runs done, 0 failed" in first.output
+    study = here / "results" / "tiny"
+    scores = pd.read_csv(study / "scores.csv")
+    assert len(scores) == 6
+    assert scores[["mig", "factor_vae", "reconstruction_nats", "mse", "kl", "elbo"]].notna().all().all()
+    assert set(pd.read_csv(study / "leaderboard.csv")["n_seeds"]) == {2}
+    weights = {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")}
+    assert len(weights) == 6
+
+    second = bench("run", "tiny.toml", "--device", "cpu")
+    assert second.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")} == weights
+    assert pd.read_csv(study / "scores.csv").equals(scores)
+
+
+def test_a_metric_more_is_scored_without_training(here: Path) -> None:
+    bench("run", "tiny.toml", "--seeds", "1")
+    study = here / "results" / "tiny"
+    weights = {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")}
+    before = pd.read_csv(study / "scores.csv")
+    again = bench("run", "tiny.toml", "--seeds", "1", "--set", 'metrics=["mig", "factor_vae", "beta_vae"]')
+    assert again.exit_code == 0, again.output
+    after = pd.read_csv(study / "scores.csv")
+    assert after["beta_vae"].notna().all()
+    assert after["mig"].equals(before["mig"])
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")} == weights
+
+
+def test_more_seeds_add_runs_only(here: Path) -> None:
+    bench("run", "tiny.toml", "--seeds", "1")
+    before = pd.read_csv("results/tiny/scores.csv").set_index("run")
+    assert bench("run", "tiny.toml", "--seeds", "2").exit_code == 0
+    after = pd.read_csv("results/tiny/scores.csv").set_index("run")
+    assert len(after) == 2 * len(before)
+    assert after.loc[before.index, "mig"].equals(before["mig"])
+
+
+def test_the_same_study_twice_has_the_same_numbers(here: Path) -> None:
+    tables = []
+    for place in ("a", "b"):
+        assert bench("run", "tiny.toml", "--out", place, "--seeds", "1").exit_code == 0
+        tables.append(pd.read_csv(f"{place}/scores.csv").drop(columns="training_seconds"))
+    assert tables[0].equals(tables[1])
+
+
+def test_a_diverging_run_is_recorded_and_the_others_go_on(here: Path) -> None:
+    result = bench(
+        "run", "tiny.toml", "--set", 'models=[{name="vae"}, {name="tiny_data:Exploding"}]', "--seeds", "1"
+    )
+    assert result.exit_code == 1
+    assert "1 runs done, 1 failed" in result.output
+    scores = pd.read_csv("results/tiny/scores.csv").set_index("model")
+    assert scores.loc["vae", "status"] == "DONE"
+    assert scores.loc["tiny_data:Exploding", "status"] == "FAILED"
+    assert "diverged" in scores.loc["tiny_data:Exploding", "failure"]
+    again = bench(
+        "run", "tiny.toml", "--set", 'models=[{name="vae"}, {name="tiny_data:Exploding"}]', "--seeds", "1"
+    )
+    assert "1 runs failed earlier and are left alone" in again.output
+
+
+def test_a_crashing_metric_costs_its_own_column_only(here: Path) -> None:
+    result = bench(
+        "run", "tiny.toml", "--seeds", "1", "--set", 'metrics=["tiny_data:crashing_metric", "mig"]'
+    )
+    assert result.exit_code == 0, result.output
+    assert "this metric always fails" in result.output
+    scores = pd.read_csv("results/tiny/scores.csv")
+    assert scores["mig"].notna().all()
+    assert "crashing_metric" not in scores
+
+
+def test_dry_run_plans_and_writes_nothing(here: Path) -> None:
+    before = files(here)
+    result = bench("run", "tiny.toml", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "to train: 6" in result.output
+    assert "of training" in result.output
+    assert files(here) == before
+    bench("run", "tiny.toml", "--seeds", "1")
+    assert "3 runs done" in bench("run", "tiny.toml", "--dry-run").output
+
+
+def test_leaderboard_formats(here: Path) -> None:
+    bench("run", "tiny.toml")
+    table = bench("leaderboard", "results/tiny").output
+    assert "factor_vae" in table
+    assert (
+        bench("leaderboard", "results/tiny", "--format", "csv").output
+        == Path("results/tiny/leaderboard.csv").read_text()
+    )
+    markdown = bench("leaderboard", "results/tiny", "--format", "markdown", "--sort", "factor_vae").output
+    assert markdown.startswith("| rank | dataset |")
+
+
+@pytest.mark.parametrize("kind", ["models", "datasets", "metrics"])
+def test_lists(kind: str) -> None:
+    result = bench("list", kind)
+    assert result.exit_code == 0
+    assert {"models": "factor_vae", "datasets": "shapes3d_rendered", "metrics": "mig"}[kind] in result.output
+
+
+def test_validate(here: Path) -> None:
+    assert "6 runs" in bench("validate", "tiny.toml").output
+
+
+MISTAKES = [
+    (["run", "nowhere.toml"], "no grid file"),
+    (["run", "."], "cannot be read"),
+    (["run", "tiny.toml", "--set", "training.steps=0"], "training.steps = 0"),
+    (["run", "tiny.toml", "--set", 'models=[{name="betavae"}]'], "Did you mean 'beta_vae'"),
+    (["run", "tiny.toml", "--set", 'metrics=["migg"]'], "Did you mean 'mig'"),
+    (
+        ["run", "tiny.toml", "--set", 'datasets=[{name="dsprites_renderd"}]'],
+        "Did you mean 'dsprites_rendered'",
+    ),
+    (["run", "tiny.toml", "--set", "seeds=[]"], "seeds"),
+    (["run", "tiny.toml", "--set", "nonsense=1"], "nonsense"),
+    (["run", "tiny.toml", "--set", 'metrics=["no_such_module:f"]'], "no_such_module"),
+    (["run", "tiny.toml", "--set", 'metrics=["tiny_data:nothing"]'], "nothing"),
+    (
+        ["run", "tiny.toml", "--set", "network.channels=[4,4,4,4,4]", "--set", "network.kernels=[4,4,4,4,4]"],
+        "16 x 16",
+    ),
+    (["run", "tiny.toml", "--set", 'datasets=[{name="tiny_data:SQUARES", every={row=9}}]'], "row"),
+    (["run", "tiny.toml", "--out", "tiny.toml"], "is a file"),
+    (["run", "tiny.toml", "--out", "tiny.toml/study"], "cannot be written"),
+    (["run", "tiny.toml", "--device", "cuda:7"], "CUDA"),
+    (["run", "tiny.toml", "--device", "abacus"], "abacus"),
+    (["run", "tiny.toml", "--seeds", "0"], "--seeds"),
+    (["validate", "tiny.toml", "--set", "training.batch_size=-1"], "training.batch_size"),
+    (["leaderboard", "nowhere"], "nowhere"),
+    (["list", "model"], "models"),
+    (["rnu", "tiny.toml"], "rnu"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), MISTAKES, ids=lambda value: " ".join(value)[:50])
+def test_mistakes_exit_with_2_one_message_and_nothing_written(
+    here: Path, arguments: list[str], word: str
+) -> None:
+    before = files(here)
+    result = bench(*arguments)
+    assert result.exit_code == 2
+    assert word in result.output
+    assert "Traceback" not in result.output
+    assert files(here) == before
+
+
+def test_a_broken_toml(here: Path) -> None:
+    (here / "broken.toml").write_text("seeds = [1,\nname=")
+    result = bench("run", "broken.toml")
+    assert result.exit_code == 2
+    assert "broken.toml is not valid TOML" in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Torch alone takes seconds to import; help and completion must not wait for it."""
+    code = "import sys; from disentangle_bench.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = set(ast.literal_eval(output.splitlines()[-1]))
+    assert "Usage" in output
+    assert not loaded & {"torch", "numpy", "pandas", "pydantic", "scipy", "matplotlib", "rich", "sklearn"}
+
+
+def test_a_leaderboard_opens_without_torch(here: Path) -> None:
+    bench("run", "tiny.toml", "--seeds", "1")
+    code = "import sys; from disentangle_bench.cli import main\ntry: main(['leaderboard', 'results/tiny'])\nexcept SystemExit: print('torch' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "False"

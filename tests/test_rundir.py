@@ -1,0 +1,158 @@
+"""Run directories: whole or not at all, damaged ones named, nothing unpickled, a kill at any moment survived."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes
+from disentangle_bench.spec import check_grid, expand
+
+GRID = check_grid(
+    {"name": "g", "datasets": [{"name": "dsprites_rendered"}], "models": [{"name": "vae"}], "seeds": 40}
+)
+PROVENANCE = {
+    "data": {"provenance": "rendered", "fingerprint": "f" * 64},
+    "device": "cpu",
+    "precision": "float32",
+}
+
+
+def record(seed: int = 0, failure: str | None = None) -> RunRecord:
+    scores = {"scores": {"mig": 0.5, "kl": None}, "metrics": {}, "failures": {}, "scoring": {}}
+    return RunRecord(
+        spec=expand(GRID)[seed],
+        provenance=PROVENANCE,
+        scores=scores,
+        curves=[{"step": 1, "loss": 0.1}, {"step": 2, "loss": 1 / 3}],
+        weights={"encoder.w": np.arange(6, dtype=np.float32).reshape(2, 3).T},
+        failure=failure,
+    )
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    study = StudyDir(tmp_path / "study")
+    study.create(GRID)
+    study.save(record())
+    loaded = study.load(record().spec.id, weights=True)
+    assert loaded.spec == record().spec
+    assert loaded.scores == record().scores
+    assert loaded.curves == [{"step": 1.0, "loss": 0.1}, {"step": 2.0, "loss": 1 / 3}]
+    assert np.array_equal(loaded.weights["encoder.w"], record().weights["encoder.w"])
+    assert study.status(record().spec.id) == "DONE"
+
+
+def test_a_failed_run_keeps_its_reason_and_gives_way_to_a_good_one(tmp_path: Path) -> None:
+    study = StudyDir(tmp_path)
+    study.create(GRID)
+    study.save(record(failure="diverged: loss is not finite\n"))
+    assert study.status(record().spec.id) == "FAILED"
+    assert [kept.failure for kept in study.records()] == ["diverged: loss is not finite\n"]
+    study.save(record())
+    assert study.status(record().spec.id) == "DONE"
+    assert [kept.failure for kept in study.records()] == [None]
+
+
+def test_half_written_runs_are_no_runs(tmp_path: Path) -> None:
+    study = StudyDir(tmp_path)
+    study.create(GRID)
+    study.save(record())
+    (study.runs / ".partial-abc").mkdir()
+    (study.runs / ".partial-abc" / "DONE").touch()
+    (study.runs / "no-marker").mkdir()
+    assert [kept.spec.seed for kept in study.records()] == [0]
+
+
+@pytest.mark.parametrize(
+    "name", ["spec.json", "scores.json", "provenance.json", "weights.safetensors", "curves.csv"]
+)
+@pytest.mark.parametrize("damage", ["delete", "truncate", "garbage"])
+def test_a_damaged_run_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    study = StudyDir(tmp_path)
+    study.create(GRID)
+    study.save(record())
+    path = study.runs / record().spec.id / name
+    if damage == "delete":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:5] if damage == "truncate" else b"\x80\x04garbage\xff")
+    try:
+        study.load(record().spec.id, weights=True)
+    except BenchError as error:
+        assert record().spec.id in str(error)
+    else:
+        assert (name, damage) == ("curves.csv", "truncate")  # the five first letters of a table are a table
+
+
+def test_other_directories_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(BenchError, match="holds no study"):
+        StudyDir(tmp_path).create(GRID)
+    with pytest.raises(BenchError, match="is a file"):
+        StudyDir(tmp_path / "precious.txt").create(GRID)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(BenchError, match="cannot be written"):
+        StudyDir(tmp_path / "study").create(GRID)
+
+
+def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match="cannot be written"):
+        StudyDir(tmp_path / "file" / "study").create(GRID)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.csv"
+    write_bytes(path, b"old")
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_rundir import StudyDir, GRID, record
+study = StudyDir(Path({path!r}))
+study.create(GRID)
+print("ready", flush=True)
+while True:
+    for seed in range(40):
+        study.save(record(seed))
+"""
+
+
+def test_killed_at_random_moments_every_run_is_whole_or_absent(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    study = StudyDir(tmp_path / "study")
+    script = WRITER.format(tests=str(Path(__file__).parent), path=str(study.path))
+    for _ in range(5):
+        writer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        time.sleep(chance.uniform(0.05, 0.4))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        for kept in study.records():
+            whole = study.load(kept.spec.id, weights=True)
+            assert whole.scores == json.loads(json.dumps(record().scores))
+            assert whole.weights["encoder.w"].shape == (3, 2)
+    assert list(study.records())
