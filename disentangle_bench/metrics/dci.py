@@ -49,8 +49,8 @@ def dci(
     fits = {"histogram": boosted_trees.fit_histogram, "exact": boosted_trees.fit_exact}
     if booster not in fits:
         raise ValueError(f"booster must be one of {', '.join(fits)}, not {booster!r}")
-    train, train_factors = draw_points(codes.astype(np.float64), factors, train_points, rng)
-    test, test_factors = draw_points(codes.astype(np.float64), factors, test_points, rng)
+    train, train_factors = draw_points(codes, factors, train_points, rng)
+    test, test_factors = draw_points(codes, factors, test_points, rng)
     spread = train.std(axis=0)
     mean, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
     train, test = (train - mean) / spread, (test - mean) / spread

@@ -19,8 +19,8 @@ def dcimig(
 
     Returns `dcimig`. Sepliarskaia et al. 2019, section 4.
     """
-    codes, factors = draw_points(codes, factors, points, rng)
-    found = information(equal_width_bins(codes, bins), factors)
+    table, values = draw_points(codes, factors, points, rng)
+    found = information(equal_width_bins(table, bins), values)
     ranked = np.sort(np.pad(found.mutual, ((0, 0), (1, 0))), axis=1)
     largest = np.zeros(factors.shape[1])
     np.maximum.at(largest, found.mutual.argmax(axis=1), ranked[:, -1] - ranked[:, -2])

@@ -30,8 +30,8 @@ def explicitness(
     Returns `explicitness` and the same on the training points `explicitness_train`. Ridgeway and Mozer 2018,
     section 3; constants of Locatello et al. 2019.
     """
-    train, train_factors = draw_points(codes.astype(np.float64), factors, train_points, rng)
-    test, test_factors = draw_points(codes.astype(np.float64), factors, test_points, rng)
+    train, train_factors = draw_points(codes, factors, train_points, rng)
+    test, test_factors = draw_points(codes, factors, test_points, rng)
     spread = train.std(axis=0)
     mean, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
     train, test = (train - mean) / spread, (test - mean) / spread

@@ -34,16 +34,15 @@ def factor_vae(
     2019.
     """
     sample, _ = draw_points(codes, factors, variance_points, rng)
-    variances = sample.astype(np.float64).var(axis=0, ddof=1)
+    variances = sample.var(axis=0, ddof=1)
     active = np.sqrt(variances) >= prune_std
     if not active.any():
         return {"factor_vae": 0.0, "factor_vae_train": 0.0, "factor_vae_active": 0.0}
     # A constant latent comes here only under a threshold of 0: its local variance, 0, is the smallest.
     scale = np.where(variances[active] > 0, variances[active], 1.0)
-    codes = np.ascontiguousarray(codes[:, active])
     by_value = [RowsByValue(column) for column in factors.T]
-    train = _count_votes(codes, by_value, scale, train_votes, batch, rng)
-    held_out = _count_votes(codes, by_value, scale, eval_votes, batch, rng)
+    train = _count_votes(codes, by_value, active, scale, train_votes, batch, rng)
+    held_out = _count_votes(codes, by_value, active, scale, eval_votes, batch, rng)
     named = train.argmax(axis=0), np.arange(train.shape[1])
     return {
         "factor_vae": float(held_out[named].sum() / eval_votes),
@@ -55,20 +54,21 @@ def factor_vae(
 def _count_votes(
     codes: Codes,
     by_value: list[RowsByValue],
+    active: NDArray[np.bool_],
     scale: NDArray[np.float64],
     votes: int,
     batch: int,
     rng: np.random.Generator,
 ) -> NDArray[np.intp]:
-    """How often [factors, latents] each latent varied least while each factor was fixed."""
-    counts = np.zeros((len(by_value), codes.shape[1]), dtype=np.intp)
+    """How often [factors, active latents] each latent varied least while each factor was fixed."""
+    counts = np.zeros((len(by_value), len(scale)), dtype=np.intp)
     votes_of_factor = np.bincount(rng.integers(len(by_value), size=votes), minlength=len(by_value))
     for factor, rows_by_value in enumerate(by_value):
         values = rows_by_value.draw_values((votes_of_factor[factor], 1), rng)
         rows = rows_by_value.draw_rows(values.repeat(batch, axis=1), rng)
         # In float64 the variance of equal float32 values is exactly 0, in float32 it is not.
-        local = codes[rows].astype(np.float64).var(axis=1, ddof=1)
-        counts[factor] = np.bincount((local / scale).argmin(axis=1), minlength=codes.shape[1])
+        local = codes[rows].astype(np.float64).var(axis=1, ddof=1)[:, active]
+        counts[factor] = np.bincount((local / scale).argmin(axis=1), minlength=len(scale))
     return counts
 
 

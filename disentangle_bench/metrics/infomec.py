@@ -36,8 +36,7 @@ def infomec(
     Returns `infom`, `infoc`, `infoe` and the number of latents that take part `infom_active`. Hsu et al. 2023,
     section 3; continuous latents and discrete factors.
     """
-    drawn, values = draw_points(codes, factors, points, rng)
-    table = drawn.astype(np.float64)
+    table, values = draw_points(codes, factors, points, rng)
     reach = np.ptp(table, axis=0)
     values = values[:, np.ptp(values, axis=0) > 0]
     if not reach.any() or not values.shape[1]:

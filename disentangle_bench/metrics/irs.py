@@ -29,8 +29,7 @@ def irs(
     Returns `irs` and the number of latents that vary `irs_active`. Suter et al. 2019, section 4; `quantile`
     of Locatello et al. 2019 (the paper takes the maximum, 1).
     """
-    drawn, values = draw_points(codes, factors, points, rng)
-    table = drawn.astype(np.float64)
+    table, values = draw_points(codes, factors, points, rng)
     varies = table.min(axis=0) < table.max(axis=0)
     if not varies.any():
         return {"irs": 0.0, "irs_active": 0.0}

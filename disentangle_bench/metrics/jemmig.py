@@ -19,8 +19,8 @@ def jemmig(
 
     Returns `jemmig`. Do and Tran 2020, section 3.3.
     """
-    codes, factors = draw_points(codes, factors, points, rng)
-    found = information(equal_width_bins(codes, bins), factors)
+    table, values = draw_points(codes, factors, points, rng)
+    found = information(equal_width_bins(table, bins), values)
     varying = np.flatnonzero(found.of_factors)
     if not len(varying):
         return {"jemmig": 0.0}

@@ -21,8 +21,8 @@ def mig(
 
     Returns `mig`. Chen et al. 2018, equation 6; binning of Locatello et al. 2019.
     """
-    codes, factors = draw_points(codes, factors, points, rng)
-    found = information(equal_width_bins(codes, bins), factors)
+    table, values = draw_points(codes, factors, points, rng)
+    found = information(equal_width_bins(table, bins), values)
     ranked = np.sort(np.pad(found.mutual, ((1, 0), (0, 0))), axis=0)
     varies = found.of_factors > 0
     if not varies.any():

@@ -19,8 +19,8 @@ def mig_sup(
 
     Returns `mig_sup`. Li et al. 2020, section 5.2.
     """
-    codes, factors = draw_points(codes, factors, points, rng)
-    found = information(equal_width_bins(codes, bins), factors)
+    table, values = draw_points(codes, factors, points, rng)
+    found = information(equal_width_bins(table, bins), values)
     latents, varying = found.of_latents > 0, found.of_factors > 0
     if not latents.any() or not varying.any():
         return {"mig_sup": 0.0}

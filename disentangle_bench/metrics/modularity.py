@@ -19,8 +19,8 @@ def modularity(
 
     Returns `modularity`. Ridgeway and Mozer 2018, section 3; binning of Locatello et al. 2019.
     """
-    codes, factors = draw_points(codes, factors, points, rng)
-    squared = information(equal_width_bins(codes, bins), factors).mutual ** 2
+    table, values = draw_points(codes, factors, points, rng)
+    squared = information(equal_width_bins(table, bins), values).mutual ** 2
     best = squared.max(axis=1)
     squared, best = squared[best > 0], best[best > 0]
     if not len(best):

@@ -9,14 +9,14 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-def equal_width_bins(codes: NDArray[np.floating] | Labels, bins: int) -> Labels:
+def equal_width_bins(values: Array | Labels, bins: int) -> Labels:
     """The bin 0..bins-1 of every code [points, latents]: equal widths between a latent's own least and
     largest value.
 
     The largest value belongs to the last bin and a constant latent lies in bin 0 altogether. Outliers widen
     the bins.
     """
-    table = codes.astype(np.float64)
+    table = values.astype(np.float64, copy=False)
     lowest, highest = table.min(axis=0), table.max(axis=0)
     width = np.where(highest > lowest, highest - lowest, 1.0)
     labels = ((table - lowest) / width * bins).astype(np.int64)

@@ -15,12 +15,13 @@ Rows = NDArray[np.intp]
 
 def draw_points(
     codes: Codes, factors: Factors, points: int | None, rng: np.random.Generator
-) -> tuple[Codes, Factors]:
-    """The codes and factors of `points` rows drawn uniformly with replacement, or all rows for None."""
-    if points is None:
-        return codes, factors
-    rows = rng.integers(len(codes), size=points)
-    return codes[rows], factors[rows]
+) -> tuple[NDArray[np.float64], Factors]:
+    """The codes, as float64, and factors of `points` rows drawn uniformly with replacement; all rows for None.
+
+    In float64 the mean of equal float32 values is exact and their variance 0; in float32 neither holds.
+    """
+    rows = slice(None) if points is None else rng.integers(len(codes), size=points)
+    return codes[rows].astype(np.float64), factors[rows]
 
 
 class RowsByValue:

@@ -28,14 +28,14 @@ def sap(
     0..1.
 
     Each latent alone predicts each factor by a linear support vector machine (squared hinge loss weighted by
-    `penalty`, classes balanced, one against all). A line cannot cut out a middle value, so a perfect code
+    `penalty`, classes balanced, one against all). Lines hardly cut out middle values, so a perfect code
     stays far below 1 where factors have many values: .29 for sizes 3, 6, 10, 10, 10. Latents count as they
     are scaled. A single latent has no rival: the gap is its whole accuracy.
 
     Returns `sap`. Kumar et al. 2018, section 3, for discrete factors; constants of Locatello et al. 2019.
     """
-    train, train_factors = draw_points(codes.astype(np.float64), factors, train_points, rng)
-    test, test_factors = draw_points(codes.astype(np.float64), factors, test_points, rng)
+    train, train_factors = draw_points(codes, factors, train_points, rng)
+    test, test_factors = draw_points(codes, factors, test_points, rng)
     # Beyond this size the machine's own penalty is nothing any more, but its steps would overflow.
     scale = np.maximum(1.0, np.abs(train).max(axis=0) / LARGEST_CODE)
     train, test = train / scale, test / scale
@@ -57,8 +57,9 @@ def sap_continuous(
 
     Returns `sap_continuous`. Kumar et al. 2018, section 3, for continuous factors.
     """
-    codes, factors = draw_points(codes, factors, points, rng)
-    return {"sap_continuous": mean_gap((_standardised(codes).T @ _standardised(factors) / len(codes)) ** 2)}
+    table, values = draw_points(codes, factors, points, rng)
+    correlation = _standardised(table).T @ _standardised(values) / len(table)
+    return {"sap_continuous": mean_gap(correlation**2)}
 
 
 def mean_gap(strength: NDArray[np.float64]) -> float:
@@ -80,7 +81,7 @@ def _predict(
     return predicted
 
 
-def _standardised(table: NDArray[np.float32] | NDArray[np.int64]) -> NDArray[np.float64]:
+def _standardised(table: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
     centred = table - table.mean(axis=0, dtype=np.float64)
     spread = centred.std(axis=0)
     return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)

@@ -32,9 +32,7 @@ def unsupervised(
     Constant latents depend on nothing and drop out of the first two dependence measures. Small sample biases
     every measure upwards a little. Constants of Locatello et al. 2019.
     """
-    drawn, _ = draw_points(codes, factors, points, rng)
-    table = drawn.astype(np.float64)
-    # Centred by hand: the variance of a constant is then exactly 0.
+    table, _ = draw_points(codes, factors, points, rng)
     centred = table - table.mean(axis=0)
     covariance = centred.T @ centred / (len(table) - 1)
     distance = _wasserstein(covariance)
@@ -44,7 +42,7 @@ def unsupervised(
         "gaussian_total_correlation": _total_correlation(covariance),
         "wasserstein_dependence": distance,
         "wasserstein_dependence_norm": distance / variances.sum() if variances.any() else 0.0,
-        "mean_pairwise_information": _mean_pairwise_information(drawn, bins),
+        "mean_pairwise_information": _mean_pairwise_information(table, bins),
     }
 
 
@@ -69,7 +67,7 @@ def _correlation(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     return kept / scale[:, None] / scale
 
 
-def _mean_pairwise_information(codes: Codes, bins: int) -> float:
+def _mean_pairwise_information(codes: NDArray[np.float64], bins: int) -> float:
     latents = codes.shape[1]
     if latents == 1:
         return 0.0
