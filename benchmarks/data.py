@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -104,10 +103,9 @@ def write_h5(path: Path, layout: Layout, dataset: FactorDataset) -> None:
         for key, array in factor_arrays(layout).items():
             file[key] = array
         shape = (layout.length, *layout.image_shape)
-        chunks = (32, *layout.image_shape)
-        stored = file.create_dataset(layout.image_key, shape, np.uint8, chunks=chunks, compression="gzip")
+        stored = file.create_dataset(layout.image_key, shape, np.uint8, compression="gzip")
         first = 0
-        for block in images(layout, dataset, 1024):
+        for block in images(layout, dataset, stored.chunks[0]):
             stored[first : first + len(block)] = block
             first += len(block)
 
@@ -127,12 +125,16 @@ def starts(folder: Path, files: dict[str, FileFacts]) -> None:
 
 
 def start_one(key: str, hashes: dict[str, str], folder: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     load(key, hashes, folder)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"s": seconds, "mb": (peak - before) / 1e3}))
+    print(json.dumps({"s": seconds, "mb": peak_memory_mb()}))
+
+
+def peak_memory_mb() -> float:
+    """The most this process ever held, libraries included; getrusage would count its parent's memory too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def load(key: str, hashes: dict[str, str], folder: Path) -> FactorDataset:

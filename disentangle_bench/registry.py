@@ -22,12 +22,8 @@ DATASETS = {
     "shapes3d_rendered": "disentangle_bench.data.shapes3d:RENDERED",
     "color_dsprites": "disentangle_bench.data.variants:COLOR_DSPRITES",
     "noisy_dsprites": "disentangle_bench.data.variants:NOISY_DSPRITES",
-    "color_shapes3d": "disentangle_bench.data.variants:COLOR_SHAPES3D",
-    "noisy_shapes3d": "disentangle_bench.data.variants:NOISY_SHAPES3D",
     "color_dsprites_rendered": "disentangle_bench.data.variants:COLOR_DSPRITES_RENDERED",
     "noisy_dsprites_rendered": "disentangle_bench.data.variants:NOISY_DSPRITES_RENDERED",
-    "color_shapes3d_rendered": "disentangle_bench.data.variants:COLOR_SHAPES3D_RENDERED",
-    "noisy_shapes3d_rendered": "disentangle_bench.data.variants:NOISY_SHAPES3D_RENDERED",
 }
 
 METRICS = {

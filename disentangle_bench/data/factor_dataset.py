@@ -32,11 +32,14 @@ class ImageStore(Protocol):
 
 @dataclass(frozen=True)
 class FactorDataset:
-    """Images in the lexicographic order of their factors, the last factor fastest.
+    """Images in the lexicographic order of their factors, the last factor fastest, or with a table of factors.
 
     `provenance` says where the pixels are from: "official" (the published file, hash checked), "rendered"
     (drawn again from the published geometry) or "user". `fingerprint` is a hash that changes whenever a
     pixel may have changed; it is kept with every result.
+
+    `table` int64 [images, factors] gives each image's factors where the images are not every combination
+    exactly once. `nuisance` says in words what varies from image to image and is no factor.
     """
 
     name: str
@@ -47,9 +50,16 @@ class FactorDataset:
     fingerprint: str
     store: ImageStore
     device: torch.device = CPU
+    table: Tensor | None = None
+    nuisance: str = ""
 
     def __len__(self) -> int:
-        return math.prod(self.factor_sizes)
+        return math.prod(self.factor_sizes) if self.table is None else len(self.table)
+
+    @property
+    def full_grid(self) -> bool:
+        """Whether every combination of the factors' values is there exactly once, in order."""
+        return self.table is None
 
     def images(self, index: Any) -> Tensor:
         """uint8 [n, channels, height, width], values 0..255, for `index` [n] (integers, or one int).
@@ -64,6 +74,8 @@ class FactorDataset:
         Raises IndexError outside 0..len-1.
         """
         left = self._checked(index)
+        if self.table is not None:
+            return self.table.index_select(0, left)
         columns = []
         for size in reversed(self.factor_sizes):
             columns.append(left % size)
@@ -71,7 +83,11 @@ class FactorDataset:
         return torch.stack(columns[::-1], dim=1)
 
     def index(self, factors: Any) -> Tensor:
-        """int64 [n]: where the images with these factor values [n, factors] are; inverse of `factors`."""
+        """int64 [n]: where the images with these factor values [n, factors] are; inverse of `factors`.
+
+        Of several images with the same factors the first is meant. Raises IndexError for values outside
+        0..size-1 and for combinations that are not there.
+        """
         values = torch.as_tensor(factors, dtype=torch.int64, device=self.device)
         sizes = torch.tensor(self.factor_sizes, device=self.device)
         if values.ndim != 2 or values.shape[1] != len(sizes):
@@ -80,15 +96,26 @@ class FactorDataset:
             )
         if bool(((values < 0) | (values >= sizes)).any()):
             raise IndexError(f"a factor value lies outside 0..size-1; the sizes are {self.factor_sizes}")
-        position = torch.zeros(len(values), dtype=torch.int64, device=self.device)
-        for column, size in enumerate(self.factor_sizes):
-            position = position * size + values[:, column]
-        return position
+        place = self._place(values)
+        if self.table is None:
+            return place
+        taken, order = self._place(self.table).sort(stable=True)
+        found = torch.searchsorted(taken, place).clamp_(max=len(taken) - 1)
+        if bool((taken[found] != place).any()):
+            raise IndexError(f"{self.name} has no image of some of these combinations of factors")
+        return order[found]
 
     def to(self, device: torch.device | str) -> FactorDataset:
         """The same data set with its pixels on `device`, where `images` and `factors` then answer."""
         device = torch.device(device)
-        return replace(self, store=self.store.to(device), device=device)
+        table = None if self.table is None else self.table.to(device)
+        return replace(self, store=self.store.to(device), device=device, table=table)
+
+    def _place(self, values: Tensor) -> Tensor:
+        place = torch.zeros(len(values), dtype=torch.int64, device=self.device)
+        for column, size in enumerate(self.factor_sizes):
+            place = place * size + values[:, column]
+        return place
 
     def _checked(self, index: Any) -> Tensor:
         positions = torch.as_tensor(index, device=self.device).reshape(-1)

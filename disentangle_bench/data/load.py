@@ -12,6 +12,7 @@ from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset, Notify
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.subgrid import subgrid
+from disentangle_bench.data.user import is_path, user_source
 from disentangle_bench.errors import BenchError
 
 
@@ -23,18 +24,29 @@ def load_dataset(
     device: torch.device | str = "cpu",
     notify: Notify | None = None,
 ) -> FactorDataset:
-    """The data set called `name`, a registered one ("dsprites_rendered") or "module:source", on `device`.
+    """The data set called `name`, a registered one, "module:source" or the path of your own, on `device`.
 
     `every` keeps each k-th value of the factors that it names (see `subgrid`). `data_dir` is where files
     and caches live, `default_data_dir()` unless given; `notify(what, done, total)` hears of progress.
     Raises BenchError for an unknown name, or a file that is missing or not what it should be.
     """
-    source = registry.resolve("data set", name)
-    if not isinstance(source, DataSource):
-        raise BenchError(f"data set {name!r} is {type(source).__name__!r}: it must be a DataSource")
+    source = find_source(name)
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     dataset = source.load(data_dir=folder, notify=notify)
     return subgrid(dataset, every or {}).to(device)
+
+
+def find_source(name: str) -> DataSource:
+    """What is known of the data set called `name` (registered, "module:source" or a path) and how to load it.
+
+    Raises BenchError for an unknown name, a path where there is no data set, or an object that is no DataSource.
+    """
+    if is_path(name):
+        return user_source(Path(name))
+    source = registry.resolve("data set", name)
+    if not isinstance(source, DataSource):
+        raise BenchError(f"data set {name!r} is {type(source).__name__!r}: it must be a DataSource")
+    return source
 
 
 def default_data_dir() -> Path:

@@ -25,6 +25,10 @@ class StrictH5:
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self.file = path, file
 
+    def has(self, key: str) -> bool:
+        """Whether there is something called `key`."""
+        return key in self.file
+
     def header(self, key: str) -> ArrayHeader:
         """Shape and type of the array called `key`, which may name groups as in "latents/classes"."""
         array = self.array(key)

@@ -56,6 +56,10 @@ class StrictNpz:
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self.archive = path, archive
 
+    def has(self, key: str) -> bool:
+        """Whether there is an array called `key`."""
+        return f"{key}.npy" in self.archive.namelist()
+
     def header(self, key: str) -> ArrayHeader:
         """Shape and type of the array called `key`."""
         with self.member(key) as file:
@@ -80,7 +84,7 @@ class StrictNpz:
     @contextmanager
     def member(self, key: str) -> Iterator[IO[bytes]]:
         """The open `.npy` file of this key."""
-        if f"{key}.npy" not in self.archive.namelist():
+        if not self.has(key):
             known = ", ".join(sorted(name.removesuffix(".npy") for name in self.archive.namelist()[:20]))
             raise BenchError(f"{self.path} has no array {key!r}; it has {known or 'none'}")
         with self.archive.open(f"{key}.npy") as file:

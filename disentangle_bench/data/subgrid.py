@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore
+from disentangle_bench.data.parts import pick
 from disentangle_bench.errors import BenchError, unknown_name
 
 
@@ -48,12 +49,17 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     steps = [every.get(factor, 1) for factor in dataset.factor_names]
     if all(k == 1 for k in steps):
         return dataset
+    label = ",".join(f"{factor}/{k}" for factor, k in zip(dataset.factor_names, steps, strict=True) if k > 1)
     sizes = tuple(-(-size // k) for size, k in zip(dataset.factor_sizes, steps, strict=True))
+    if dataset.table is not None:
+        divisors = torch.tensor(steps, device=dataset.device)
+        rows = (dataset.table % divisors == 0).all(dim=1).nonzero()[:, 0]
+        part = pick(dataset, rows, label)
+        return replace(part, factor_sizes=sizes, table=dataset.table[rows] // divisors)
     strides, stride = [], 1
     for size, k in zip(reversed(dataset.factor_sizes), reversed(steps), strict=True):
         strides.append(stride * k)
         stride *= size
-    label = ",".join(f"{factor}/{k}" for factor, k in zip(dataset.factor_names, steps, strict=True) if k > 1)
     return replace(
         dataset,
         name=f"{dataset.name}[{label}]",

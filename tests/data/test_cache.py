@@ -114,7 +114,7 @@ def test_two_processes_at_once_do_no_harm(tmp_path):
         "assert (array[:, 0] == np.arange(2000)).all()\n"
     )
     path = tmp_path / "a.npy"
-    racers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(3)]
-    assert [racer.wait() for racer in racers] == [0, 0, 0]
+    racers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(2)]
+    assert [racer.wait() for racer in racers] == [0, 0]
     assert open_verified(path, (2000, 4096), np.int16) is not None
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npy"]

@@ -256,8 +256,8 @@ def test_two_processes_end_with_one_good_file(tmp_path, facts):
         f"facts = FileFacts({wanted.name!r}, {wanted.url!r}, DSPRITES_NPZ, {wanted.hashes!r}, {wanted.size})\n"
         "fetch(facts, pathlib.Path(sys.argv[1]), pause_s=0.01)\n"
     )
-    racers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(3)]
-    assert [racer.wait() for racer in racers] == [0, 0, 0]
+    racers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(2)]
+    assert [racer.wait() for racer in racers] == [0, 0]
     assert (tmp_path / "file.npz").read_bytes() == CONTENT
     assert names(tmp_path) == {"file.npz"}
     assert len(Server.asked) == 1

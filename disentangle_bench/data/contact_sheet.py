@@ -1,0 +1,80 @@
+"""A picture of a data set: a row per factor, in which that factor alone runs through its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.errors import BenchError
+
+COLUMNS = 12
+GAP, LABEL_HEIGHT, FONT_SIZE = 2, 18, 13
+
+
+def save_contact_sheet(dataset: FactorDataset, path: Path) -> None:
+    """Write the sheet as a PNG. Raises BenchError where that is not possible."""
+    try:
+        Image.fromarray(contact_sheet(dataset)).save(path, format="PNG")
+    except OSError as error:
+        raise BenchError(f"{path} cannot be written: {error}") from error
+
+
+def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3]: at most 12 evenly spaced values of each factor, the others held still.
+
+    Above each row stands the factor's name and the numbers of the first and last value shown. Where a
+    combination is not in the data set, its place stays grey.
+    """
+    channels, height, width = dataset.image_shape
+    rows = [sweep(dataset, column) for column in range(len(dataset.factor_sizes))]
+    across = max(len(factors) for factors in rows)
+    tall = LABEL_HEIGHT + height + GAP
+    # The labels need some room even where images are tiny.
+    sheet = Image.new("RGB", (max(GAP + across * (width + GAP), 220), GAP + len(rows) * tall), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(FONT_SIZE)
+    for column, factors in enumerate(rows):
+        top = GAP + column * tall
+        shown = factors[:, column].tolist()
+        name, size = dataset.factor_names[column], dataset.factor_sizes[column]
+        draw.text((GAP, top), f"{name}: {shown[0]} to {shown[-1]} of {size}", fill="black", font=font)
+        for place, picture in enumerate(pictures(dataset, factors)):
+            pixels = picture.expand(3, height, width) if channels == 1 else picture
+            image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+            sheet.paste(image, (GAP + place * (width + GAP), top + LABEL_HEIGHT))
+    return np.asarray(sheet)
+
+
+def sweep(dataset: FactorDataset, column: int) -> torch.Tensor:
+    """Factor values [n, factors] that run through one factor; the others keep those of the resting image."""
+    size = dataset.factor_sizes[column]
+    values = torch.linspace(0, size - 1, min(size, COLUMNS)).round().long()
+    factors = resting(dataset).repeat(len(values), 1)
+    factors[:, column] = values
+    return factors
+
+
+def resting(dataset: FactorDataset) -> torch.Tensor:
+    """Factor values [factors] of the image that every row varies.
+
+    They lie at different shares of their ranges, so that factors with equal values, such as hues, differ.
+    """
+    if dataset.table is not None:
+        return dataset.factors(len(dataset) // 2)[0].cpu()
+    sizes = dataset.factor_sizes
+    return torch.tensor([int(size * ((0.5 + 0.35 * column) % 1)) for column, size in enumerate(sizes)])
+
+
+def pictures(dataset: FactorDataset, factors: torch.Tensor) -> torch.Tensor:
+    """uint8 [n, channels, height, width]: the images with these factor values, grey where there is none."""
+    try:
+        return dataset.images(dataset.index(factors)).cpu()
+    except IndexError:
+        if len(factors) == 1:
+            return torch.full((1, *dataset.image_shape), 200, dtype=torch.uint8)
+    return torch.cat([pictures(dataset, row[None]) for row in factors])

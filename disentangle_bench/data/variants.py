@@ -1,0 +1,118 @@
+"""Nuisance variants after the 2019 study (Locatello et al.): random colours and random backgrounds.
+
+There, colour and noise are drawn afresh whenever an image is used. Here they are a function of a seed and the image's
+position, so that an image is the same on every use, on every device and in every run; over a whole data set they
+are distributed as there, up to the step of the grey levels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from disentangle_bench.data import dsprites
+from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify
+from disentangle_bench.data.source import DataSource
+
+
+class ColorStore:
+    """Another store's images, each with its three channels dimmed by factors of its own from .5 to 1."""
+
+    def __init__(self, store: ImageStore, seed: int) -> None:
+        self.store, self.seed = store, seed
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, 3, height, width]."""
+        images = self.store.images(index).to(torch.int32)
+        levels = 128 + random_bytes(index, 4, self.seed)[:, :3].to(torch.int32) // 2
+        return (images * levels[:, :, None, None] // 255).to(torch.uint8)
+
+    def to(self, device: torch.device) -> ColorStore:
+        """The same images on another device."""
+        return ColorStore(self.store.to(device), self.seed)
+
+
+class NoisyStore:
+    """Another store's images with uniform noise, 0 to 255, added to every pixel and channel and cut at 255."""
+
+    def __init__(self, store: ImageStore, seed: int) -> None:
+        self.store, self.seed = store, seed
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, 3, height, width]."""
+        images = self.store.images(index)
+        shape = (len(images), 3, *images.shape[2:])
+        noise = random_bytes(index, math.prod(shape[1:]), self.seed).view(shape)
+        return images + torch.minimum(noise, 255 - images)
+
+    def to(self, device: torch.device) -> NoisyStore:
+        """The same images on another device."""
+        return NoisyStore(self.store.to(device), self.seed)
+
+
+def random_bytes(index: Tensor, count: int, seed: int) -> Tensor:
+    """uint8 [n, count], `count` a multiple of 4: bytes that only the seed and each index decide."""
+    seeded = int.from_bytes(hashlib.sha256(f"variant {seed}".encode()).digest()[:3], "big")
+    own = scrambled(scrambled(index.to(torch.int32)) ^ seeded)
+    places = scrambled(torch.arange(count // 4, dtype=torch.int32, device=index.device))
+    return scrambled(own[:, None] ^ places).view(torch.uint8).view(len(index), count)
+
+
+def scrambled(numbers: Tensor) -> Tensor:
+    """A hash of each 32-bit number: every input bit moves about half of the output's bits.
+
+    Shifts and multiplications modulo 2^32, with C. Wellons' constants for a low bias.
+    """
+    numbers = numbers ^ (numbers >> 16 & 0xFFFF)
+    numbers = numbers * 0x7FEB352D
+    numbers = numbers ^ (numbers >> 15 & 0x1FFFF)
+    numbers = numbers * -0x7B935975  # 0x846ca68b as a signed number
+    return numbers ^ (numbers >> 16 & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a variant is called, what it varies, and the store that does it."""
+
+    prefix: str
+    nuisance: str
+    store: Callable[[ImageStore, int], ImageStore]
+
+
+COLOR = Variant("color", "each image's colour: its channels dimmed by random factors of .5 to 1", ColorStore)
+NOISY = Variant("noisy", "noise: a random value of 0 to 255 added to every pixel and channel", NoisyStore)
+
+
+def vary(dataset: FactorDataset, variant: Variant, seed: int = 0) -> FactorDataset:
+    """The variant of a data set, with three channels and the nuisance named; its factors are the same."""
+    label = f"{variant.prefix} seed {seed}"
+    return replace(
+        dataset,
+        name=f"{variant.prefix}_{dataset.name}",
+        image_shape=(3, *dataset.image_shape[1:]),
+        fingerprint=hashlib.sha256(f"{dataset.fingerprint} {label}".encode()).hexdigest(),
+        store=variant.store(dataset.store, seed),
+        nuisance=variant.nuisance,
+    )
+
+
+def source_of(original: DataSource, variant: Variant) -> DataSource:
+    """The source of a registered data set's variant."""
+
+    def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+        return vary(original.load(data_dir=data_dir, notify=notify), variant)
+
+    name = f"{variant.prefix}_{original.name}"
+    return replace(original, name=name, image_shape=(3, *original.image_shape[1:]), load=load)
+
+
+COLOR_DSPRITES = source_of(dsprites.OFFICIAL, COLOR)
+NOISY_DSPRITES = source_of(dsprites.OFFICIAL, NOISY)
+COLOR_DSPRITES_RENDERED = source_of(dsprites.RENDERED, COLOR)
+NOISY_DSPRITES_RENDERED = source_of(dsprites.RENDERED, NOISY)

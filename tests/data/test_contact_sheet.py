@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from disentangle_bench.data.contact_sheet import contact_sheet, pictures, save_contact_sheet, sweep
+from disentangle_bench.data.parts import hold_out
+from disentangle_bench.data.subgrid import subgrid
+from disentangle_bench.errors import BenchError
+
+
+def test_a_row_varies_one_factor_over_its_whole_range(dsprites):
+    for column, size in enumerate(dsprites.factor_sizes):
+        factors = sweep(dsprites, column)
+        assert factors[:, column].tolist() == sorted(set(factors[:, column].tolist()))
+        assert (factors[0, column], factors[-1, column]) == (0, size - 1)
+        others = np.delete(factors.numpy(), column, axis=1)
+        assert (others == others[0]).all()
+
+
+def test_the_images_stand_where_they_should(shapes3d):
+    sheet = contact_sheet(shapes3d)
+    row, place = 3, 5
+    image = shapes3d.images(shapes3d.index(sweep(shapes3d, row)[[place]]))[0].permute(1, 2, 0).numpy()
+    top, left = 2 + row * 84 + 18, 2 + place * 66
+    assert np.array_equal(sheet[top : top + 64, left : left + 64], image)
+    assert sheet.shape == (2 + 6 * 84, 2 + 12 * 66, 3)
+
+
+def test_what_is_missing_stays_grey(dsprites):
+    part = subgrid(dsprites, {"orientation": 8, "posX": 8, "posY": 8})
+    full, column = contact_sheet(part), 2
+    shown = sweep(part, column)
+    training, _ = hold_out(part, {"orientation": [3], "posY": [int(shown[0, 4])]})
+    missing = pictures(training, shown)
+    assert (missing[3] == 200).all()
+    assert torch.equal(missing[2], part.images(part.index(shown[[2]]))[0])
+    assert contact_sheet(training).shape == full.shape
+
+
+def test_the_file_is_a_png_or_an_error(dsprites, tmp_path):
+    save_contact_sheet(dsprites, tmp_path / "sheet.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "sheet.png")), contact_sheet(dsprites))
+    with pytest.raises(BenchError, match="cannot be written"):
+        save_contact_sheet(dsprites, tmp_path / "missing" / "sheet.png")
