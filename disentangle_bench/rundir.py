@@ -127,6 +127,8 @@ def load_record(path: Path, weights: bool = False) -> RunRecord:
         scores = json.loads((path / "scores.json").read_text(encoding="utf-8"))
         with (path / "curves.csv").open(encoding="utf-8", newline="") as file:
             curves = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        if not curves:
+            raise ValueError("curves.csv has no rows")
         tensors = safetensors.numpy.load_file(path / "weights.safetensors") if weights else {}
     except (OSError, ValueError, SafetensorError) as error:
         raise BenchError(

@@ -71,25 +71,22 @@ def test_half_written_runs_are_no_runs(tmp_path: Path) -> None:
     assert [kept.spec.seed for kept in study.records()] == [0]
 
 
-@pytest.mark.parametrize(
-    "name", ["spec.json", "scores.json", "provenance.json", "weights.safetensors", "curves.csv"]
-)
-@pytest.mark.parametrize("damage", ["delete", "truncate", "garbage"])
-def test_a_damaged_run_is_named(tmp_path: Path, name: str, damage: str) -> None:
+FILES = ("spec.json", "scores.json", "provenance.json", "weights.safetensors", "curves.csv")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("content", [None, b"", b"\x80\x04garbage\xff"], ids=["deleted", "emptied", "garbage"])
+def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
     study = StudyDir(tmp_path)
     study.create(GRID)
     study.save(record())
     path = study.runs / record().spec.id / name
-    if damage == "delete":
+    if content is None:
         path.unlink()
     else:
-        path.write_bytes(path.read_bytes()[:5] if damage == "truncate" else b"\x80\x04garbage\xff")
-    try:
+        path.write_bytes(content)
+    with pytest.raises(BenchError, match=record().spec.id):
         study.load(record().spec.id, weights=True)
-    except BenchError as error:
-        assert record().spec.id in str(error)
-    else:
-        assert (name, damage) == ("curves.csv", "truncate")  # the five first letters of a table are a table
 
 
 def test_other_directories_are_left_alone(tmp_path: Path) -> None:
