@@ -16,7 +16,8 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from disentangle_bench.data.factor_dataset import Notify
-from disentangle_bench.data.official import FileFacts, check, files_of
+from disentangle_bench.data.official import CACHES, FileFacts, check, files_of
+from disentangle_bench.data.source import DataSource
 from disentangle_bench.errors import BenchError
 
 PIECE = 1 << 16
@@ -47,6 +48,17 @@ def get(
             check(path, facts, notify)
             return path, facts
     return fetch(files[0], data_dir, mirror=mirror, notify=notify), files[0]
+
+
+def get_missing(
+    source: DataSource, data_dir: Path, *, mirror: str | None = None, notify: Notify | None = None
+) -> None:
+    """Have in `data_dir` what `source.load` needs: nothing is downloaded if it is there or none is needed.
+
+    Raises BenchError where it cannot be had.
+    """
+    if source.published is not None and not (data_dir / CACHES[source.published]).is_file():
+        get(source.published, data_dir, mirror=mirror, notify=notify)
 
 
 def fetch(

@@ -15,7 +15,7 @@ from torch import Tensor
 from disentangle_bench.data.cache import cached_array
 from disentangle_bench.data.factor_dataset import FactorDataset, Notify
 from disentangle_bench.data.layouts import read
-from disentangle_bench.data.official import FILES, FileFacts, find
+from disentangle_bench.data.official import CACHES, FILES, FileFacts, find
 from disentangle_bench.data.render_dsprites import FACTOR_NAMES, FACTOR_SIZES, SIDE, packed_images
 from disentangle_bench.data.source import DataSource
 
@@ -70,7 +70,7 @@ def load_official(
             yield np.packbits(block.reshape(len(block), -1), axis=1)
 
     shape = (layout.length, SIDE * SIDE // 8)
-    bits, fingerprint = cached_array(data_dir / "dsprites.packed.r1.npy", shape, np.uint8, packed)
+    bits, fingerprint = cached_array(data_dir / CACHES["dsprites"], shape, np.uint8, packed)
     # The file's first factor is the colour, which has one value.
     sizes = tuple(len(values) for values in layout.values[1:])
     return factor_dataset("dsprites", "official", fingerprint, torch.from_numpy(bits), sizes)
@@ -99,4 +99,4 @@ RENDERED = DataSource(
     provenance="rendered",
     load=load_rendered,
 )
-OFFICIAL = replace(RENDERED, name="dsprites", provenance="official", load=load_official)
+OFFICIAL = replace(RENDERED, name="dsprites", provenance="official", load=load_official, published="dsprites")

@@ -15,7 +15,7 @@ from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.cache import cached_array
 from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify
 from disentangle_bench.data.layouts import read
-from disentangle_bench.data.official import FILES, FileFacts, find
+from disentangle_bench.data.official import CACHES, FILES, FileFacts, find
 from disentangle_bench.data.render_shapes3d import (
     FACTOR_NAMES,
     FACTOR_SIZES,
@@ -94,7 +94,7 @@ def load_official(
             yield block.transpose(0, 3, 1, 2)
 
     shape = (layout.length, 3, SIDE, SIDE)
-    images, fingerprint = cached_array(data_dir / "shapes3d.r1.npy", shape, np.uint8, channels_first)
+    images, fingerprint = cached_array(data_dir / CACHES["shapes3d"], shape, np.uint8, channels_first)
     sizes = tuple(len(values) for values in layout.values)
     return factor_dataset("shapes3d", "official", fingerprint, ArrayStore(torch.from_numpy(images)), sizes)
 
@@ -122,4 +122,4 @@ RENDERED = DataSource(
     provenance="rendered",
     load=load_rendered,
 )
-OFFICIAL = replace(RENDERED, name="shapes3d", provenance="official", load=load_official)
+OFFICIAL = replace(RENDERED, name="shapes3d", provenance="official", load=load_official, published="shapes3d")

@@ -21,7 +21,11 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set's name and facts, so that a grid can be checked and planned without an image, and its loader."""
+    """A data set's name and facts, so that a grid can be checked and planned without an image, and its loader.
+
+    `published` is the name of the published files that it is made from (see `official.FILES`), None where it
+    needs none.
+    """
 
     name: str
     factor_names: tuple[str, ...]
@@ -29,6 +33,7 @@ class DataSource:
     image_shape: tuple[int, int, int]
     provenance: str
     load: Loader
+    published: str | None = None
 
     def check_every(self, every: Mapping[str, int]) -> None:
         """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""
