@@ -1,6 +1,4 @@
-"""From a table of codes and factors to one flat dict of scores, with every metric on a stream of randomness
-of its own.
-"""
+"""From a table of codes and factors to one flat dict of scores, every metric on randomness of its own."""
 
 import inspect
 from collections.abc import Iterable
@@ -35,6 +33,8 @@ def score_codes(
         raise BenchError(
             f"codes have {len(table)} rows and factors {len(truth)}: they must describe the same points."
         )
+    # One metric must not spoil the tables for the next.
+    table, truth = _read_only(table), _read_only(truth)
     scores: dict[str, float] = {}
     for name, metric in named.items():
         found = _score(name, metric, table, truth, generator(seed, name))
@@ -47,9 +47,7 @@ def score_codes(
 
 
 def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
-    """The metrics behind `names`, in that order; BenchError for a bare string, an empty list, or a name named
-    twice.
-    """
+    """The metrics behind `names`, in that order; BenchError for a bare string, no name or one named twice."""
     if isinstance(names, str):
         raise BenchError(f"metrics must be a list of names: write [{names!r}].")
     listed = list(names)
@@ -62,8 +60,7 @@ def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
 
 
 def as_metric(found: Any, name: str) -> Metric:
-    """`found` itself if it is a Metric; a plain function becomes one whose headline is the function's own
-    name.
+    """`found` itself if it is a Metric; a plain function becomes one, with its own name as the headline.
 
     Such a function takes codes and factors, `rng` as well if it has a parameter of that name, and returns a
     number or a dict that has its headline. Raises BenchError for anything else, and names `name` in it.
@@ -108,8 +105,7 @@ def checked_codes(codes: Any) -> Codes:
 
 
 def checked_factors(factors: Any) -> Factors:
-    """`factors` as int64 [points, factors], each column's least value 0; BenchError unless all are whole
-    numbers.
+    """`factors` as int64 [points, factors] from 0 on; BenchError unless they are whole numbers.
 
     A column whose values lie further apart than it has rows is renumbered by rank; others keep their
     distances.
@@ -139,6 +135,12 @@ def _as_table(values: Any, what: str, columns: str) -> np.ndarray[Any, Any]:
     if table.shape[0] < 2 or table.shape[1] < 1:
         raise BenchError(f"{what} need at least 2 points and 1 column, not the shape {list(table.shape)}.")
     return table
+
+
+def _read_only(table: Any) -> Any:
+    view = table.view()
+    view.flags.writeable = False
+    return view
 
 
 def _score(

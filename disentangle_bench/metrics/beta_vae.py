@@ -20,8 +20,7 @@ def beta_vae(
     batch: int = 64,
     inverse_penalty: float = 1.0,
 ) -> Scores:
-    """Accuracy of a multinomial logistic regression that names the shared factor, 0..1; chance is 1 /
-    factors.
+    """Accuracy of a logistic regression that names the shared factor, 0..1; chance is 1 / factors.
 
     A point is made of `batch` pairs of rows. All pairs share the value of the same random factor, each pair a
     value of its own; the point's features are the mean absolute difference of each latent over the pairs. The

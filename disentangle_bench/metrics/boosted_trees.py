@@ -20,9 +20,7 @@ LEAVES = 2**DEPTH
 
 @dataclass(frozen=True)
 class Fit:
-    """What a booster found: `importance` [features], summing to 1 or all 0, and the labels it gives the
-    points.
-    """
+    """What a booster found: the labels it gives, and `importance` [features], summing to 1 or all 0."""
 
     importance: Array
     on_train: Labels
@@ -98,10 +96,10 @@ def _growers(
 
 
 def _grow(grower: lightgbm.Booster, residual: Array, points: Array) -> NDArray[np.int64]:
-    """One more tree per class, fitted to the `residual`; the leaf [points, classes] of every point, unique by
-    class.
+    """The leaf [points, classes] of every point in one more tree per class, fitted to the `residual`.
 
-    With a second derivative of 1 everywhere, LightGBM's gain is the fall in squared error.
+    No two classes share a leaf's number. With a second derivative of 1 everywhere, LightGBM's gain is the
+    fall in squared error.
     """
     ones = np.ones_like(residual)
     grower.update(train_set=None, fobj=lambda *_: (-residual, ones))
@@ -111,9 +109,7 @@ def _grow(grower: lightgbm.Booster, residual: Array, points: Array) -> NDArray[n
 
 
 def _leaf_values(leaf: NDArray[np.int64], residual: Array) -> Array:
-    """The value of each leaf: one Newton step on the multinomial loss from the residuals that fell into
-    it.
-    """
+    """The value of each leaf: a Newton step on the multinomial loss, from the residuals in it."""
     classes = residual.shape[1]
     slope = np.bincount(leaf.ravel(), residual.ravel(), minlength=LEAVES * classes)
     size = np.abs(residual).ravel()

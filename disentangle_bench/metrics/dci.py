@@ -24,8 +24,7 @@ def dci(
     test_points: int = 5_000,
     booster: Literal["histogram", "exact"] = "histogram",
 ) -> Scores:
-    """Disentanglement, completeness and informativeness, each 0..1; chance of the last is the mean of 1 /
-    values.
+    """Disentanglement, completeness and informativeness, each 0..1.
 
     Gradient-boosted trees (100 rounds, depth 3, rate 0.1) predict each factor from all latents. Their
     importances are the share of the fall in squared error that splits on each latent brought. Disentanglement

@@ -10,8 +10,7 @@ from disentangle_bench.metrics.sampling import draw_points
 def dcimig(
     codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000, bins: int = 20
 ) -> Scores:
-    """Sum over the factors of the largest gap of a latent assigned to the factor, over the sum of entropies;
-    0..1.
+    """Sum over the factors of the largest gap of a latent assigned to each, over their entropies, 0..1.
 
     Each latent, cut into `bins` equal-width bins, is assigned to the factor of which it has most information;
     its gap is that information less what it has of the next factor. A factor to which no latent is assigned

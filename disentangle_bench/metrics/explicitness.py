@@ -18,8 +18,7 @@ def explicitness(
     test_points: int = 5_000,
     inverse_penalty: float = 1.0,
 ) -> Scores:
-    """Mean area under the one-against-all ROC curves of a logistic regression per factor, 0..1; chance is
-    0.5.
+    """Mean area under the ROC curves of a logistic regression per factor, 0..1; chance is 0.5.
 
     Codes are standardised by the training points; constant latents stay at 0. Every value of a factor has a
     curve of its own, over the `test_points`; values that are missing from either sample are left out. Any

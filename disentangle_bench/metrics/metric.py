@@ -12,9 +12,7 @@ Scores = dict[str, float]
 
 
 class ScoreFn(Protocol):
-    """A metric's body; what else stands in its signature are its protocol constants, with the paper's
-    defaults.
-    """
+    """A metric's body; what else its signature holds are its protocol constants, with their defaults."""
 
     def __call__(self, codes: Codes, factors: Factors, *, rng: np.random.Generator) -> Scores:
         """Scores for codes [points, latents] and factors [points, factors], values 0..size-1."""

@@ -10,8 +10,7 @@ from disentangle_bench.metrics.sampling import draw_points
 def mig(
     codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000, bins: int = 20
 ) -> Scores:
-    """Mean over the factors of the gap between the two best informed latents, over the factor's entropy;
-    0..1.
+    """Mean over the factors of the gap between the two best informed latents, over the entropy; 0..1.
 
     Each latent is cut into `bins` equal-width bins over the range of the points drawn, factors are taken as
     they are. A factor with more values than bins cannot reach 1, so a perfect code gets .90 on dSprites.

@@ -10,8 +10,9 @@ from disentangle_bench.metrics.sampling import draw_points
 def modularity(
     codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000, bins: int = 20
 ) -> Scores:
-    """Mean over the latents of 1 - (squared information of all factors but the best) / (best * (factors -
-    1)), 0..1.
+    """Mean over the latents of how far one factor outweighs the others, 0..1.
+
+    A latent's share is 1 - (sum of squared information of all factors but the best) / (best * (factors - 1)).
 
     Information is mutual, between a factor and the latent cut into `bins` equal-width bins. Only ratios
     count, so a latent of pure noise gets a value in between that says nothing, often .5 and more. Constant

@@ -10,11 +10,9 @@ Labels = NDArray[np.int64]
 
 
 def equal_width_bins(values: Array | Labels, bins: int) -> Labels:
-    """The bin 0..bins-1 of every code [points, latents]: equal widths between a latent's own least and
-    largest value.
+    """The bin 0..bins-1 of every value [points, columns], of equal widths over the range of its column.
 
-    The largest value belongs to the last bin and a constant latent lies in bin 0 altogether. Outliers widen
-    the bins.
+    The largest value belongs to the last bin, and all of a constant column to bin 0. Outliers widen the bins.
     """
     table = values.astype(np.float64, copy=False)
     lowest, highest = table.min(axis=0), table.max(axis=0)
@@ -30,8 +28,9 @@ def entropies(labels: Labels) -> Array:
 
 @dataclass(frozen=True)
 class Information:
-    """What latents and factors know of each other: `mutual` and `joint` entropy [latents, factors], and the
-    entropy of each factor [factors] and of each latent [latents].
+    """What latents and factors know of each other, in nats.
+
+    `mutual` information and `joint` entropy are [latents, factors], the others are the entropy of each one.
     """
 
     mutual: Array
@@ -41,9 +40,7 @@ class Information:
 
 
 def information(latents: Labels, factors: Labels) -> Information:
-    """The plug-in entropies of binned latents [points, latents] with factors [points, factors], integers from
-    0 on.
-    """
+    """The plug-in entropies of binned latents [points, latents] with factors [points, factors], from 0 on."""
     of_latents, of_factors = entropies(latents), entropies(factors)
     joint = np.empty((latents.shape[1], factors.shape[1]))
     columns = np.ascontiguousarray(latents.T)

@@ -19,8 +19,8 @@ def neighbour_information(
     spread = latent.std()
     if spread == 0:
         return 0.0
-    # Standardised, so that the noise is small beside any latent; far smaller would be lost in rounding.
-    x = (latent - latent.mean()) / spread + 1e-10 * rng.normal(size=latent.shape)
+    # Below the resolution of a float32 code, far above that of the float64 that it is added to.
+    x = (latent - latent.mean()) / spread + 1e-8 * rng.normal(size=latent.shape)
     order = np.lexsort((x, factor))
     x, factor = x[order], factor[order]
     _, starts, counts = np.unique(factor, return_index=True, return_counts=True)
@@ -32,8 +32,8 @@ def neighbour_information(
     for group in groups:
         mine = x[group]
         nearest = min(neighbours, len(mine) - 1)
-        # Just short of the neighbour itself, which is then not counted among those within.
-        radius = _distance_to_neighbour(mine, nearest) * (1 - 1e-4)
+        # Just short of the neighbour itself, which is then not counted, by less than noise parts equal codes.
+        radius = np.maximum(_distance_to_neighbour(mine, nearest) - 1e-14, 0.0)
         within = np.searchsorted(kept, mine + radius, "right") - np.searchsorted(kept, mine - radius, "left")
         terms += (digamma(nearest) - digamma(len(mine)) - digamma(np.maximum(within, 1))).sum()
     return float(max(digamma(len(kept)) + terms / len(kept), 0.0))

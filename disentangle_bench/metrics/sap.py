@@ -24,8 +24,7 @@ def sap(
     test_points: int = 5_000,
     penalty: float = 0.01,
 ) -> Scores:
-    """Mean over the factors of the gap between the two latents whose linear classifiers are most accurate,
-    0..1.
+    """Mean over the factors of the gap in accuracy between the two best single latents, 0..1.
 
     Each latent alone predicts each factor by a linear support vector machine (squared hinge loss weighted by
     `penalty`, classes balanced, one against all). Lines hardly cut out middle values, so a perfect code

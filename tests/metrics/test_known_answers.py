@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from known_tables import full_factorial, perfect_code, rng
+from sklearn.feature_selection import mutual_info_classif
 
 from disentangle_bench.metrics.dci import _concentration, dci
 from disentangle_bench.metrics.dcimig import dcimig
@@ -132,6 +133,17 @@ def test_neighbour_information():
     # Uniform on 0..2 for one value, on 1..3 for the other: half of the points are told, half are not.
     factor, within = factor % 2, rng(2).random(4000) * 2
     assert neighbour_information(factor + within, factor, 10, rng()) == pytest.approx(BIT / 2, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["smooth", "a few exact values"])
+def test_neighbour_information_is_that_of_scikit_learn(kind):
+    factors = rng(1).integers(0, (3, 40), size=(4000, 2))
+    codes = (factors @ [[1.0, 0.3], [0.0, 0.1]] + 0.5 * rng(2).normal(size=(4000, 2))).round(1)
+    codes += (kind == "smooth") * 0.1 * rng(3).normal(size=codes.shape)
+    for factor in factors.T:
+        expected = mutual_info_classif(codes, factor, n_neighbors=10, random_state=0)
+        ours = [neighbour_information(latent, factor, 10, rng()) for latent in codes.T]
+        assert ours == pytest.approx(expected, abs=1e-3 if kind == "smooth" else 0.02)
 
 
 def test_dci():
