@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from known_tables import full_factorial, perfect_code, rng
 from sklearn.feature_selection import mutual_info_classif
+from sklearn.metrics import roc_auc_score
 
 from disentangle_bench.metrics.dci import _concentration, dci
 from disentangle_bench.metrics.dcimig import dcimig
-from disentangle_bench.metrics.explicitness import explicitness
+from disentangle_bench.metrics.explicitness import _mean_area, explicitness
 from disentangle_bench.metrics.infomec import infomec
 from disentangle_bench.metrics.irs import irs
 from disentangle_bench.metrics.jemmig import jemmig
@@ -92,6 +93,15 @@ def test_explicitness():
     # One coin is told for certain, the other is guessed: areas 1 and 1/2.
     assert sampled(explicitness, COINS[:, :1])["explicitness"] == pytest.approx(0.75, abs=0.02)
     assert sampled(explicitness, 0 * COINS)["explicitness"] == 0.5
+
+
+def test_areas_are_those_of_scikit_learn():
+    values = rng(1).integers(4, size=300)
+    probabilities = rng(2).dirichlet(np.ones(4), size=300).round(2)
+    expected = [roc_auc_score(values == k, probabilities[:, k]) for k in range(4)]
+    assert _mean_area(probabilities, np.arange(4), values) == pytest.approx(np.mean(expected))
+    # A value that the points do not have, and one that was never learnt, have no area.
+    assert _mean_area(probabilities, np.array([0, 1, 2, 9]), values) == pytest.approx(np.mean(expected[:3]))
 
 
 def test_irs():

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from known_tables import full_factorial, perfect_code, rng
+from sklearn.metrics import mutual_info_score
 
 from disentangle_bench.metrics.mig import mig
 from disentangle_bench.metrics.mutual_information import equal_width_bins, information
@@ -61,3 +64,15 @@ def test_information_of_a_small_table_by_hand():
     assert found.of_factors == pytest.approx([np.log(4) - 0.75 * np.log(3)])
     assert found.joint == pytest.approx(np.array([[1.5 * np.log(2)]]))
     assert found.mutual == pytest.approx(found.of_latents + found.of_factors - found.joint)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 12), st.integers(2, 200))
+def test_information_is_that_of_scikit_learn(seed, bins, values, points):
+    codes = rng(seed).normal(size=(points, 3))
+    factors = rng(seed + 1).integers(values, size=(points, 2))
+    labels = equal_width_bins(codes, bins)
+    expected = [[mutual_info_score(label, factor) for factor in factors.T] for label in labels.T]
+    assert information(labels, factors).mutual == pytest.approx(np.array(expected), abs=1e-9)
+    for latent, label in zip(codes.T, labels.T, strict=True):
+        assert (label + 1 == np.digitize(latent, np.histogram(latent, bins)[1][:-1])).all()
