@@ -10,28 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disentangle_bench.metrics.metric import Codes, Factors
+from disentangle_bench.metrics.standardised import standardised
 
 Control = Callable[[Factors, np.random.Generator], Codes]
 
 
 def ground_truth(factors: Factors, rng: np.random.Generator) -> Codes:
     """Each latent is one factor with mean 0 and variance 1: what a metric gives it is the metric's ceiling."""
-    return _standardised(factors).astype(np.float32)
+    return standardised(factors).astype(np.float32)
 
 
 def rotated(factors: Factors, rng: np.random.Generator) -> Codes:
     """The ground truth turned by a random rotation: all is there, nothing is apart."""
-    return (_standardised(factors) @ _rotation(factors.shape[1], rng)).astype(np.float32)
+    return (standardised(factors) @ _rotation(factors.shape[1], rng)).astype(np.float32)
 
 
 def duplicated(factors: Factors, rng: np.random.Generator) -> Codes:
     """The ground truth twice over: each latent has a factor of its own, no factor has a latent of its own."""
-    return np.hstack([_standardised(factors)] * 2).astype(np.float32)
+    return np.hstack([standardised(factors)] * 2).astype(np.float32)
 
 
 def noisy(factors: Factors, rng: np.random.Generator) -> Codes:
     """The ground truth with Gaussian noise as strong as itself on every latent."""
-    return (_standardised(factors) + rng.normal(size=factors.shape)).astype(np.float32)
+    return (standardised(factors) + rng.normal(size=factors.shape)).astype(np.float32)
 
 
 def random(factors: Factors, rng: np.random.Generator) -> Codes:
@@ -46,13 +47,6 @@ CONTROLS: dict[str, Control] = {
     "noisy": noisy,
     "random": random,
 }
-
-
-def _standardised(factors: Factors) -> NDArray[np.float64]:
-    centred = factors - factors.mean(axis=0)
-    spread = factors.std(axis=0)
-    standardised: NDArray[np.float64] = centred / np.where(spread > 0, spread, 1.0)
-    return standardised
 
 
 def _rotation(dimensions: int, rng: np.random.Generator) -> NDArray[np.float64]:

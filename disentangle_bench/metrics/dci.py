@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
 
@@ -50,9 +51,7 @@ def dci(
         raise ValueError(f"booster must be one of {', '.join(fits)}, not {booster!r}")
     train, train_factors = draw_points(codes, factors, train_points, rng)
     test, test_factors = draw_points(codes, factors, test_points, rng)
-    spread = train.std(axis=0)
-    mean, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
-    train, test = (train - mean) / spread, (test - mean) / spread
+    test, train = standardised(test, by=train), standardised(train)
     varying = [k for k in range(factors.shape[1]) if train_factors[:, k].min() < train_factors[:, k].max()]
     if not varying:
         return dict.fromkeys((*METRIC.headlines, "dci_informativeness_train"), 0.0)

@@ -7,6 +7,7 @@ from scipy.stats import rankdata
 from disentangle_bench.metrics.logistic_regression import fit_logistic
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.standardised import standardised
 
 
 def explicitness(
@@ -31,9 +32,7 @@ def explicitness(
     """
     train, train_factors = draw_points(codes, factors, train_points, rng)
     test, test_factors = draw_points(codes, factors, test_points, rng)
-    spread = train.std(axis=0)
-    mean, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
-    train, test = (train - mean) / spread, (test - mean) / spread
+    test, train = standardised(test, by=train), standardised(train)
     areas = []
     for learnt, asked in zip(train_factors.T, test_factors.T, strict=True):
         if learnt.min() == learnt.max():

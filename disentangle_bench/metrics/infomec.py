@@ -8,6 +8,7 @@ from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Sc
 from disentangle_bench.metrics.mutual_information import entropies
 from disentangle_bench.metrics.neighbour_information import neighbour_information
 from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
 
@@ -70,8 +71,7 @@ def _concentration(shares: Array) -> float:
 
 def _explained(codes: Array, factors: NDArray[np.int64]) -> float:
     """Mean over the factors of the share of entropy that a linear classifier on standardised codes saves."""
-    spread = codes.std(axis=0)
-    codes = (codes - codes.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    codes = standardised(codes)
     saved = []
     for values in factors.T:
         model = fit_logistic(codes, values, inverse_penalty=np.inf, balanced=True)

@@ -11,6 +11,7 @@ from sklearn.svm import LinearSVC
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.standardised import standardised
 
 LARGEST_CODE = 1e3
 
@@ -57,7 +58,7 @@ def sap_continuous(
     Returns `sap_continuous`. Kumar et al. 2018, section 3, for continuous factors.
     """
     table, values = draw_points(codes, factors, points, rng)
-    correlation = _standardised(table).T @ _standardised(values) / len(table)
+    correlation = standardised(table).T @ standardised(values) / len(table)
     return {"sap_continuous": mean_gap(correlation**2)}
 
 
@@ -78,12 +79,6 @@ def _predict(
         warnings.simplefilter("ignore", ConvergenceWarning)
         predicted: NDArray[np.int64] = machine.fit(train, labels).predict(test)
     return predicted
-
-
-def _standardised(table: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
-    centred = table - table.mean(axis=0, dtype=np.float64)
-    spread = centred.std(axis=0)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
 
 
 METRIC = Metric(

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from sklearn.linear_model import Lasso
 
 from disentangle_bench.metrics.metric import Codes
+from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ def udr(
     kept = [np.ptp(table, axis=0) > 0 for table in tables]
     if kl is not None:
         kept = [mask & (np.asarray(each) > informative_kl) for mask, each in zip(kept, kl, strict=True)]
-    tables = [_standardised(table[:, mask]) for table, mask in zip(tables, kept, strict=True)]
+    tables = [standardised(table[:, mask]) for table, mask in zip(tables, kept, strict=True)]
     measure = _lasso if similarity == "lasso" else _spearman
     agreement = np.zeros((len(runs), len(runs)))
     for i, first in enumerate(tables):
@@ -66,7 +67,7 @@ def _lasso(first: Array, second: Array) -> Array:
 
 
 def _spearman(first: Array, second: Array) -> Array:
-    ranks = [_standardised(rankdata(table, axis=0)) for table in (first, second)]
+    ranks = [standardised(rankdata(table, axis=0)) for table in (first, second)]
     correlation: Array = np.abs(ranks[0].T @ ranks[1]) / len(first)
     return correlation
 
@@ -79,8 +80,3 @@ def _relative_strength(likeness: Array) -> float:
         strength = np.divide(likeness.max(axis=axis) ** 2, total, out=np.zeros_like(total), where=total > 0)
         means.append(strength.mean())
     return float(np.mean(means))
-
-
-def _standardised(table: Array) -> Array:
-    standardised: Array = (table - table.mean(axis=0)) / table.std(axis=0)
-    return standardised
