@@ -12,7 +12,6 @@ from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset, Notify
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.subgrid import subgrid
-from disentangle_bench.data.user import is_path, user_source
 from disentangle_bench.errors import BenchError
 
 
@@ -41,8 +40,6 @@ def find_source(name: str) -> DataSource:
 
     Raises BenchError for an unknown name, a path where there is no data set, or an object that is no DataSource.
     """
-    if is_path(name):
-        return user_source(Path(name))
     source = registry.resolve("data set", name)
     if not isinstance(source, DataSource):
         raise BenchError(f"data set {name!r} is {type(source).__name__!r}: it must be a DataSource")

@@ -54,11 +54,6 @@ class FactorTable:
     place: NDArray[np.int64] | None
 
 
-def is_path(name: str) -> bool:
-    """Whether a data set's name is to be read as the path of a user's file or folder."""
-    return name.endswith(SUFFIXES) or "/" in name or (Path(name) / TABLE_NAME).is_file()
-
-
 def user_source(path: Path | str) -> DataSource:
     """The source of the data set at `path`; its factors are read now, its images when it is loaded.
 

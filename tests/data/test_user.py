@@ -13,7 +13,8 @@ from PIL import Image
 from disentangle_bench.data import user
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.subgrid import subgrid
-from disentangle_bench.data.user import is_path, user_source
+from disentangle_bench.data.user import user_source
+from disentangle_bench.registry import is_path
 from disentangle_bench.errors import BenchError
 
 FULL = np.stack(np.unravel_index(np.arange(12), (2, 3, 2)), axis=1)
