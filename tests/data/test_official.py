@@ -5,9 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from conftest import GENUINE
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
 from disentangle_bench.data import dsprites, shapes3d
+from disentangle_bench.data.layouts import DSPRITES_NPZ, read
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.official import FILES, check, listing, verify
 from disentangle_bench.errors import BenchError
@@ -74,6 +76,12 @@ def test_a_rendered_file_never_passes_for_the_published_one(tmp_path, published)
     path.write_bytes(b"rendered")
     with pytest.raises(BenchError):
         check(path, published)
+
+
+def test_a_part_of_the_published_file_is_refused(genuine):
+    genuine("dsprites_official_layout_12.npz")
+    with pytest.raises(BenchError, match=r"imgs is uint8 of shape \(12, 64, 64\)"):
+        next(read(GENUINE / "dsprites_official_layout_12.npz", DSPRITES_NPZ))
 
 
 def test_every_published_file_has_strong_hashes():
