@@ -102,9 +102,14 @@ def in_memory(
     for block in blocks:
         array[done : done + len(block)] = block
         done += len(block)
-    digest = hashlib.sha256(npy_header(shape, dtype))
+    return array, array_hash(array)
+
+
+def array_hash(array: NDArray[Any]) -> str:
+    """The sha256 that a cache file of this array ends in, hexadecimal."""
+    digest = hashlib.sha256(npy_header(array.shape, array.dtype))
     digest.update(array.data)
-    return array, digest.hexdigest()
+    return digest.hexdigest()
 
 
 def as_bytes(

@@ -14,8 +14,8 @@ from disentangle_bench.data import user
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.user import user_source
-from disentangle_bench.registry import is_path
 from disentangle_bench.errors import BenchError
+from disentangle_bench.registry import is_path
 
 FULL = np.stack(np.unravel_index(np.arange(12), (2, 3, 2)), axis=1)
 PICTURES = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
