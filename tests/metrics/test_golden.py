@@ -72,14 +72,14 @@ def test_agrees_with_the_reference_on_every_public_table(metric, truth, referenc
             assert abs(ours[key].mean() - expected) <= 4 * np.sqrt(spread) + 0.005, (name, key)
 
 
-@pytest.mark.parametrize("name", ["rotation", "dup"])
-def test_the_fast_booster_of_dci_comes_close_to_the_reference(name, reference, tables):
+def test_the_fast_booster_of_dci_comes_close_to_the_reference(reference, tables):
+    # Duplicated codes are the hardest: other boosters give them another completeness by .08.
     factors = tables["dsprites_like/factors"].astype(np.int64)
-    ours = dci(tables[f"dsprites_like/{name}"], factors, rng=np.random.default_rng(0))
+    ours = dci(tables["dsprites_like/dup"], factors, rng=np.random.default_rng(0))
     for key, theirs in {
         "dci_disentanglement": "dci/disentanglement",
         "dci_completeness": "dci/completeness",
         "dci_informativeness": "dci/informativeness_test",
         "dci_informativeness_train": "dci/informativeness_train",
     }.items():
-        assert ours[key] == pytest.approx(reference["mean"][theirs, "dsprites_like", name], abs=0.03), key
+        assert ours[key] == pytest.approx(reference["mean"][theirs, "dsprites_like", "dup"], abs=0.03), key
