@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from disentangle_bench.pipeline import Plan
+    from disentangle_bench.data.official import FileStatus
+    from disentangle_bench.pipeline import Outcome, Plan
     from disentangle_bench.progress import Progress
     from disentangle_bench.spec import Grid
 
@@ -56,12 +58,29 @@ def grid_options(command: Any) -> Any:
     return command
 
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="DISENTANGLE_BENCH_DATA",
+    help="Where data files are kept.  [default: ./datasets, else a cache of yours]",
+)
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A Python file whose metrics are scored too.",
+)
+
+
 @main.command("run")
 @grid_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Study directory.  [default: results/<grid name>]"
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+@plugin_option
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
 def run_command(
@@ -70,6 +89,8 @@ def run_command(
     seeds: int | None,
     out: Path | None,
     device: str,
+    data_dir: Path | None,
+    plugins: tuple[Path, ...],
     retry_failed: bool,
     dry_run: bool,
 ) -> None:
@@ -81,24 +102,171 @@ def run_command(
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
 
-    checked = read_grid(grid, overrides, seeds)
+    checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
     place = pick_device(device)
     todo = plan(checked, study, retry_failed)
     if dry_run:
-        print_plan(checked, study.path, todo, str(place))
+        print_plan(study.path, todo, str(place))
         return
     if todo.failed:
         click.echo(
             f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
         )
-    outcome = run_study(checked, study, place, make_progress(), retry_failed)
-    print_leaderboard(outcome.path, None, "table")
-    for name, reason in outcome.metric_failures.items():
-        click.echo(f"metric {name} gave no score: {reason}", err=True)
-    click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
-    if outcome.failed:
+    finish(run_study(checked, study, place, make_progress(), retry_failed=retry_failed, data_dir=data_dir))
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME", help="A metric to score; may be repeated."
+)
+@plugin_option
+@click.option("--codes", type=click.Path(path_type=Path), help="An .npz with `codes` and perhaps `factors`.")
+@click.option("--dataset", metavar="NAME", help="Take the factors of this data set, row for row.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+def score(
+    study: Path | None,
+    metrics: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    codes: Path | None,
+    dataset: str | None,
+    seed: int,
+    device: str,
+    data_dir: Path | None,
+) -> None:
+    """Score without training: finished runs of STUDY with further metrics, or any codes with --codes.
+
+    Runs are encoded again from their saved weights, and the study's tables are rebuilt.
+    """
+    asked = (*metrics, *plugin_metrics(plugins))
+    if (study is None) == (codes is None):
+        raise BenchError("name either a study directory or --codes FILE")
+    if codes is not None:
+        print_scores(codes, dataset, asked, seed, data_dir)
+        return
+    from disentangle_bench.pipeline import pick_device, run_study
+    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.spec import read_grid
+
+    if not asked:
+        raise BenchError("name at least one metric with --metric or --plugin")
+    assert study is not None
+    grid = with_metrics(read_grid(study / "grid.toml"), asked)
+    place = pick_device(device)
+    progress = make_progress()
+    finish(
+        run_study(grid, StudyDir(study), place, progress, retry_failed=True, train=False, data_dir=data_dir)
+    )
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Score these only.  [default: all]")
+@click.option("--points", type=click.IntRange(min=2), help="Use this many random images.  [default: all]")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat with seeds 0..N-1."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="CSV file.  [default: calibration-<dataset>.csv]"
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+def calibrate(
+    dataset: str,
+    metrics: tuple[str, ...],
+    points: int | None,
+    seeds: int,
+    out: Path | None,
+    device: str,
+    data_dir: Path | None,
+) -> None:
+    """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
+    import pandas as pd
+
+    from disentangle_bench.launch import calibrate as calibration
+    from disentangle_bench.pipeline import load, pick_device
+    from disentangle_bench.rundir import write_text
+    from disentangle_bench.spec import DatasetSpec
+
+    progress = make_progress()
+    images = load(DatasetSpec(name=dataset), progress, data_dir).to(pick_device(device))
+    names = metrics or tuple(registry.names("metric"))
+    with progress.study(runs=seeds):
+        rows = []
+        for seed in range(seeds):
+            progress.run_started(f"{dataset}, seed {seed}")
+            rows += calibration.calibrate(images, names, points or "all", seed, progress)
+            progress.run_finished(dataset, None)
+    table = pd.DataFrame(rows)
+    path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
+    write_text(path, table.to_csv(index=False))
+    click.echo(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
+    click.echo(f"{images.provenance} data, {seeds} seeds; written to {path}")
+
+
+@main.group()
+def data() -> None:
+    """Get, check and look at data sets."""
+
+
+@data.command("list")
+@data_dir_option
+def data_list(data_dir: Path | None) -> None:
+    """The published files: what is there, how large, whether it is whole, and where it is from."""
+    from disentangle_bench.data import official
+    from disentangle_bench.data.load import default_data_dir
+
+    print_files(official.listing(data_dir or default_data_dir()))
+    click.echo("Everything else in `bench list datasets` is drawn when it is needed and wants no file.")
+
+
+@data.command("verify")
+@click.argument("name")
+@data_dir_option
+def data_verify(name: str, data_dir: Path | None) -> None:
+    """Check the published files of data set NAME against their published hashes."""
+    from disentangle_bench.data import official
+    from disentangle_bench.data.load import default_data_dir
+
+    found = official.verify(name, data_dir or default_data_dir())
+    print_files(found)
+    if not any(file.verified for file in found):
         sys.exit(1)
+
+
+@data.command("get")
+@click.argument("name")
+@click.option(
+    "--mirror", metavar="URL", help="Another address of the file, or of its folder if it ends in /."
+)
+@data_dir_option
+def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
+    """Download the published file of data set NAME, resuming a broken download, and check it."""
+    from disentangle_bench.data import download
+    from disentangle_bench.data.load import default_data_dir
+
+    folder = data_dir or default_data_dir()
+    path, _ = download.get(name, folder, mirror=mirror, notify=make_progress().preparing)
+    click.echo(f"{path}: complete and verified")
+
+
+@data.command("show")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: <name>.png]")
+@data_dir_option
+def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
+    """Draw a contact sheet of data set NAME: a row per factor, sweeping its values."""
+    from disentangle_bench.data.contact_sheet import save_contact_sheet
+    from disentangle_bench.pipeline import load
+    from disentangle_bench.spec import DatasetSpec
+
+    dataset = load(DatasetSpec(name=name), make_progress(), data_dir)
+    path = out or Path(f"{Path(name).stem}.png")
+    save_contact_sheet(dataset, path)
+    click.echo(f"{path}: {dataset.name}, {dataset.provenance}, {len(dataset)} images")
 
 
 @main.command()
@@ -128,15 +296,18 @@ def leaderboard(study: Path, sort: str | None, style: str) -> None:
 @click.argument("kind", type=click.Choice(list(LISTED)))
 def list_command(kind: str) -> None:
     """List the models, datasets or metrics that a grid can name."""
-    for name in registry.TABLES[LISTED[kind]]:
+    for name in registry.names(LISTED[kind]):
         click.echo(f"{name:<22} {describe(LISTED[kind], name)}")
 
 
 def describe(kind: str, name: str) -> str:
     """One line on a registered thing: what it can be set to, or where it is from."""
-    found = registry.resolve(kind, name)
     if kind == "metric":
-        return f"{', '.join(found.headlines)} (revision {found.revision}): {found.paper}"
+        from disentangle_bench.scoring import named_metrics
+
+        found = named_metrics([name])[name]
+        return f"{', '.join(found.headlines) or 'diagnostics'} (revision {found.revision}): {found.paper}"
+    found = registry.resolve(kind, name)
     if kind == "data set":
         factors = zip(found.factor_names, found.factor_sizes, strict=True)
         return f"{found.provenance}: " + ", ".join(f"{factor} {size}" for factor, size in factors)
@@ -146,7 +317,55 @@ def describe(kind: str, name: str) -> str:
     return f"{', '.join(f'{key}={value}' for key, value in settings.items())}: {found.paper}"
 
 
-def print_plan(grid: Grid, study: Path, todo: Plan, device: str) -> None:
+def plugin_metrics(paths: tuple[Path, ...]) -> list[str]:
+    """The metrics of these files; one that cannot be loaded is named, and the work goes on without it."""
+    found = []
+    for path in paths:
+        try:
+            found += registry.load_plugin(path)
+        except BenchError as error:
+            click.echo(f"{error}; going on without it", err=True)
+    return found
+
+
+def with_metrics(grid: Grid, names: Iterable[str]) -> Grid:
+    """The grid with these metrics too."""
+    for name in names:
+        registry.resolve("metric", name)
+    return grid.model_copy(update={"metrics": tuple(dict.fromkeys((*grid.metrics, *names)))})
+
+
+def finish(outcome: Outcome) -> None:
+    """The leaderboard, and how the study stands; exit code 1 where a run has failed."""
+    print_leaderboard(outcome.path, None, "table")
+    for name, reason in outcome.metric_failures.items():
+        click.echo(f"metric {name} gave no score: {reason}", err=True)
+    click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
+    if outcome.failed:
+        sys.exit(1)
+
+
+def print_scores(
+    codes: Path, dataset: str | None, metrics: tuple[str, ...], seed: int, data_dir: Path | None
+) -> None:
+    """The scores of somebody's codes, a line each."""
+    from disentangle_bench.launch.score_file import score_file
+
+    chosen = metrics or ("factor_vae", "mig", "beta_vae")
+    for name, value in score_file(codes, dataset, chosen, seed, data_dir).items():
+        click.echo(f"{name:<28} {value:.6g}")
+
+
+def print_files(files: Sequence[FileStatus]) -> None:
+    """A line for each published file."""
+    states = {None: "not there", True: "verified", False: "DAMAGED"}
+    for file in files:
+        size = "" if file.size is None else f"{file.size / 1e6:.1f} MB"
+        click.echo(f"{file.dataset:<10} {states[file.verified]:<10} {size:>10}  {file.path}")
+        click.echo(f"{'':<10} from {file.url}" + (f"; {file.reason}" if file.reason else ""))
+
+
+def print_plan(study: Path, todo: Plan, device: str) -> None:
     """What `bench run` would do, and how long it may take."""
     from disentangle_bench.train.estimate import estimate_seconds
 
@@ -169,8 +388,9 @@ def print_leaderboard(study: Path, sort: str | None, style: str) -> None:
     from disentangle_bench.report import leaderboard as boards
     from disentangle_bench.report import render
     from disentangle_bench.report.runs_table import load_scores
+    from disentangle_bench.rundir import StudyDir
 
-    board = boards.leaderboard(load_scores(study), sort)
+    board = boards.leaderboard(load_scores(study), sort, StudyDir(study).controls())
     if style == "csv":
         click.echo(board.to_csv(index=False), nl=False)
     elif style == "markdown":

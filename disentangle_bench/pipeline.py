@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.data.load import load_dataset
+from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
 from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.calibrate import calibrate
 from disentangle_bench.launch.job import check_fit, load_run, run_job, score_model
 from disentangle_bench.progress import Progress, Silent
 from disentangle_bench.report.study import write_tables
 from disentangle_bench.rundir import FAILED, StudyDir
+from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 
 
@@ -55,41 +59,66 @@ def run(
     seeds: int | None = None,
     overrides: Sequence[str] = (),
     retry_failed: bool = False,
+    data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run what is not done yet of the grid in the TOML file `grid`, and write its tables: what `bench run` does.
 
     The study directory is `out`, by default results/<grid name>. `overrides` are `key=value` texts such as
-    "training.steps=500"; `seeds` N means seeds 0..N-1. Raises BenchError for a mistake in the grid or its surroundings.
+    "training.steps=500"; `seeds` N means seeds 0..N-1; `data_dir` is where data files are kept. Raises BenchError for
+    a mistake in the grid or its surroundings.
     """
     checked = read_grid(Path(grid), overrides, seeds)
     study = StudyDir(Path(out) if out is not None else default_study(checked))
-    return run_study(checked, study, pick_device(device), progress or Silent(), retry_failed)
+    place = pick_device(device)
+    return run_study(
+        checked, study, place, progress or Silent(), retry_failed=retry_failed, data_dir=data_dir
+    )
 
 
 def run_study(
-    grid: Grid, study: StudyDir, device: torch.device, progress: Progress, retry_failed: bool = False
+    grid: Grid,
+    study: StudyDir,
+    device: torch.device,
+    progress: Progress,
+    *,
+    retry_failed: bool = False,
+    train: bool = True,
+    data_dir: str | Path | None = None,
 ) -> Outcome:
-    """The grid's runs trained, scored and kept in `study` one after the other, and the tables rebuilt from them."""
+    """The grid's runs trained, scored and kept in `study` one after the other, and the tables rebuilt from them.
+
+    With `train=False` only the finished runs are scored with the metrics that they lack.
+    """
+    check_headlines(grid)
     todo = plan(grid, study, retry_failed)
-    for spec in todo.train:
+    runs = todo.score + (todo.train if train else ())
+    for spec in runs:
         check_fit(spec)
     study.create(grid)
     # All data sets are ready before the first step is spent on any of them.
-    datasets = {spec.label: load(spec, progress) for spec in todo.datasets}
-    with progress.study(runs=len(todo.train) + len(todo.score)):
+    needed = {spec.label: spec for spec in [s.dataset for s in runs] + missing_controls(grid, study)}
+    datasets = {label: load(spec, progress, data_dir) for label, spec in needed.items()}
+    with progress.study(runs=len(runs)):
         for label, dataset in datasets.items():
             resident = dataset.to(device)
-            for spec in todo.score:
-                if spec.dataset.label == label:
-                    add_scores(spec, grid, study, resident, progress)
-            for spec in todo.train:
-                if spec.dataset.label == label:
-                    progress.run_started(spec.id)
+            if label in [spec.label for spec in missing_controls(grid, study)]:
+                add_controls(label, grid, study, resident, progress)
+            for spec in (s for s in runs if s.dataset.label == label):
+                progress.run_started(spec.id)
+                if spec in todo.score:
+                    add_scores(spec, grid, study, resident, progress, retry_failed)
+                    progress.run_finished(spec.id, None)
+                else:
                     record = run_job(spec, grid.scoring, grid.metrics, resident, progress)
                     study.save(record)
                     progress.run_finished(spec.id, record.failure)
     write_tables(study)
+    return outcome(grid, study)
+
+
+def outcome(grid: Grid, study: StudyDir) -> Outcome:
+    """How the grid's runs stand in this study."""
     records = [study.load(spec.id) for spec in expand(grid) if study.status(spec.id)]
     failures: dict[str, str] = {}
     for record in records:
@@ -107,40 +136,86 @@ def plan(grid: Grid, study: StudyDir, retry_failed: bool = False) -> Plan:
             train.append(spec)
         elif status == FAILED:
             failed.append(spec)
-        elif missing_metrics(spec, grid, study):
+        elif missing_metrics(spec, grid, study, retry_failed):
             score.append(spec)
         else:
             done.append(spec)
     return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
 
 
-def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir) -> list[str]:
-    """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently."""
+def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
+    """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently.
+
+    A metric that raised before is left out, unless `retry_failed`.
+    """
     kept = study.load(spec.id).scores
     if kept["scoring"] != grid.scoring.model_dump():
         return list(grid.metrics)
-    return [name for name in grid.metrics if name not in kept["metrics"] and name not in kept["failures"]]
+    tried = kept["metrics"] if retry_failed else kept["metrics"] | kept["failures"]
+    return [name for name in grid.metrics if name not in tried]
 
 
 def add_scores(
-    spec: RunSpec, grid: Grid, study: StudyDir, dataset: FactorDataset, progress: Progress
+    spec: RunSpec,
+    grid: Grid,
+    study: StudyDir,
+    dataset: FactorDataset,
+    progress: Progress,
+    retry_failed: bool,
 ) -> None:
     """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained."""
-    missing = missing_metrics(spec, grid, study)
-    progress.run_started(spec.id)
+    missing = missing_metrics(spec, grid, study, retry_failed)
     model = load_run(study.runs / spec.id, device=str(dataset.device))
     scores = score_model(model, grid.scoring, missing, dataset, progress, seconds={})
     kept = study.load(spec.id).scores
     if kept["scoring"] == scores["scoring"]:
         for part in ("scores", "metrics", "failures"):
             scores[part] = kept[part] | scores[part]
+        for name in scores["metrics"]:
+            scores["failures"].pop(name, None)
     study.save_scores(spec.id, scores)
-    progress.run_finished(spec.id, None)
 
 
-def load(spec: DatasetSpec, progress: Progress) -> FactorDataset:
-    """The data set of a grid's entry, on the CPU."""
-    return load_dataset(spec.name, every=spec.every, notify=progress.preparing)
+def missing_controls(grid: Grid, study: StudyDir) -> list[DatasetSpec]:
+    """The data sets whose control codes have not been scored as this grid asks."""
+    asked = controls_asked(grid)
+    kept = {entry["dataset"]: entry["asked"] for entry in study.controls()}
+    return [spec for spec in grid.datasets if grid.controls and kept.get(spec.label) != asked]
+
+
+def add_controls(label: str, grid: Grid, study: StudyDir, dataset: FactorDataset, progress: Progress) -> None:
+    """Score control codes on the data set once a seed, so that the leaderboard can show them beside the models."""
+    progress.run_started(f"controls on {label}")
+    rows = [
+        row
+        for seed in grid.seeds
+        for row in calibrate(dataset, grid.metrics, grid.scoring.points, seed, progress)
+    ]
+    study.save_controls(
+        label, {"asked": controls_asked(grid), "provenance": dataset.provenance, "rows": rows}
+    )
+
+
+def controls_asked(grid: Grid) -> dict[str, Any]:
+    """What decides the controls' scores: when it changes, they are scored again."""
+    return {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
+
+
+def check_headlines(grid: Grid) -> None:
+    """Raise BenchError where two of the grid's metrics give the same score, which no table could tell apart."""
+    givers: dict[str, str] = {}
+    for name, metric in named_metrics(grid.metrics).items():
+        for headline in metric.headlines:
+            if headline in givers:
+                raise BenchError(f"the metrics {givers[headline]!r} and {name!r} both give {headline!r}")
+            givers[headline] = name
+
+
+def load(spec: DatasetSpec, progress: Progress, data_dir: str | Path | None) -> FactorDataset:
+    """The data set of a grid's entry, on the CPU; the published file is downloaded first if it is not there."""
+    folder = Path(data_dir) if data_dir is not None else default_data_dir()
+    get_missing(find_source(spec.name), folder, notify=progress.preparing)
+    return load_dataset(spec.name, every=spec.every, data_dir=folder, notify=progress.preparing)
 
 
 def default_study(grid: Grid) -> Path:

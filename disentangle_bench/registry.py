@@ -4,7 +4,14 @@ The tables hold paths, not objects, so that listing names imports nothing heavy.
 tree is one file and one line here.
 """
 
+import functools
 import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from disentangle_bench.errors import BenchError, unknown_name
@@ -43,23 +50,123 @@ METRICS = {
     "unsupervised": "disentangle_bench.metrics.unsupervised:METRIC",
 }
 
+# A data set may also be named by its path; this makes a source of it.
+PATH_SOURCE = "disentangle_bench.data.user:user_source"
+
 TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS}
+ENTRY_POINTS = {
+    "model": "disentangle_bench.models",
+    "data set": "disentangle_bench.datasets",
+    "metric": "disentangle_bench.metrics",
+}
+
+
+def names(kind: str) -> list[str]:
+    """All names of `kind` ("model", "data set", "metric"): the tree's, then those of installed packages."""
+    return [*TABLES[kind], *sorted(_installed(kind))]
 
 
 def check(kind: str, name: str) -> None:
-    """Raise BenchError with the nearest names unless `name` is in the table of `kind` or reads "module:attribute"."""
-    if name not in TABLES[kind] and ":" not in name:
-        raise unknown_name(kind, name, TABLES[kind])
+    """Raise BenchError with the nearest names unless `name` is known for `kind` or reads "module:attribute"."""
+    if ":" not in name and name not in names(kind) and not (kind == "data set" and is_path(name)):
+        raise unknown_name(kind, name, names(kind))
+
+
+def is_path(name: str) -> bool:
+    """Whether a data set's name is to be read as the path of somebody's own file or folder."""
+    return name.endswith((".npz", ".h5", ".hdf5")) or "/" in name or (Path(name) / "factors.csv").is_file()
 
 
 def resolve(kind: str, name: str) -> Any:
-    """The object behind `name`, a key of the table of `kind` ("model", "data set", "metric") or "module:attribute".
+    """The object behind `name`: the tree's, an installed package's, or "module:attribute".
 
-    Raises BenchError for an unknown name, or a module or attribute that cannot be had.
+    A module that is not installed may be a file of that name in the current directory. Raises BenchError for an
+    unknown name, for one that two packages claim, and for a module or attribute that cannot be had, with its error.
     """
     check(kind, name)
-    module_name, _, attribute = TABLES[kind].get(name, name).partition(":")
+    if kind == "data set" and name not in names(kind) and is_path(name):
+        return resolve(kind, PATH_SOURCE)(Path(name))
+    if name in TABLES[kind] and name in _installed(kind):
+        raise BenchError(
+            f"{kind} {name!r} is this package's own; {_installed(kind)[name]} must choose another name"
+        )
+    target = TABLES[kind].get(name) or _installed(kind).get(name) or name
+    module_name, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BenchError(f"{kind} {name!r} cannot be loaded: {error}") from error
+        return getattr(_module(module_name), attribute)
+    except Exception as error:  # anyone's code runs here; whatever it raises, its name belongs to the message
+        raise BenchError(f"{kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def load_plugin(path: Path) -> list[str]:
+    """Import the Python file `path` and give the names of its metrics, as "module:attribute".
+
+    Its metrics are its Metric objects and the public functions it defines whose first parameters are `codes` and
+    `factors`. Its models and data sets can be named in a grid, likewise as "module:attribute". Raises BenchError
+    where it cannot be imported, with its error.
+    """
+    if not path.is_file():
+        raise BenchError(f"there is no plug-in file {path}")
+    try:
+        module = _import_file(path.stem, path)
+    except Exception as error:
+        raise BenchError(f"the plug-in {path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return [f"{path.stem}:{name}" for name, value in vars(module).items() if _is_metric(name, value, module)]
+
+
+def _is_metric(name: str, value: Any, module: ModuleType) -> bool:
+    if name.startswith("_"):
+        return False
+    if inspect.isfunction(value):
+        return value.__module__ == module.__name__ and list(inspect.signature(value).parameters)[:2] == [
+            "codes",
+            "factors",
+        ]
+    return not inspect.isclass(value) and hasattr(value, "score") and hasattr(value, "headlines")
+
+
+def _module(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    file = Path(f"{name}.py")
+    if importlib.util.find_spec(name.partition(".")[0]) is None and file.is_file():
+        return _import_file(name, file)
+    return importlib.import_module(name)
+
+
+def _import_file(name: str, path: Path) -> ModuleType:
+    """The module in this file, known to later imports by `name`."""
+    installed = None if name in _PLUGINS else importlib.util.find_spec(name)
+    if installed is not None and (
+        installed.origin is None or Path(installed.origin).resolve() != path.resolve()
+    ):
+        raise ImportError(f"{name!r} is the name of an installed module; give the file another name")
+    spec = importlib.util.spec_from_file_location(name, path.absolute())
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _PLUGINS.add(name)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+# Modules that came from plug-in files, which may be loaded again under the same name.
+_PLUGINS: set[str] = set()
+
+
+@functools.cache
+def _installed(kind: str) -> dict[str, str]:
+    """Names that installed packages offer for `kind`, and where they lead. BenchError for a name claimed twice."""
+    found: dict[str, str] = {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS[kind]):
+        if found.get(entry.name, entry.value) != entry.value:
+            raise BenchError(
+                f"{kind} {entry.name!r} is offered by both {found[entry.name]} and {entry.value}"
+            )
+        found[entry.name] = entry.value
+    return found

@@ -4,6 +4,7 @@
                    /runs/<id>/spec.json      what was asked for
                              /weights.safetensors, curves.csv, scores.json, provenance.json
                              /DONE           or FAILED, which holds the reason
+                   /controls/<data set>.json what the metrics say of codes whose worth is known
                    /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
 
 A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all.
@@ -12,9 +13,11 @@ A run directory is filled under a temporary name and renamed when complete: it i
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,6 +105,18 @@ class StudyDir:
         """Replace a finished run's scores."""
         write_text(self.runs / run_id / "scores.json", _json(scores))
 
+    def save_controls(self, dataset: str, controls: Mapping[str, Any]) -> None:
+        """Keep what the metrics say of control codes on this data set (its label)."""
+        folder = self.path / "controls"
+        folder.mkdir(exist_ok=True)
+        write_text(folder / f"{_file_name(dataset)}.json", _json({"dataset": dataset, **controls}))
+
+    def controls(self) -> list[dict[str, Any]]:
+        """What `save_controls` kept, by data set."""
+        return [
+            json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.path.glob("controls/*.json"))
+        ]
+
     def load(self, run_id: str, weights: bool = False) -> RunRecord:
         """One run as it was saved; its weights only when asked for. Raises BenchError for a damaged directory."""
         return load_record(self.runs / run_id, weights=weights)
@@ -180,6 +195,12 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _file_name(label: str) -> str:
+    """A file name for a data set's label, which may be a path: readable, and never leading elsewhere."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", label).strip("_")[-80:]
+    return f"{readable}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def _json(value: Mapping[str, Any]) -> str:

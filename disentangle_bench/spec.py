@@ -163,6 +163,7 @@ class Grid(_Table):
         "mig",
         "beta_vae",
     )
+    controls: bool = False
     network: NetworkSpec = NetworkSpec()
     training: TrainingSpec = TrainingSpec()
     scoring: ScoringSpec = ScoringSpec()

@@ -75,7 +75,9 @@ FILES = ("spec.json", "scores.json", "provenance.json", "weights.safetensors", "
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("content", [None, b"", b"\x80\x04garbage\xff"], ids=["deleted", "emptied", "garbage"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\x80\x04garbage\xff"], ids=["deleted", "emptied", "garbage"]
+)
 def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
     study = StudyDir(tmp_path)
     study.create(GRID)

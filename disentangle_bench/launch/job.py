@@ -78,7 +78,7 @@ def score_model(
     watcher.phase(
         "encoding", len(dataset) if scoring.points == "all" else min(int(scoring.points), len(dataset))
     )
-    codes, factors = encode_dataset(model, dataset, scoring.points, watcher.advance)
+    codes, factors = encode_dataset(model.encode, dataset, scoring.points, model.spec.seed, watcher.advance)
     scores = measure_reconstruction(model, dataset, scoring.reconstruction_points)
     seconds["encoding"] = time.perf_counter() - started
     watcher.phase("scoring", len(metrics))

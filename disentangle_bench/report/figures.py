@@ -24,7 +24,7 @@ def tradeoff(runs: pd.DataFrame, board: pd.DataFrame) -> Figure:
     """
     headlines = list(runs.attrs["headlines"])
     datasets = list(dict.fromkeys(board["dataset"]))
-    models = sorted(set(board["model"]))
+    models = sorted(set(runs["model"]))
     figure = Figure(figsize=(4.2 * max(1, len(headlines)), 3.6 * len(datasets) + 0.6), layout="constrained")
     axes = figure.subplots(len(datasets), max(1, len(headlines)), squeeze=False)
     for row, dataset in enumerate(datasets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ LOWER_IS_BETTER = ("reconstruction_nats", "mse", "kl")
 SUFFIXES = ("mean", "std", "ci_low", "ci_high")
 
 
-def leaderboard(runs: pd.DataFrame, sort: str | None = None) -> pd.DataFrame:
+def leaderboard(
+    runs: pd.DataFrame, sort: str | None = None, controls: Sequence[Mapping[str, Any]] = ()
+) -> pd.DataFrame:
     """The leaderboard of a table of runs (`load_scores`), best first within each data set.
 
     Columns in this order: dataset, provenance, model; each setting that differs between rows; n_seeds (finished runs),
@@ -25,7 +28,8 @@ def leaderboard(runs: pd.DataFrame, sort: str | None = None) -> pd.DataFrame:
     `_ci_low`, `_ci_high` (percentile bootstrap of the mean over seeds, 95 %, fixed seed; empty below 2 seeds);
     `pareto_<metric>`, true where no other row of the data set is better in one of reconstruction_nats and the metric
     and at least as good in the other; rank within the data set by the mean of `sort` (by default the first metric),
-    ties sharing the better rank. Raises BenchError when `sort` is no such measure.
+    ties sharing the better rank. `controls` (as StudyDir.controls gives them) become rows below, whose model reads
+    `control: <name>`, with neither rank nor Pareto mark. Raises BenchError when `sort` is no such measure.
     """
     headlines = list(runs.attrs["headlines"])
     measures = [*RECONSTRUCTION, *headlines]
@@ -43,6 +47,8 @@ def leaderboard(runs: pd.DataFrame, sort: str | None = None) -> pd.DataFrame:
     for metric in headlines:
         board[f"pareto_{metric}"] = pareto(board, "reconstruction_nats_mean", f"{metric}_mean")
     board["rank"] = _ranks(board, sort)
+    if controls:
+        board = pd.concat([board, _control_rows(controls, board, measures)], ignore_index=True)
     order = dict.fromkeys(board["dataset"])
     board = board.sort_values(
         ["dataset", "rank"], key=lambda c: c.map({d: i for i, d in enumerate(order)}) if c.name == "dataset" else c,
@@ -83,6 +89,20 @@ def _summary(group: pd.DataFrame, measures: list[str]) -> dict[str, Any]:
         row[f"{name}_std"] = values.std(ddof=1) if len(values) > 1 else float("nan")
         row[f"{name}_ci_low"], row[f"{name}_ci_high"] = low, high
     return row
+
+
+def _control_rows(
+    controls: Sequence[Mapping[str, Any]], board: pd.DataFrame, measures: list[str]
+) -> pd.DataFrame:
+    """A row for each control on each data set, over the same seeds, in the columns of `board`."""
+    rows = []
+    for entry in controls:
+        table = pd.DataFrame(entry["rows"]).reindex(columns=["control", *measures]).assign(status="DONE")
+        for name, group in table.groupby("control", sort=False):
+            about = {"dataset": entry["dataset"], "provenance": entry["provenance"], "steps": 0}
+            rows.append(about | {"model": f"control: {name}"} | _summary(group, measures))
+    marks = {column: False for column in board.columns if column.startswith("pareto_")}
+    return pd.DataFrame(rows).assign(**marks).reindex(columns=board.columns).astype({"rank": "Int64"})
 
 
 def _ranks(board: pd.DataFrame, sort: str) -> pd.Series:

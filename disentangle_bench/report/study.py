@@ -16,7 +16,7 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
     """
     records = list(study.records())
     runs = runs_table(records)
-    board = leaderboard(runs)
+    board = leaderboard(runs, controls=study.controls())
     write_text(study.path / "scores.csv", runs.to_csv(index=False))
     write_text(study.path / "leaderboard.csv", board.to_csv(index=False))
     if (runs["status"] == "DONE").any():

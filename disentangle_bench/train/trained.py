@@ -84,19 +84,20 @@ class TrainedModel:
 
 
 def encode_dataset(
-    model: TrainedModel,
+    encode: Callable[[Tensor], Tensor],
     dataset: FactorDataset,
     points: int | str,
+    seed: int,
     on_points: Callable[[int], None] = lambda n: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Codes [points, latents] and factors [points, factors] of the whole data set ("all"), or of random points of it.
 
-    Random points are drawn without replacement, a function of the run's seed.
+    `encode` maps uint8 images to codes. Random points are drawn without replacement, a function of `seed`.
     """
-    index = _points(model, dataset, points, "scoring points")
+    index = _points(dataset, points, seed, "scoring points")
     codes = []
     for part in index.split(ENCODING_BATCH):
-        codes.append(model.encode(dataset.images(part)))
+        codes.append(encode(dataset.images(part)))
         on_points(len(part))
     return torch.cat(codes).cpu().numpy(), dataset.factors(index).cpu().numpy()
 
@@ -105,7 +106,7 @@ def measure_reconstruction(
     model: TrainedModel, dataset: FactorDataset, points: int | str
 ) -> dict[str, float]:
     """Means over random points (or "all") of the objective's measures: `reconstruction_nats`, `mse`, `kl`, `elbo`."""
-    index = _points(model, dataset, points, "reconstruction points")
+    index = _points(dataset, points, model.spec.seed, "reconstruction points")
     sums: dict[str, float] = {}
     for part, noise in _with_noise(model, index):
         for name, values in model.evaluate(dataset.images(part), noise).items():
@@ -113,9 +114,9 @@ def measure_reconstruction(
     return {name: total / len(index) for name, total in sums.items()}
 
 
-def _points(model: TrainedModel, dataset: FactorDataset, points: int | str, purpose: str) -> Tensor:
+def _points(dataset: FactorDataset, points: int | str, seed: int, purpose: str) -> Tensor:
     count = len(dataset) if points == "all" else int(points)
-    stream = randomness.key(torch.tensor(model.spec.seed), 0, purpose)
+    stream = randomness.key(torch.tensor(seed), 0, purpose)
     return randomness.sample_without_replacement(stream, count, len(dataset)).to(dataset.device)
 
 

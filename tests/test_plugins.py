@@ -1,0 +1,212 @@
+"""Anyone's own metric, tried as a new user would: from an empty folder and in a fresh process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_data
+from click.testing import CliRunner
+
+from disentangle_bench import registry
+from disentangle_bench.cli import main
+from disentangle_bench.errors import BenchError
+
+# The ten lines of the README.
+METRIC = '''
+import numpy as np
+
+def sparsity(codes, factors):
+    """Share of latents that hardly move."""
+    return float((codes.std(axis=0) < 0.05).mean())
+'''
+PACKAGE_METRIC = '''
+def active(codes, factors, *, rng):
+    """Number of latents that move, from a package."""
+    return {"active": float((codes.std(axis=0) > 0.05).sum()), "active_of": codes.shape[1]}
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder with a grid and a metric, beside an installed package that offers another."""
+    (tmp_path / "site" / "their_metrics").mkdir(parents=True)
+    (tmp_path / "site" / "their_metrics" / "__init__.py").write_text(PACKAGE_METRIC)
+    info = tmp_path / "site" / "their_metrics-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-metrics\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[disentangle_bench.metrics]\nactive = their_metrics:active\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "tiny.toml").write_text(tiny_data.GRID)
+    (work / "my_metric.py").write_text(METRIC)
+    return work
+
+
+def bench(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run the command in a process of its own, which does not look for modules in its folder; what it printed."""
+    path = os.pathsep.join([str(folder.parent / "site"), str(Path(__file__).parent)])
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "disentangle_bench", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def test_a_metric_in_a_file_shows_up_in_both_tables(folder: Path) -> None:
+    bench(folder, "run", "tiny.toml", "--seeds", "2", "--plugin", "my_metric.py")
+    scores = pd.read_csv(folder / "results/tiny/scores.csv")
+    board = pd.read_csv(folder / "results/tiny/leaderboard.csv")
+    assert scores["sparsity"].between(0, 1).all()
+    assert {"sparsity_mean", "sparsity_ci_low", "pareto_sparsity"} <= set(board.columns)
+
+
+def test_a_metric_named_in_the_grid_and_one_of_an_installed_package(folder: Path) -> None:
+    bench(
+        folder, "run", "tiny.toml", "--seeds", "1", "--set", 'metrics=["mig", "my_metric:sparsity", "active"]'
+    )
+    scores = pd.read_csv(folder / "results/tiny/scores.csv")
+    assert {"mig", "sparsity", "active", "active_of"} <= set(scores.columns)
+    assert "active" in bench(folder, "list", "metrics")
+
+
+def test_scoring_adds_a_metric_without_training(folder: Path) -> None:
+    bench(folder, "run", "tiny.toml", "--seeds", "1")
+    weights = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
+    before = pd.read_csv(folder / "results/tiny/scores.csv")
+    bench(folder, "score", "results/tiny", "--metric", "my_metric:sparsity", "--metric", "beta_vae")
+    after = pd.read_csv(folder / "results/tiny/scores.csv")
+    assert {"sparsity", "beta_vae"} <= set(after.columns) - set(before.columns)
+    assert after["mig"].equals(before["mig"])
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")} == weights
+    assert "sparsity_mean" in pd.read_csv(folder / "results/tiny/leaderboard.csv")
+
+
+def test_a_broken_plugin_is_named_and_the_run_goes_on(folder: Path) -> None:
+    (folder / "broken.py").write_text("import nothing_of_the_kind\n")
+    (folder / "raises.py").write_text("def unlucky(codes, factors):\n    return 1 / 0\n")
+    output = bench(
+        folder,
+        "run",
+        "tiny.toml",
+        "--seeds",
+        "1",
+        "--plugin",
+        "broken.py",
+        "--plugin",
+        "raises.py",
+        "--plugin",
+        "absent.py",
+    )
+    assert "broken.py cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_the_kind'" in output
+    assert "raises:unlucky gave no score" in output
+    assert "ZeroDivisionError" in output
+    assert "no plug-in file absent.py" in output
+    scores = pd.read_csv(folder / "results/tiny/scores.csv")
+    assert scores["mig"].notna().all()
+    assert "unlucky" not in scores
+    # Mended, it is scored, and nothing is trained again.
+    (folder / "raises.py").write_text("def unlucky(codes, factors):\n    return 0.5\n")
+    bench(folder, "score", "results/tiny", "--plugin", "raises.py")
+    assert (pd.read_csv(folder / "results/tiny/scores.csv")["unlucky"] == 0.5).all()
+
+
+def test_duplicates_are_refused(folder: Path) -> None:
+    (folder / "twin.py").write_text("def mig(codes, factors):\n    return 1.0\n")
+    assert "both give 'mig'" in bench(folder, "run", "tiny.toml", "--plugin", "twin.py", code=2)
+    points = folder.parent / "site" / "their_metrics-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[disentangle_bench.metrics]\nmig = their_metrics:active\n")
+    assert "must choose another name" in bench(folder, "run", "tiny.toml", code=2)
+    assert not (folder / "results").exists()
+
+
+def test_a_file_that_hides_an_installed_module_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("")
+    with pytest.raises(BenchError, match="installed module"):
+        registry.load_plugin(tmp_path / "json.py")
+
+
+def test_a_model_and_a_data_set_of_ones_own(folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        "from disentangle_bench.models.vae import BetaVAE\n"
+        "from tiny_data import SQUARES as mydata\n"
+        "class Heavy(BetaVAE):\n"
+        "    hypers = {'beta': 9.0}\n"
+    )
+    bench(
+        folder,
+        "run",
+        "tiny.toml",
+        "--set",
+        'models=[{name="mine:Heavy"}]',
+        "--set",
+        'datasets=[{name="mine:mydata"}]',
+    )
+    assert set(pd.read_csv(folder / "results/tiny/scores.csv")["beta"]) == {9.0}
+
+
+def test_scoring_anyones_codes(tmp_path: Path) -> None:
+    factors = np.stack(np.meshgrid(np.arange(5), np.arange(4), np.arange(3), indexing="ij"), -1).reshape(
+        -1, 3
+    )
+    factors = np.repeat(factors, 100, axis=0)
+    np.savez(tmp_path / "codes.npz", codes=factors.astype(np.float32), factors=factors)
+    result = CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "codes.npz"), "--metric", "mig"])
+    assert result.exit_code == 0
+    assert float(result.output.split()[1]) == pytest.approx(1, abs=0.01)
+    np.savez(tmp_path / "alone.npz", codes=np.zeros((48, 2)) + np.arange(48)[:, None])
+    assert CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "alone.npz")]).exit_code == 2
+    with_set = [
+        "score",
+        "--codes",
+        str(tmp_path / "alone.npz"),
+        "--dataset",
+        "tiny_data:SQUARES",
+        "--metric",
+        "mig",
+    ]
+    assert CliRunner().invoke(main, with_set).exit_code == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk", b"\x80\x04pickle."])
+def test_files_that_hold_no_codes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.npz").write_bytes(content)
+    result = CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "bad.npz")])
+    assert result.exit_code == 2
+    assert "cannot be read" in result.output
+
+
+def test_controls_stand_below_the_models(folder: Path) -> None:
+    bench(folder, "run", "tiny.toml", "--seeds", "2", "--set", "controls=true")
+    board = pd.read_csv(folder / "results/tiny/leaderboard.csv")
+    controls = board[board["model"].str.startswith("control: ")].set_index("model")
+    assert controls["rank"].isna().all()
+    assert not controls["pareto_mig"].any()
+    assert (controls["n_seeds"] == 2).all()
+    assert {
+        "control: ground_truth",
+        "control: rotated",
+        "control: random",
+        "control: untrained",
+        "control: pca",
+    } <= set(controls.index)
+    assert controls.loc["control: ground_truth", "mig_mean"] > 0.99
+    assert controls.loc["control: random", "mig_mean"] < controls.loc["control: ground_truth", "mig_mean"]
+    assert board["rank"].notna().sum() == 3
+
+
+def test_calibrate_writes_its_table(folder: Path) -> None:
+    output = bench(
+        folder, "calibrate", "tiny_data:SQUARES", "--metric", "mig", "--out", "c.csv", "--seeds", "2"
+    )
+    table = pd.read_csv(folder / "c.csv")
+    assert "ground_truth" in output
+    assert set(table["seed"]) == {0, 1}
+    assert table.set_index("control").loc["ground_truth", "mig"].min() > 0.99
