@@ -24,6 +24,7 @@ from disentangle_bench.report.study import write_tables
 from disentangle_bench.rundir import FAILED, StudyDir
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
+from disentangle_bench.train.batches import Batches
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def run_study(
     # All data sets are ready before the first step is spent on any of them.
     needed = {spec.label: spec for spec in [s.dataset for s in runs] + missing_controls(grid, study)}
     datasets = {label: load(spec, progress, data_dir) for label, spec in needed.items()}
+    for label, entry in needed.items():
+        Batches(entry, datasets[label])  # says now what of the entry does not fit the data
     with progress.study(runs=len(runs)):
         for label, dataset in datasets.items():
             resident = dataset.to(device)

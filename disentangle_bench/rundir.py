@@ -217,4 +217,4 @@ def _csv(rows: Sequence[Mapping[str, float]]) -> str:
 
 def _plain_grid(grid: Grid) -> dict[str, Any]:
     """The grid as TOML can hold it: no nulls, lists for tuples."""
-    return json.loads(grid.model_dump_json())
+    return json.loads(grid.model_dump_json(exclude_none=True))

@@ -23,12 +23,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from disentangle_bench import registry
@@ -60,17 +62,43 @@ Widths = Annotated[tuple[PositiveInt, ...], BeforeValidator(_tuple), Field(min_l
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+class CorrelatedSpec(_Table):
+    """Two factors that go together in training batches, the closer the smaller `sigma` (Traeuble et al. 2021)."""
+
+    first: str
+    second: str
+    sigma: PositiveFloat
+
+
 class DatasetSpec(_Table):
-    """A data set by its registry name, or a sub-grid of it that keeps every k-th value of some factors."""
+    """A data set by its name, a sub-grid of it (every k-th value of some factors), and what training sees of it.
+
+    `hold_out` keeps combinations of factor values from training, `correlated` ties two factors together there;
+    scoring sees all images alike.
+    """
 
     name: str
     every: dict[str, PositiveInt] = {}
+    hold_out: (
+        dict[str, Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_tuple), Field(min_length=1)]] | None
+    ) = None
+    correlated: CorrelatedSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> DatasetSpec:
+        if self.hold_out and self.correlated:
+            raise ValueError("hold_out and correlated exclude each other; list the data set twice")
+        return self
 
     @property
     def label(self) -> str:
         """The name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
-        kept = ",".join(f"{factor}/{k}" for factor, k in self.every.items() if k > 1)
-        return f"{self.name}[{kept}]" if kept else self.name
+        notes = [f"{factor}/{k}" for factor, k in self.every.items() if k > 1]
+        if self.hold_out is not None:
+            notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
+        if self.correlated is not None:
+            notes += [f"{self.correlated.first}~{self.correlated.second} {self.correlated.sigma:g}"]
+        return f"{self.name}[{','.join(notes)}]" if notes else self.name
 
 
 class NetworkSpec(_Table):
@@ -147,7 +175,10 @@ class RunSpec(_Table):
     @property
     def digest(self) -> str:
         """sha256 (hex) of the spec's canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # What was not asked for is left out, so that a setting added later leaves the runs of today their names.
+        text = json.dumps(
+            self.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":")
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Adam, Log, Losses, NetworkSize, Objective
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
+from disentangle_bench.train.batches import Batches
 
 CURVE_POINTS = 200
 Networks = dict[str, nn.Module]
@@ -47,16 +48,14 @@ def train_alone(
     optimisers = build_optimisers(objective, networks, training)
     seed = torch.tensor(spec.seed, device=dataset.device)
     hyper = {name: torch.tensor(value, device=dataset.device) for name, value in spec.hypers.items()}
+    batches = Batches(spec.dataset, dataset)
     draws = objective.draws(training.batch_size, spec.network.latents)
     interval = max(1, training.steps // CURVE_POINTS)
     curves: list[dict[str, float]] = []
     sums: Log = {}
     started = time.perf_counter()
     for step in range(1, training.steps + 1):
-        index = randomness.integers(
-            randomness.key(seed, step, "batch"), objective.batches * training.batch_size, len(dataset)
-        )
-        images = as_floats(dataset.images(index))
+        images = as_floats(batches.images(seed, step, objective.batches * training.batch_size))
         noise = randomness.draw(draws, seed, step)
         log = train_step(objective, networks, optimisers, images, noise, hyper, torch.tensor(step))
         sums = {name: sums[name] + value for name, value in log.items()} if sums else log
