@@ -96,12 +96,12 @@ def run_study(
     runs = todo.score + (todo.train if train else ())
     for spec in runs:
         check_fit(spec)
-    study.create(grid)
-    # All data sets are ready before the first step is spent on any of them.
+    # All data sets are ready before anything is written and the first step is spent.
     needed = {spec.label: spec for spec in [s.dataset for s in runs] + missing_controls(grid, study)}
     datasets = {label: load(spec, progress, data_dir) for label, spec in needed.items()}
     for label, entry in needed.items():
         Batches(entry, datasets[label])  # says now what of the entry does not fit the data
+    study.create(grid)
     with progress.study(runs=len(runs)):
         for label, dataset in datasets.items():
             resident = dataset.to(device)

@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 import tiny_data
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from disentangle_bench.cli import main
+from disentangle_bench.data import download
 
 
 @pytest.fixture
@@ -138,6 +142,65 @@ def test_lists(kind: str) -> None:
 
 def test_validate(here: Path) -> None:
     assert "6 runs" in bench("validate", "tiny.toml").output
+
+
+def own_data(kind: str, folder: Path) -> str:
+    """The squares as a user's own npz, HDF5 file or image folder; what the grid calls them."""
+    squares = tiny_data.squares()
+    images = squares.images(range(48)).numpy()
+    factors = squares.factors(range(48)).numpy()
+    names = np.array(squares.factor_names)
+    if kind == "npz":
+        np.savez(folder / "mine.npz", images=images, factors=factors, factor_names=names)
+        return "mine.npz"
+    if kind == "h5":
+        with h5py.File(folder / "mine.h5", "w") as file:
+            file["images"], file["factors"] = images, factors
+        return "mine.h5"
+    (folder / "mine").mkdir()
+    rows = ["file,row,column,light"]
+    for number, (image, values) in enumerate(zip(images, factors, strict=True)):
+        Image.fromarray(image[0]).save(folder / "mine" / f"{number}.png")
+        rows.append(",".join(map(str, (f"{number}.png", *values))))
+    (folder / "mine" / "factors.csv").write_text("\n".join(rows))
+    return "./mine"
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "folder"])
+def test_a_study_on_ones_own_data(here: Path, kind: str) -> None:
+    name = own_data(kind, here)
+    result = bench("run", "tiny.toml", "--seeds", "1", "--set", f'datasets=[{{name="{name}"}}]')
+    assert result.exit_code == 0, result.output
+    board = pd.read_csv("results/tiny/leaderboard.csv")
+    assert set(board["provenance"]) == {"user"}
+    assert set(board["dataset"]) == {name}
+    assert board["mig_mean"].notna().all()
+
+
+def test_a_published_file_that_cannot_be_had_says_what_to_do(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there: no network
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+    result = bench("run", "tiny.toml", "--set", 'datasets=[{name="dsprites"}]', "--data-dir", "files")
+    assert result.exit_code == 2
+    assert "by hand" in result.output
+    assert "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz" in result.output
+    assert not (here / "results").exists()
+
+
+def test_data_commands(here: Path) -> None:
+    assert "not there" in bench("data", "list", "--data-dir", "files").output
+    assert bench("data", "verify", "shapes3d", "--data-dir", "files").exit_code == 1
+    assert "Did you mean 'dsprites'" in bench("data", "verify", "dsprits").output
+    (here / "3dshapes.h5").write_bytes(b"not it")
+    assert "DAMAGED" in bench("data", "list", "--data-dir", ".").output
+    result = bench("data", "get", "shapes3d", "--data-dir", ".")
+    assert result.exit_code == 2
+    assert (here / "3dshapes.h5").read_bytes() == b"not it"
+    assert bench("data", "show", "tiny_data:SQUARES", "--out", "sheet.png").exit_code == 0
+    assert (here / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
 MISTAKES = [
