@@ -93,7 +93,7 @@ class DatasetSpec(_Table):
     @property
     def label(self) -> str:
         """The name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
-        notes = [f"{factor}/{k}" for factor, k in self.every.items() if k > 1]
+        notes = [f"{factor}/{k}" for factor, k in sorted(self.every.items()) if k > 1]
         if self.hold_out is not None:
             notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
         if self.correlated is not None:
@@ -167,7 +167,7 @@ class RunSpec(_Table):
     @property
     def id(self) -> str:
         """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
-        kept = [f"{factor}{k}" for factor, k in self.dataset.every.items() if k > 1]
+        kept = [f"{factor}{k}" for factor, k in sorted(self.dataset.every.items()) if k > 1]
         hypers = [f"{key}{value:g}" for key, value in self.hypers.items()]
         words = "-".join([self.dataset.name, *kept, self.model, *hypers, f"s{self.seed}"])
         return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words).lstrip('._-')[:100]}-{self.digest[:8]}"

@@ -154,6 +154,7 @@ def provenance_of(dataset: FactorDataset) -> dict[str, Any]:
             "provenance": dataset.provenance,
             "fingerprint": dataset.fingerprint,
             "images": len(dataset),
+            "nuisance": dataset.nuisance,
             "image_shape": list(dataset.image_shape),
             "factors": dict(zip(dataset.factor_names, dataset.factor_sizes, strict=True)),
         },
