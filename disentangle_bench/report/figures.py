@@ -41,7 +41,7 @@ def tradeoff(runs: pd.DataFrame, board: pd.DataFrame) -> Figure:
                 front["reconstruction_nats_mean"], front[f"{metric}_mean"], color="0.5", lw=1, zorder=1
             )
             panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=metric)
-            panel.set_title(dataset, fontsize=9)
+            panel.set_title(_title(dataset), fontsize=9)
     if headlines:
         axes[0][0].legend(fontsize=8)
     return figure
@@ -60,7 +60,7 @@ def curves(records: Iterable[RunRecord]) -> Figure:
         for column, (name, title) in enumerate(CURVES.items()):
             panel = axes[row][column]
             panel.set(xlabel="step", ylabel=title)
-            panel.set_title(record.spec.dataset.label, fontsize=9)
+            panel.set_title(_title(record.spec.dataset.label), fontsize=9)
             if name in table:
                 seen = {line.get_label() for line in panel.get_lines()}
                 label = record.spec.model if record.spec.model not in seen else "_"
@@ -99,6 +99,11 @@ def _arms(means: pd.DataFrame, name: str) -> list[pd.Series]:
     """How far the interval reaches below and above the mean; nowhere for a single seed."""
     mean, low, high = (means[f"{name}_{suffix}"] for suffix in ("mean", "ci_low", "ci_high"))
     return [(mean - low).clip(lower=0).fillna(0), (high - mean).clip(lower=0).fillna(0)]
+
+
+def _title(dataset: str) -> str:
+    """The data set's label, its sub-grid on a line of its own."""
+    return dataset.replace("[", "\n[", 1)
 
 
 def _style(i: int) -> tuple[str, str]:
