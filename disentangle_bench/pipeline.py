@@ -107,15 +107,15 @@ def run_study(
             resident = dataset.to(device)
             if label in [spec.label for spec in missing_controls(grid, study)]:
                 add_controls(label, grid, study, resident, progress)
-            for spec in (s for s in runs if s.dataset.label == label):
+            for spec in (s for s in todo.score if s.dataset.label == label):
                 progress.run_started(spec.id)
-                if spec in todo.score:
-                    add_scores(spec, grid, study, resident, progress, retry_failed)
-                    progress.run_finished(spec.id, None)
-                else:
-                    record = run_job(spec, grid.scoring, grid.metrics, resident, progress)
-                    study.save(record)
-                    progress.run_finished(spec.id, record.failure)
+                add_scores(spec, grid, study, resident, progress, retry_failed)
+                progress.run_finished(spec.id, None)
+            for spec in (s for s in todo.train if train and s.dataset.label == label):
+                progress.run_started(spec.id)
+                record = run_job(spec, grid.scoring, grid.metrics, resident, progress)
+                study.save(record)
+                progress.run_finished(spec.id, record.failure)
     write_tables(study)
     return outcome(grid, study)
 
@@ -149,12 +149,14 @@ def plan(grid: Grid, study: StudyDir, retry_failed: bool = False) -> Plan:
 def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
     """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently.
 
-    A metric that raised before is left out, unless `retry_failed`.
+    A metric whose revision has changed since counts as missing; one that raised before does if `retry_failed`.
     """
     kept = study.load(spec.id).scores
     if kept["scoring"] != grid.scoring.model_dump():
         return list(grid.metrics)
-    tried = kept["metrics"] if retry_failed else kept["metrics"] | kept["failures"]
+    revisions = {name: metric.revision for name, metric in named_metrics(grid.metrics).items()}
+    scored = {name for name, about in kept["metrics"].items() if about["revision"] == revisions.get(name)}
+    tried = scored if retry_failed else scored | kept["failures"].keys()
     return [name for name in grid.metrics if name not in tried]
 
 

@@ -1,6 +1,7 @@
 """The command line: what a user types, what comes back, and one clear message with exit code 2 for each mistake."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,17 @@ def test_a_metric_more_is_scored_without_training(here: Path) -> None:
     assert after["beta_vae"].notna().all()
     assert after["mig"].equals(before["mig"])
     assert {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")} == weights
+
+
+def test_a_metric_of_another_revision_is_scored_again(here: Path) -> None:
+    bench("run", "tiny.toml", "--seeds", "1")
+    for path in here.rglob("scores.json"):
+        kept = json.loads(path.read_text())
+        kept["metrics"]["mig"]["revision"] = 0
+        kept["scores"]["mig"] = 77.0
+        path.write_text(json.dumps(kept))
+    assert bench("run", "tiny.toml", "--seeds", "1").exit_code == 0
+    assert (pd.read_csv("results/tiny/scores.csv")["mig"] < 1).all()
 
 
 def test_more_seeds_add_runs_only(here: Path) -> None:
