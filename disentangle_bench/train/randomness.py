@@ -33,9 +33,9 @@ def key(seed: Tensor, step: Tensor | int, purpose: str) -> Tensor:
     return _mix(_mix(_mix(seed + label) + GOLDEN) ^ _mix(torch.as_tensor(step, device=seed.device) + label))
 
 
-def words(stream: Tensor, count: int, start: int = 0) -> Tensor:
-    """int64 [*stream.shape, count]: words `start` .. `start + count - 1` of each stream, all 64 bits uniform."""
-    counter = torch.arange(start + 1, start + count + 1, device=stream.device)
+def words(stream: Tensor, count: int) -> Tensor:
+    """int64 [*stream.shape, count]: the first words of each stream, all 64 bits uniform."""
+    counter = torch.arange(1, count + 1, device=stream.device)
     return _mix(stream[..., None] + counter * GOLDEN)
 
 
