@@ -202,7 +202,10 @@ def calibrate(
             progress.run_finished(dataset, None)
     table = pd.DataFrame(rows)
     path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
-    write_text(path, table.to_csv(index=False))
+    try:
+        write_text(path, table.to_csv(index=False))
+    except OSError as error:
+        raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
     click.echo(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
     click.echo(f"{images.provenance} data, {seeds} seeds; written to {path}")
 

@@ -242,6 +242,9 @@ MISTAKES = [
     (["validate", "tiny.toml", "--set", "training.batch_size=-1"], "training.batch_size"),
     (["leaderboard", "nowhere"], "nowhere"),
     (["list", "model"], "models"),
+    (["calibrate", "tiny_data:SQUARES", "--metric", "mig", "--out", "nowhere/c.csv"], "cannot be written"),
+    (["data", "show", "tiny_data:SQUARES", "--out", "nowhere/sheet.png"], "cannot be written"),
+    (["score", "nowhere", "--metric", "mig"], "no grid file"),
     (["rnu", "tiny.toml"], "rnu"),
 ]
 
