@@ -1,0 +1,88 @@
+"""`bench data`: get, check and look at data sets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from disentangle_bench.cli.group import main
+from disentangle_bench.cli.options import data_dir_option
+from disentangle_bench.cli.output import make_progress
+
+if TYPE_CHECKING:
+    from disentangle_bench.data.official import FileStatus
+
+
+@main.group()
+def data() -> None:
+    """Get, check and look at data sets."""
+
+
+@data.command("list")
+@data_dir_option
+def data_list(data_dir: Path | None) -> None:
+    """The published files: what is there, how large, whether it is whole, and where it is from."""
+    from disentangle_bench.data import official
+    from disentangle_bench.data.load import default_data_dir
+
+    print_files(official.listing(data_dir or default_data_dir()))
+    click.echo("Everything else in `bench list datasets` is drawn when it is needed and wants no file.")
+
+
+@data.command("verify")
+@click.argument("name")
+@data_dir_option
+def data_verify(name: str, data_dir: Path | None) -> None:
+    """Check the published files of data set NAME against their published hashes."""
+    from disentangle_bench.data import official
+    from disentangle_bench.data.load import default_data_dir
+
+    found = official.verify(name, data_dir or default_data_dir())
+    print_files(found)
+    if not any(file.verified for file in found):
+        sys.exit(1)
+
+
+@data.command("get")
+@click.argument("name")
+@click.option(
+    "--mirror", metavar="URL", help="Another address of the file, or of its folder if it ends in /."
+)
+@data_dir_option
+def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
+    """Download the published file of data set NAME, resuming a broken download, and check it."""
+    from disentangle_bench.data import download
+    from disentangle_bench.data.load import default_data_dir
+
+    folder = data_dir or default_data_dir()
+    path, _ = download.get(name, folder, mirror=mirror, notify=make_progress().preparing)
+    click.echo(f"{path}: complete and verified")
+
+
+@data.command("show")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: <name>.png]")
+@data_dir_option
+def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
+    """Draw a contact sheet of data set NAME: a row per factor, sweeping its values."""
+    from disentangle_bench.data.contact_sheet import save_contact_sheet
+    from disentangle_bench.pipeline import load
+    from disentangle_bench.spec import DatasetSpec
+
+    dataset = load(DatasetSpec(name=name), make_progress(), data_dir)
+    path = out or Path(f"{Path(name).stem}.png")
+    save_contact_sheet(dataset, path)
+    click.echo(f"{path}: {dataset.name}, {dataset.provenance}, {len(dataset)} images")
+
+
+def print_files(files: Sequence[FileStatus]) -> None:
+    """A line for each published file."""
+    states = {None: "not there", True: "verified", False: "DAMAGED"}
+    for file in files:
+        size = "" if file.size is None else f"{file.size / 1e6:.1f} MB"
+        click.echo(f"{file.dataset:<10} {states[file.verified]:<10} {size:>10}  {file.path}")
+        click.echo(f"{'':<10} from {file.url}" + (f"; {file.reason}" if file.reason else ""))

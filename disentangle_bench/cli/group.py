@@ -1,0 +1,36 @@
+"""The command `bench` itself: what every command shares when it is called."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from disentangle_bench.errors import BenchError
+
+
+class Mistake(click.ClickException):
+    """A user's mistake: its message alone, exit code 2."""
+
+    exit_code = 2
+
+
+class Group(click.Group):
+    """Commands whose BenchErrors are shown as messages, and whose Ctrl-C says how to go on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            raise Mistake(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nStopped. Finished runs are kept; the same command goes on from there.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="disentangle_bench", message="%(version)s")
+def main() -> None:
+    """Train VAEs over grids of settings and seeds, and measure whether what they learned is disentangled."""

@@ -1,0 +1,59 @@
+"""What several commands print: the leaderboard, how a study ended, progress and durations."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from disentangle_bench.pipeline import Outcome
+    from disentangle_bench.progress import Progress
+
+
+def finish(outcome: Outcome) -> None:
+    """The leaderboard, and how the study stands; exit code 1 where a run has failed."""
+    print_leaderboard(outcome.path, None, "table")
+    for name, reason in outcome.metric_failures.items():
+        click.echo(f"metric {name} gave no score: {reason}", err=True)
+    click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
+    if outcome.failed:
+        sys.exit(1)
+
+
+def print_leaderboard(study: Path, sort: str | None, style: str) -> None:
+    """The leaderboard on standard output."""
+    from disentangle_bench.report import leaderboard as boards
+    from disentangle_bench.report import render
+    from disentangle_bench.report.runs_table import load_scores
+    from disentangle_bench.rundir import StudyDir
+
+    board = boards.leaderboard(load_scores(study), sort, StudyDir(study).controls())
+    if style == "csv":
+        click.echo(board.to_csv(index=False), nl=False)
+    elif style == "markdown":
+        click.echo(render.markdown(board), nl=False)
+    else:
+        from rich.console import Console
+
+        console = Console() if sys.stdout.isatty() else Console(width=200)
+        console.print(render.terminal_table(board, str(study)))
+
+
+def make_progress() -> Progress:
+    """Bars where somebody watches, lines in a pipe."""
+    from rich.console import Console
+
+    from disentangle_bench.progress import Lines, Terminal
+
+    return Terminal(Console(stderr=True)) if sys.stderr.isatty() else Lines(sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h` or `12 days`, whichever reads best."""
+    for unit, size, below in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172800)):
+        if seconds < below:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.0f} days"

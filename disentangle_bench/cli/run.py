@@ -1,0 +1,95 @@
+"""`bench run` and `bench validate`: a grid, run or checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from disentangle_bench import registry
+from disentangle_bench.cli.group import main
+from disentangle_bench.cli.options import (
+    data_dir_option,
+    grid_options,
+    plugin_metrics,
+    plugin_option,
+    with_metrics,
+)
+from disentangle_bench.cli.output import duration, finish, make_progress
+
+if TYPE_CHECKING:
+    from disentangle_bench.pipeline import Plan
+
+
+@main.command("run")
+@grid_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Study directory.  [default: results/<grid name>]"
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+@plugin_option
+@click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
+def run_command(
+    grid: Path,
+    overrides: tuple[str, ...],
+    seeds: int | None,
+    out: Path | None,
+    device: str,
+    data_dir: Path | None,
+    plugins: tuple[Path, ...],
+    retry_failed: bool,
+    dry_run: bool,
+) -> None:
+    """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
+
+    Finished runs are kept and never repeated; stop it with Ctrl-C at any time and give the same command to go on.
+    """
+    from disentangle_bench.pipeline import default_study, pick_device, plan, run_study
+    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.spec import read_grid
+
+    checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
+    study = StudyDir(out or default_study(checked))
+    place = pick_device(device)
+    todo = plan(checked, study, retry_failed)
+    if dry_run:
+        print_plan(study.path, todo, str(place))
+        return
+    if todo.failed:
+        click.echo(
+            f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
+        )
+    finish(run_study(checked, study, place, make_progress(), retry_failed=retry_failed, data_dir=data_dir))
+
+
+@main.command()
+@grid_options
+def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
+    """Check GRID and say how many runs it describes."""
+    from disentangle_bench.spec import expand, read_grid
+
+    checked = read_grid(grid, overrides, seeds)
+    click.echo(
+        f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid."
+    )
+
+
+def print_plan(study: Path, todo: Plan, device: str) -> None:
+    """What `bench run` would do, and how long it may take."""
+    from disentangle_bench.train.estimate import estimate_seconds
+
+    click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
+    click.echo(
+        f"to train: {len(todo.train)}; to score with further metrics: {len(todo.score)}; device: {device}"
+    )
+    for spec in todo.train:
+        click.echo(f"  {spec.id}")
+    if todo.train:
+        shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
+        seconds = estimate_seconds(todo.train, shapes, device)
+        click.echo(
+            f"about {duration(seconds)} of training, from a few steps timed here; scoring comes on top"
+        )

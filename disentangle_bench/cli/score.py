@@ -1,0 +1,118 @@
+"""`bench score` and `bench calibrate`: metrics without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from disentangle_bench import registry
+from disentangle_bench.cli.group import main
+from disentangle_bench.cli.options import data_dir_option, plugin_metrics, plugin_option, with_metrics
+from disentangle_bench.cli.output import finish, make_progress
+from disentangle_bench.errors import BenchError
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME", help="A metric to score; may be repeated."
+)
+@plugin_option
+@click.option("--codes", type=click.Path(path_type=Path), help="An .npz with `codes` and perhaps `factors`.")
+@click.option("--dataset", metavar="NAME", help="Take the factors of this data set, row for row.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+def score(
+    study: Path | None,
+    metrics: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    codes: Path | None,
+    dataset: str | None,
+    seed: int,
+    device: str,
+    data_dir: Path | None,
+) -> None:
+    """Score without training: finished runs of STUDY with further metrics, or any codes with --codes.
+
+    Runs are encoded again from their saved weights, and the study's tables are rebuilt.
+    """
+    asked = (*metrics, *plugin_metrics(plugins))
+    if (study is None) == (codes is None):
+        raise BenchError("name either a study directory or --codes FILE")
+    if codes is not None:
+        print_scores(codes, dataset, asked, seed, data_dir)
+        return
+    from disentangle_bench.pipeline import pick_device, run_study
+    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.spec import read_grid
+
+    if not asked:
+        raise BenchError("name at least one metric with --metric or --plugin")
+    assert study is not None
+    grid = with_metrics(read_grid(study / "grid.toml"), asked)
+    place = pick_device(device)
+    progress = make_progress()
+    finish(
+        run_study(grid, StudyDir(study), place, progress, retry_failed=True, train=False, data_dir=data_dir)
+    )
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Score these only.  [default: all]")
+@click.option("--points", type=click.IntRange(min=2), help="Use this many random images.  [default: all]")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat with seeds 0..N-1."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="CSV file.  [default: calibration-<dataset>.csv]"
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+def calibrate(
+    dataset: str,
+    metrics: tuple[str, ...],
+    points: int | None,
+    seeds: int,
+    out: Path | None,
+    device: str,
+    data_dir: Path | None,
+) -> None:
+    """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
+    import pandas as pd
+
+    from disentangle_bench.launch import calibrate as calibration
+    from disentangle_bench.pipeline import load, pick_device
+    from disentangle_bench.rundir import write_text
+    from disentangle_bench.spec import DatasetSpec
+
+    progress = make_progress()
+    images = load(DatasetSpec(name=dataset), progress, data_dir).to(pick_device(device))
+    names = metrics or tuple(registry.names("metric"))
+    with progress.study(runs=seeds):
+        rows = []
+        for seed in range(seeds):
+            progress.run_started(f"{dataset}, seed {seed}")
+            rows += calibration.calibrate(images, names, points or "all", seed, progress)
+            progress.run_finished(dataset, None)
+    table = pd.DataFrame(rows)
+    path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
+    try:
+        write_text(path, table.to_csv(index=False))
+    except OSError as error:
+        raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
+    click.echo(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
+    click.echo(f"{images.provenance} data, {seeds} seeds; written to {path}")
+
+
+def print_scores(
+    codes: Path, dataset: str | None, metrics: tuple[str, ...], seed: int, data_dir: Path | None
+) -> None:
+    """The scores of somebody's codes, a line each."""
+    from disentangle_bench.launch.score_file import score_file
+
+    chosen = metrics or ("factor_vae", "mig", "beta_vae")
+    for name, value in score_file(codes, dataset, chosen, seed, data_dir).items():
+        click.echo(f"{name:<28} {value:.6g}")
