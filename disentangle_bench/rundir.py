@@ -3,6 +3,7 @@
     results/<study>/grid.toml                the resolved grid
                    /runs/<id>/spec.json      what was asked for
                              /weights.safetensors, curves.csv, scores.json, provenance.json
+             /pictures/            what the model draws, as image files
                              /DONE           or FAILED, which holds the reason
                    /controls/<data set>.json what the metrics say of codes whose worth is known
                    /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
@@ -39,13 +40,17 @@ DONE, FAILED = "DONE", "FAILED"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that is kept of one run; `failure` is the reason why it has no result, else None."""
+    """All that is kept of one run; `failure` is the reason why it has no result, else None.
+
+    `pictures` holds image files by file name; they are written with the run and not read back.
+    """
 
     spec: RunSpec
     provenance: Mapping[str, Any]
     scores: Mapping[str, Any] = field(default_factory=dict)
     curves: Sequence[Mapping[str, float]] = ()
     weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
     failure: str | None = None
 
 
@@ -185,6 +190,10 @@ def _fill(directory: Path, record: RunRecord) -> None:
     _sync(weights)
     write_text(directory / "curves.csv", _csv(record.curves))
     write_text(directory / "scores.json", _json(record.scores))
+    if record.pictures:
+        (directory / "pictures").mkdir()
+        for name, content in record.pictures.items():
+            write_bytes(directory / "pictures" / name, content)
     write_text(directory / DONE, "")
 
 
