@@ -32,15 +32,21 @@ class CorrelatedPair:
             )
         self.dataset = dataset
         self.columns = tuple(dataset.factor_names.index(factor) for factor in (first, second))
-        sizes = [dataset.factor_sizes[column] for column in self.columns]
-        a, b = (torch.linspace(0, 1, size, dtype=torch.float64, device=dataset.device) for size in sizes)
+        self.sizes = torch.tensor(dataset.factor_sizes, device=dataset.device)
+        a, b = (
+            torch.linspace(0, 1, dataset.factor_sizes[column], dtype=torch.float64, device=dataset.device)
+            for column in self.columns
+        )
         weights = torch.exp(-((a[:, None] - b) ** 2) / (2 * sigma**2))
         self.marginal = cumulative(weights.sum(dim=1))
         self.conditional = cumulative(weights)
 
     def index(self, uniforms: Tensor) -> Tensor:
-        """int64 [n]: the images that these uniform numbers in [0, 1) [n, factors] choose, a column per factor."""
-        sizes = torch.tensor(self.dataset.factor_sizes, device=uniforms.device)
+        """int64 [n]: the images that these uniform numbers in [0, 1) [n, factors] choose, a column per factor.
+
+        The host waits for nothing, so that a GPU can be given many steps at once.
+        """
+        sizes = self.sizes
         # A number just below 1 may round up to it, so that the last value is the limit.
         values = torch.minimum((uniforms.double() * sizes).long(), sizes - 1)
         first, second = self.columns
@@ -48,7 +54,7 @@ class CorrelatedPair:
         values[:, first] = torch.searchsorted(self.marginal, a, right=True).clamp_(max=len(self.marginal) - 1)
         rows = self.conditional[values[:, first]]
         values[:, second] = torch.searchsorted(rows, b[:, None], right=True)[:, 0]
-        return self.dataset.index(torch.minimum(values, sizes - 1))
+        return self.dataset.place(torch.minimum(values, sizes - 1))
 
 
 def cumulative(weights: Tensor) -> Tensor:

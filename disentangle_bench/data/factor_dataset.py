@@ -96,10 +96,10 @@ class FactorDataset:
             )
         if bool(((values < 0) | (values >= sizes)).any()):
             raise IndexError(f"a factor value lies outside 0..size-1; the sizes are {self.factor_sizes}")
-        place = self._place(values)
+        place = self.place(values)
         if self.table is None:
             return place
-        taken, order = self._place(self.table).sort(stable=True)
+        taken, order = self.place(self.table).sort(stable=True)
         found = torch.searchsorted(taken, place).clamp_(max=len(taken) - 1)
         if bool((taken[found] != place).any()):
             raise IndexError(f"{self.name} has no image of some of these combinations of factors")
@@ -111,7 +111,11 @@ class FactorDataset:
         table = None if self.table is None else self.table.to(device)
         return replace(self, store=self.store.to(device), device=device, table=table)
 
-    def _place(self, values: Tensor) -> Tensor:
+    def place(self, values: Tensor) -> Tensor:
+        """int64 [n]: where these factor values [n, factors] stand among all combinations, in order; unchecked.
+
+        That is `index` of a full grid, without its checks, which would wait for the device.
+        """
         place = torch.zeros(len(values), dtype=torch.int64, device=self.device)
         for column, size in enumerate(self.factor_sizes):
             place = place * size + values[:, column]

@@ -53,6 +53,11 @@ class Objective(Protocol):
         """How many batches of images one step draws."""
         ...
 
+    @property
+    def pairs(self) -> bool:
+        """Whether the second of two batches holds partners of the first's images, which share some of their factors."""
+        ...
+
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """The networks by name, freshly initialised from torch's global generator (which the trainer seeds)."""
         ...

@@ -29,6 +29,11 @@ class VAE:
         """One batch a step."""
         return 1
 
+    @property
+    def pairs(self) -> bool:
+        """No: images are drawn independently."""
+        return False
+
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """Encoder (means, then log-variances) and decoder (logits)."""
         return {

@@ -1,12 +1,15 @@
-"""Which images a step trains on: all alike, without held-out combinations, or with two factors that go together."""
+"""Which images a step trains on: all alike, without held-out combinations, with two factors tied together, in pairs."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from disentangle_bench.data.correlated import CorrelatedPair
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.parts import hold_out
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.objective import Objective
 from disentangle_bench.spec import DatasetSpec
 from disentangle_bench.train import randomness
 
@@ -26,11 +29,59 @@ class Batches:
             pair = spec.correlated
             self.pair = CorrelatedPair(dataset, pair.first, pair.second, pair.sigma)
 
+    def check(self, objective: Objective) -> None:
+        """Raise BenchError where the objective trains on pairs that these images do not make up."""
+        if objective.pairs and not (self.dataset.full_grid and len(self.dataset.factor_names) > 1):
+            raise BenchError(
+                f"{type(objective).__name__} trains on pairs of images that share some factors; {self.dataset.name}"
+                " must have every combination of at least two factors for that"
+            )
+
     def images(self, seed: Tensor, step: int, count: int) -> Tensor:
         """uint8 [count, channels, height, width], a function of (seed, step), drawn with replacement."""
+        return self.dataset.images(self.index(seed, step, count))
+
+    def step_images(self, seed: Tensor, step: Tensor | int, objective: Objective, batch_size: int) -> Tensor:
+        """uint8 [*seed.shape, batches * batch_size, channels, height, width]: what one step trains on.
+
+        A function of (seed, step), drawn with replacement, for one seed or a stack of them [runs]. The host waits for
+        nothing here and no shape depends on data, so that a CUDA graph can hold it. Raises BenchError as `check` does.
+        """
+        self.check(objective)
+        index = self.index(seed, step, objective.batches * batch_size)
+        if objective.pairs:
+            index = self._paired(index, seed, step)
+        return self.dataset.images(index.flatten()).unflatten(0, index.shape)
+
+    def index(self, seed: Tensor, step: Tensor | int, count: int) -> Tensor:
+        """int64 [*seed.shape, count]: positions in `dataset`, drawn with replacement."""
         stream = randomness.key(seed, step, "batch")
         if self.pair is None:
-            return self.dataset.images(randomness.integers(stream, count, len(self.dataset)))
+            return randomness.integers(stream, count, len(self.dataset))
         factors = len(self.dataset.factor_names)
-        uniforms = randomness.uniform(stream, count * factors).reshape(count, factors)
-        return self.dataset.images(self.pair.index(uniforms))
+        uniforms = randomness.uniform(stream, count * factors).reshape(-1, factors)
+        return self.pair.index(uniforms).reshape(*seed.shape, count)
+
+    def _paired(self, index: Tensor, seed: Tensor, step: Tensor | int) -> Tensor:
+        """The index [..., 2 * n] with its second half made partners of the first: they share all factors but k.
+
+        Locatello et al. 2020 (arXiv:2002.02886), eq. 1 and 2: k is uniform on 1..factors-1 for each pair, which factors
+        are not shared is random, and those are the second image's own (they may agree by chance).
+        """
+        factors = len(self.dataset.factor_names)
+        values = self.dataset.factors(index.flatten()).reshape(*seed.shape, 2, -1, factors)
+        first, second = values.unbind(-3)
+        stream = randomness.key(seed, step, "pairs")
+        words = randomness.words(stream, first.shape[-2] * factors).reshape(first.shape)
+        changed = 1 + randomness.integers(
+            randomness.key(seed, step, "factors changed"), first.shape[-2], factors - 1
+        )
+        order = words.argsort(dim=-1, stable=True)  # a random permutation of the factors
+        partners = torch.where(order < changed[..., None], second, first)
+        return torch.stack(
+            [
+                index.unflatten(-1, (2, -1))[..., 0, :],
+                self.dataset.place(partners.reshape(-1, factors)).reshape(first.shape[:-1]),
+            ],
+            dim=-2,
+        ).flatten(-2)

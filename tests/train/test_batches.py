@@ -5,6 +5,8 @@ import tiny_data
 import torch
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.models.factor_vae import FactorVAE
+from disentangle_bench.models.vae import VAE
 from disentangle_bench.spec import DatasetSpec
 from disentangle_bench.train.batches import Batches
 
@@ -15,7 +17,7 @@ EVERY_IMAGE = WHOLE.images(range(48))
 def drawn(steps: int = 40, **entry) -> torch.Tensor:
     """Factors [n, 3] of the images that many steps train on, read off the pixels."""
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
-    images = torch.cat([batches.images(torch.tensor(0), step, 64) for step in range(steps)])
+    images = torch.cat([batches.step_images(torch.tensor(0), step, VAE(), 64) for step in range(steps)])
     index = (images[:, None] == EVERY_IMAGE[None]).flatten(2).all(dim=2).int().argmax(dim=1)
     return WHOLE.factors(index)
 
@@ -44,10 +46,63 @@ def test_correlated_factors_go_together_and_the_third_stays_free() -> None:
 
 def test_batches_are_a_function_of_seed_and_step() -> None:
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES"), WHOLE)
-    first = batches.images(torch.tensor(3), 5, 16)
-    batches.images(torch.tensor(3), 6, 16)
-    assert torch.equal(batches.images(torch.tensor(3), 5, 16), first)
-    assert not torch.equal(batches.images(torch.tensor(3), 6, 16), first)
+    first = batches.step_images(torch.tensor(3), 5, VAE(), 16)
+    batches.step_images(torch.tensor(3), 6, VAE(), 16)
+    assert torch.equal(batches.step_images(torch.tensor(3), 5, VAE(), 16), first)
+    assert not torch.equal(batches.step_images(torch.tensor(3), 6, VAE(), 16), first)
+
+
+class Paired(FactorVAE):
+    """A model of two batches whose second holds partners of the first."""
+
+    pairs = True
+
+
+ENTRIES: list[dict] = [
+    {},
+    {"hold_out": {"row": (0, 1), "light": (2,)}},
+    {"correlated": {"first": "row", "second": "column", "sigma": 0.2}},
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_stack_of_seeds_gets_what_each_seed_gets_alone(entry: dict) -> None:
+    batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
+    seeds = torch.tensor([0, 5, 2**62])
+    for objective in (VAE(), FactorVAE(), *([] if "hold_out" in entry else [Paired()])):
+        together = batches.step_images(seeds, torch.tensor(7), objective, 6)
+        assert together.shape == (3, 6 * objective.batches, 1, 16, 16)
+        for images, seed in zip(together, seeds, strict=True):
+            assert torch.equal(images, batches.step_images(seed, 7, objective, 6))
+
+
+@pytest.mark.parametrize("entry", [ENTRIES[0], ENTRIES[2]])
+def test_partners_share_all_factors_but_one_or_more(entry: dict) -> None:
+    batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
+    images = batches.step_images(torch.tensor(1), 3, Paired(), 6000)
+    alone = batches.step_images(torch.tensor(1), 3, FactorVAE(), 6000)
+    assert torch.equal(images[:6000], alone[:6000])  # the first images are those of a model without pairs
+    index = (images[:, None] == EVERY_IMAGE[None]).flatten(2).all(dim=2).int().argmax(dim=1)
+    first, second = WHOLE.factors(index).split(6000)
+    equal = first == second
+    assert equal.sum(dim=1).min() >= 1  # k is at most factors - 1
+    if not entry:
+        # Half of the pairs change one factor, half two; a changed factor of n values agrees by chance once in n.
+        expected = [0.5 + 0.5 / size for size in WHOLE.factor_sizes]
+        assert equal.double().mean(0).tolist() == pytest.approx(expected, abs=0.03)
+        single = 0.5 * (2 * 3 / 4 + 2 / 3) / 3 + 0.5 * (2 * (0.75 / 3 + 2 / 3 / 4) + 2 * 0.75 / 4) / 3
+        assert float((equal.sum(1) == 2).double().mean()) == pytest.approx(single, abs=0.03)
+    else:
+        # A partner keeps the tie where both factors of it are changed or neither is: in a third of all pairs.
+        tied, partners = (torch.corrcoef(rows.double().T)[0, 1] for rows in (first, second))
+        assert float(partners) == pytest.approx(float(tied) / 3, abs=0.05)
+
+
+def test_pairs_need_a_full_grid() -> None:
+    batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **ENTRIES[1]), WHOLE)
+    batches.check(FactorVAE())
+    with pytest.raises(BenchError, match="every combination"):
+        batches.check(Paired())
 
 
 @pytest.mark.parametrize(
