@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
 from disentangle_bench.models.objective import NetworkSize
 
 
@@ -24,7 +25,7 @@ class Encoder(nn.Module):
         channels, height, width = _halved(image_shape, size)
         widths = (image_shape[0], *size.channels)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, stride=2, padding=kernel // 2 - 1)
+            HalvingConvolution(a, b, kernel)
             for (a, b), kernel in zip(pairwise(widths), size.kernels, strict=True)
         )
         self.hidden = nn.Linear(channels * height * width, size.hidden)
@@ -48,9 +49,7 @@ class Decoder(nn.Module):
         widths = (size.channels[-1], *size.channels[-2::-1], image_shape[0])
         self.hidden = nn.Linear(size.latents, size.hidden)
         self.spread = nn.Linear(size.hidden, math.prod(self.start))
-        self.convolutions = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)
-        )
+        self.convolutions = nn.ModuleList(DoublingConvolution(a, b, 4) for a, b in pairwise(widths))
         initialise(self)
 
     def forward(self, latents: Tensor) -> Tensor:

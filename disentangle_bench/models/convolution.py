@@ -1,0 +1,158 @@
+"""Convolutions that halve or double an image's sides, in a native and in a matrix-product form with equal results.
+
+The native form is torch's own and is the fastest for one run on a CPU. The product form is written in plain tensor
+operations around one matrix product, so that `torch.func.vmap` over runs turns it into one batched product, where the
+native form would become a grouped convolution. Parameters and their layout are those of `nn.Conv2d` and
+`nn.ConvTranspose2d` in either form.
+
+A kernel of size k = 2n and stride 2 sees the image as 2 x 2 blocks of pixels: its index is 2a + r with a block a of n
+and a pixel r of 2 (and likewise in the other direction). Each layer has two ways to become a product, one that gathers
+blocks before it and one that adds up blocks after it; the layer takes the one that moves fewer values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class HalvingConvolution(nn.Conv2d):
+    """[n, inputs, 2h, 2w] to [n, outputs, h, w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1)
+        self.as_product = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve."""
+        if not self.as_product:
+            return super().forward(images)
+        assert self.bias is not None
+        return convolve(images, self.weight) + self.bias[:, None, None]
+
+
+class DoublingConvolution(nn.ConvTranspose2d):
+    """[n, inputs, h, w] to [n, outputs, 2h, 2w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1)
+        self.as_product = False
+
+    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve, transposed."""
+        if not self.as_product:
+            return super().forward(images, output_size)
+        assert self.bias is not None
+        return convolve_transposed(images, self.weight) + self.bias[:, None, None]
+
+
+def use_products(networks: Iterable[nn.Module]) -> None:
+    """Put these networks' convolutions into the product form, for training or encoding many runs together."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, HalvingConvolution | DoublingConvolution):
+                module.as_product = True
+
+
+def convolve(images: Tensor, weight: Tensor) -> Tensor:
+    """`conv2d` of stride 2 without bias: [n, i, 2h, 2w] to [n, o, h, w], weight [o, i, 2m, 2m]."""
+    outputs, inputs, kernel, _ = weight.shape
+    blocks = kernel // 2
+    height, width = images.shape[2] // 2, images.shape[3] // 2
+    padded = (height + blocks - 1) * (width + blocks - 1)
+    taps = weight.unflatten(3, (blocks, 2)).unflatten(2, (blocks, 2))  # o i a r b s
+    values = _to_blocks(_pad(images.permute(0, 2, 3, 1), blocks - 1))
+    gathering = height * width * (4 * blocks**2 * inputs + outputs)
+    adding = padded * (4 * inputs + blocks**2 * outputs)
+    if gathering <= adding:
+        matrix = taps.permute(2, 4, 3, 5, 1, 0).reshape(-1, outputs)
+        result = _product(_windows(values, blocks), matrix)
+    else:
+        matrix = taps.permute(3, 5, 1, 2, 4, 0).reshape(4 * inputs, -1)
+        result = _add_windows(_product(values, matrix), blocks)
+    return result.permute(0, 3, 1, 2)
+
+
+def convolve_transposed(images: Tensor, weight: Tensor) -> Tensor:
+    """`conv_transpose2d` of stride 2 without bias: [n, i, h, w] to [n, o, 2h, 2w], weight [i, o, 2m, 2m]."""
+    inputs, outputs, kernel, _ = weight.shape
+    blocks = kernel // 2
+    height, width = images.shape[2:]
+    padded = (height + blocks - 1) * (width + blocks - 1)
+    taps = weight.unflatten(3, (blocks, 2)).unflatten(2, (blocks, 2))  # i o a r b s
+    values = images.permute(0, 2, 3, 1)
+    gathering = padded * (blocks**2 * inputs + 4 * outputs)
+    adding = height * width * (inputs + 4 * blocks**2 * outputs)
+    if gathering <= adding:
+        # Block u of the result is the sum over a of image pixel u - a, hence the reversed windows.
+        matrix = taps.flip(2, 4).permute(2, 4, 0, 3, 5, 1).reshape(-1, 4 * outputs)
+        result = _product(_windows(_pad(values, blocks - 1), blocks), matrix)
+    else:
+        matrix = taps.permute(0, 2, 4, 3, 5, 1).reshape(inputs, -1)
+        result = _spread_windows(_product(values, matrix), blocks)
+    edge = blocks - 1
+    pixels = _from_blocks(result)
+    pixels = pixels[:, edge : pixels.shape[1] - edge, edge : pixels.shape[2] - edge]
+    return pixels.permute(0, 3, 1, 2)
+
+
+def _product(values: Tensor, matrix: Tensor) -> Tensor:
+    """The last axis of [n, h, w, k] times [k, m], as one product of two matrices."""
+    return torch.matmul(values.flatten(0, 2), matrix).unflatten(0, values.shape[:3])
+
+
+def _pad(values: Tensor, edge: int) -> Tensor:
+    return functional.pad(values, (0, 0, edge, edge, edge, edge)) if edge else values
+
+
+def _to_blocks(values: Tensor) -> Tensor:
+    """[n, 2h, 2w, c] to [n, h, w, 4c]: the pixels of each 2 x 2 block side by side."""
+    n, height, width, channels = values.shape
+    blocks = values.reshape(n, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
+    return blocks.reshape(n, height // 2, width // 2, 4 * channels)
+
+
+def _from_blocks(values: Tensor) -> Tensor:
+    """[n, h, w, 4c] to [n, 2h, 2w, c], the inverse of `_to_blocks`."""
+    n, height, width, channels = values.shape
+    pixels = values.reshape(n, height, width, 2, 2, channels // 4).transpose(2, 3)
+    return pixels.reshape(n, 2 * height, 2 * width, channels // 4)
+
+
+def _windows(values: Tensor, size: int) -> Tensor:
+    """[n, h, w, c] to [n, h - size + 1, w - size + 1, size * size * c]: what each window of blocks holds."""
+    if size == 1:
+        return values
+    height, width = values.shape[1] - size + 1, values.shape[2] - size + 1
+    places = product(range(size), range(size))
+    return torch.cat([values[:, a : a + height, b : b + width] for a, b in places], dim=3)
+
+
+def _add_windows(values: Tensor, size: int) -> Tensor:
+    """[n, h, w, size * size * c] to [n, h - size + 1, w - size + 1, c]: each window's share added up."""
+    if size == 1:
+        return values
+    height, width = values.shape[1] - size + 1, values.shape[2] - size + 1
+    shares = values.chunk(size**2, dim=3)
+    places = product(range(size), range(size))
+    shifted = [s[:, a : a + height, b : b + width] for s, (a, b) in zip(shares, places, strict=True)]
+    return reduce(torch.add, shifted)
+
+
+def _spread_windows(values: Tensor, size: int) -> Tensor:
+    """[n, h, w, size * size * c] to [n, h + size - 1, w + size - 1, c]: each share added where its window reaches."""
+    if size == 1:
+        return values
+    shares = values.chunk(size**2, dim=3)
+    places = product(range(size), range(size))
+    rest = size - 1
+    shifted = [
+        functional.pad(share, (0, 0, b, rest - b, a, rest - a))
+        for share, (a, b) in zip(shares, places, strict=True)
+    ]
+    return reduce(torch.add, shifted)
