@@ -9,6 +9,7 @@ import numpy as np
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
+from disentangle_bench.metrics.mutual_information import information_shares
 
 
 def score_codes(
@@ -44,6 +45,19 @@ def score_codes(
             )
         scores |= found
     return scores
+
+
+def information_table(codes: Any, factors: Any, seed: int = 0) -> list[list[float]] | None:
+    """How much of each factor's entropy each latent knows: a row per latent, a column per factor, 0..1.
+
+    None for codes that are not finite, of which no metric can say anything either.
+    """
+    table = _as_table(codes, "codes", "latents")
+    if not np.isfinite(table).all():
+        return None
+    rng = generator(seed, "mutual_information")
+    shares = information_shares(checked_codes(table), checked_factors(factors), rng=rng)
+    return [[round(float(share), 6) for share in row] for row in shares]
 
 
 def named_metrics(names: Iterable[str]) -> dict[str, Metric]:

@@ -20,7 +20,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import NetworkSize, Objective
 from disentangle_bench.rundir import RunRecord, load_record
-from disentangle_bench.scoring import named_metrics, score_codes
+from disentangle_bench.scoring import information_table, named_metrics, score_codes
 from disentangle_bench.spec import RunSpec, ScoringSpec
 from disentangle_bench.train.alone import Diverged, build_networks, train_alone
 from disentangle_bench.train.trained import TrainedModel, encode_dataset, measure_reconstruction
@@ -104,6 +104,7 @@ def score_model(
         "failures": failures,
         "scoring": scoring.model_dump(),
         "points": len(codes),
+        "mutual_information": information_table(codes, factors, model.spec.seed),
     }
 
 

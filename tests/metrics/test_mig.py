@@ -6,7 +6,8 @@ from known_tables import full_factorial, perfect_code, rng
 from sklearn.metrics import mutual_info_score
 
 from disentangle_bench.metrics.mig import mig
-from disentangle_bench.metrics.mutual_information import equal_width_bins, information
+from disentangle_bench.metrics.mutual_information import equal_width_bins, information, information_shares
+from disentangle_bench.scoring import information_table
 
 FACTORS = full_factorial()
 PERFECT = perfect_code(FACTORS)
@@ -76,3 +77,15 @@ def test_information_is_that_of_scikit_learn(seed, bins, values, points):
     assert information(labels, factors).mutual == pytest.approx(np.array(expected), abs=1e-9)
     for latent, label in zip(codes.T, labels.T, strict=True):
         assert (label + 1 == np.digitize(latent, np.histogram(latent, bins)[1][:-1])).all()
+
+
+def test_shares_of_entropy_are_one_for_the_latent_that_knows_a_factor_and_nought_elsewhere():
+    factors = full_factorial((4, 2, 1))
+    codes = np.stack([factors[:, 0], factors[:, 0] >= 2, factors[:, 1]], axis=1).astype(np.float32)
+    shares = information_shares(codes, factors, rng=rng(), points=None)
+    # Latent 1 knows one of the two bits of factor 0; factor 2 has one value and nothing to know.
+    assert shares == pytest.approx(np.array([[1, 0, 0], [0.5, 0, 0], [0, 1, 0]]), abs=1e-9)
+    assert information_table(codes, factors) == pytest.approx(
+        np.array([[1, 0, 0], [0.5, 0, 0], [0, 1, 0]]), abs=1e-2
+    )
+    assert information_table(np.full_like(codes, np.nan), factors) is None
