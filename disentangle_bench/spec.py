@@ -39,6 +39,8 @@ from disentangle_bench.errors import BenchError, unknown_name
 Value = bool | int | float | str
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_SEED = 2**63 - 1
+# An objective's fields that are told to it by whoever knows the data, and are not for a grid to set.
+TOLD = ("dataset_size", "image_shape")
 
 
 class _Table(BaseModel):
@@ -102,12 +104,16 @@ class DatasetSpec(_Table):
 
 
 class NetworkSpec(_Table):
-    """The networks' sizes; the defaults are the standard study's (Locatello et al. 2019)."""
+    """The networks' sizes; the defaults are the standard study's (Locatello et al. 2019).
+
+    `architecture` "fc" is the study's fully connected one, of `hidden` units a layer (1200 there); without it, "conv".
+    """
 
     latents: PositiveInt = 10
     channels: Widths = (32, 32, 64, 64)
     kernels: Annotated[Widths, Field(validate_default=True)] = (4, 4, 2, 2)
     hidden: PositiveInt = 256
+    architecture: Literal["conv", "fc"] | None = None
 
     @field_validator("kernels")
     @classmethod
@@ -121,13 +127,18 @@ class NetworkSpec(_Table):
 
 
 class TrainingSpec(_Table):
-    """The optimisation's settings; a step updates each network once. Defaults are the standard study's."""
+    """The optimisation's settings; a step updates each network once. Defaults are the standard study's.
+
+    `precision` is what networks compute in: "bfloat16" keeps weights, Adam's moments and losses in float32, "tf32" is
+    float32 with a GPU's shortened products, "float64" is a reference for checks.
+    """
 
     steps: PositiveInt = 300_000
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-4
     adam_betas: Annotated[tuple[Fraction, Fraction], BeforeValidator(_tuple)] = (0.9, 0.999)
     adam_eps: PositiveFloat = 1e-8
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
 
 
 class ScoringSpec(_Table):
@@ -173,12 +184,19 @@ class RunSpec(_Table):
         return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words).lstrip('._-')[:100]}-{self.digest[:8]}"
 
     @property
+    def program(self) -> str:
+        """What runs of one stack share: everything but the seed and the hyper-parameters' values."""
+        shared = self.model_dump(mode="json", exclude={"seed", "hypers"}) | {"hypers": sorted(self.hypers)}
+        return json.dumps(shared, sort_keys=True)
+
+    @property
     def digest(self) -> str:
         """sha256 (hex) of the spec's canonical JSON."""
         # What was not asked for is left out, so that a setting added later leaves the runs of today their names.
-        text = json.dumps(
-            self.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":")
-        )
+        asked = self.model_dump(mode="json", exclude_none=True)
+        if asked["training"]["precision"] == "float32":
+            del asked["training"]["precision"]
+        text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -295,7 +313,7 @@ def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Va
     """Each combination of the model's hyper-parameters (numbers a stack can vary) and options (how it is built)."""
     objective = registry.resolve("model", model.name)
     hypers: Mapping[str, float] = getattr(objective, "hypers", {})
-    options = {f.name: f.default for f in fields(objective)} if is_dataclass(objective) else {}
+    options = model_options(objective)
     choices: dict[str, list[Any]] = {key: [value] for key, value in {**hypers, **options}.items()}
     for key, value in model.settings.items():
         if key not in choices:
@@ -306,7 +324,16 @@ def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Va
     for combination in itertools.product(*choices.values()):
         setting = dict(zip(choices, combination, strict=True))
         chosen = {key: _hyper(model.name, key, setting[key]) for key in hypers}
-        yield chosen, _options(model.name, objective, {key: setting[key] for key in options})
+        # An option that is None was not asked for: left out, it leaves the runs from before it their names.
+        given = {key: setting[key] for key in options if setting[key] is not None}
+        yield chosen, _options(model.name, objective, given)
+
+
+def model_options(objective: Any) -> dict[str, Any]:
+    """The options of a model that a grid can set, with their defaults; None stands for what is not asked for."""
+    if not is_dataclass(objective):
+        return {}
+    return {field.name: field.default for field in fields(objective) if field.name not in TOLD}
 
 
 def _hyper(model: str, key: str, value: Any) -> float:

@@ -43,7 +43,7 @@ def describe(kind: str, name: str) -> str:
     if kind == "data set":
         factors = zip(found.factor_names, found.factor_sizes, strict=True)
         return f"{found.provenance}: " + ", ".join(f"{factor} {size}" for factor, size in factors)
-    import dataclasses
+    from disentangle_bench.spec import model_options
 
-    settings = dict(found.hypers) | {field.name: field.default for field in dataclasses.fields(found)}
+    settings = dict(found.hypers) | model_options(found)
     return f"{', '.join(f'{key}={value}' for key, value in settings.items())}: {found.paper}"

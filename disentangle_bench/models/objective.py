@@ -7,8 +7,8 @@ beside it; it calls its networks through `call(name, inputs)`, so that the train
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard
 
 from torch import Tensor, nn
 
@@ -27,15 +27,21 @@ class NetworkSize:
     channels: tuple[int, ...] = (32, 32, 64, 64)
     kernels: tuple[int, ...] = (4, 4, 2, 2)
     hidden: int = 256
+    architecture: Literal["conv", "fc"] | None = None  # None stands for conv
 
 
 @dataclass(frozen=True)
 class Adam:
-    """One network's own optimiser settings, where its paper departs from those of the grid's [training] table."""
+    """One network's own optimiser settings, where its paper departs from those of the grid's [training] table.
+
+    `weight_decay` is decoupled (Loshchilov & Hutter 2019, arXiv:1711.05101): a step first shrinks each weight by the
+    factor 1 - learning_rate * weight_decay.
+    """
 
     learning_rate: float
     betas: tuple[float, float]
     eps: float = 1e-8
+    weight_decay: float = 0.0
 
 
 class Objective(Protocol):
@@ -56,6 +62,11 @@ class Objective(Protocol):
     @property
     def pairs(self) -> bool:
         """Whether the second of two batches holds partners of the first's images, which share some of their factors."""
+        ...
+
+    @property
+    def generative(self) -> bool:
+        """Whether latents have a standard normal prior, from which samples can be decoded."""
         ...
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
@@ -94,8 +105,72 @@ class Objective(Protocol):
         ...
 
     def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Per-image measures [n], lower is better but for `elbo`: `reconstruction_nats`, `mse`, `kl`, `elbo`.
+        """Per-image measures [n]: `reconstruction_nats` and `mse`, lower is better, and what else the model has.
 
-        `noise` is standard normal [n, latents], for what is an expectation over the posterior.
+        A generative model adds `kl` and `elbo` (higher is better). `noise` is standard normal [n, latents], for what
+        is an expectation over the posterior.
         """
         ...
+
+
+class Likelihood(Protocol):
+    """What a generative objective can say besides: how likely images are, by importance weights."""
+
+    def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x) in nats [n] for z drawn from q(z|x) with standard normal noise [n, latents]."""
+        ...
+
+
+class Fitted(Protocol):
+    """A model that is computed from images at once rather than descended step by step, such as PCA.
+
+    It is registered and used as an Objective is, with `fit` in place of what concerns steps.
+    """
+
+    hypers: ClassVar[Mapping[str, float]]
+    paper: ClassVar[str]
+    fit_images: int
+
+    @property
+    def generative(self) -> bool:
+        """Whether latents have a standard normal prior, from which samples can be decoded."""
+        ...
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        """The networks by name with the shapes that fitting gives them, to load weights into."""
+        ...
+
+    def fit(self, images: Tensor, size: NetworkSize, seed: int) -> dict[str, nn.Module]:
+        """The networks fitted to uint8 images [n, channels, height, width]; n is `fit_images`, or all there are."""
+        ...
+
+    def encode(self, call: Call, images: Tensor) -> Tensor:
+        """Codes [n, latents]."""
+        ...
+
+    def decode(self, call: Call, latents: Tensor) -> Tensor:
+        """Images [n, channels, height, width] in 0..1 for latents [n, latents]."""
+        ...
+
+    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Per-image measures [n]: `reconstruction_nats` and `mse`."""
+        ...
+
+
+def is_fitted(objective: Objective | Fitted) -> TypeGuard[Fitted]:
+    """Whether the model is fitted at once rather than trained step by step."""
+    return hasattr(objective, "fit")
+
+
+def told_of_data(objective: Any, images: int, image_shape: tuple[int, int, int]) -> Any:
+    """The objective told of its training images, where it has a field for that and nobody has filled it.
+
+    `dataset_size` is their number, `image_shape` their (channels, height, width).
+    """
+    if not is_dataclass(objective) or isinstance(objective, type):
+        return objective
+    told = {"dataset_size": images, "image_shape": image_shape}
+    missing = {
+        f.name: told[f.name] for f in fields(objective) if f.name in told and not getattr(objective, f.name)
+    }
+    return replace(objective, **missing)

@@ -34,6 +34,11 @@ class VAE:
         """No: images are drawn independently."""
         return False
 
+    @property
+    def generative(self) -> bool:
+        """Yes."""
+        return True
+
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """Encoder (means, then log-variances) and decoder (logits)."""
         return {
