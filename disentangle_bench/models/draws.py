@@ -15,6 +15,13 @@ class Normal:
 
 
 @dataclass(frozen=True)
+class Uniform:
+    """Independent values uniform on the open interval (0, 1), float32 [*shape]."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Permutations:
     """One permutation of 0..rows-1 in each column, int64 [rows, columns]."""
 
@@ -22,4 +29,4 @@ class Permutations:
     columns: int
 
 
-Draw = Normal | Permutations
+Draw = Normal | Uniform | Permutations

@@ -81,7 +81,7 @@ class FactorVAE(VAE):
         judged = call("discriminator", latents.detach())
         discriminator_loss = 0.5 * (_cross_entropy(judged, 0) + _cross_entropy(permuted, 1))
         log |= {"loss": loss, "tc": total_correlation, "discriminator_loss": discriminator_loss}
-        return {"encoder": loss, "decoder": loss, "discriminator": discriminator_loss}, log
+        return self.shared(loss) | {"discriminator": discriminator_loss}, log
 
     def permuted(self, call: Call, images: Tensor, latents: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Latents [batch, latents] with each dimension permuted over the batch: samples of the product of marginals."""

@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.nn import functional
 
 from disentangle_bench.models.draws import Draw, Normal
-from disentangle_bench.models.networks import Decoder, Encoder
-from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
+from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
+from disentangle_bench.models.reconstruction import Reconstruction, squared_error
 
 
 @dataclass(frozen=True)
-class VAE:
+class VAE(Reconstruction):
     """Evidence lower bound: E_q[-log p(x|z)] + KL(q(z|x) || N(0, 1)) in nats (Kingma & Welling 2014, eq. 3)."""
 
     hypers: ClassVar[Mapping[str, float]] = {}
     paper: ClassVar[str] = "Kingma & Welling 2014, arXiv:1312.6114"
-    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
-
-    @property
-    def batches(self) -> int:
-        """One batch a step."""
-        return 1
-
-    @property
-    def pairs(self) -> bool:
-        """No: images are drawn independently."""
-        return False
 
     @property
     def generative(self) -> bool:
-        """Yes."""
+        """Yes: latents have a standard normal prior."""
         return True
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """Encoder (means, then log-variances) and decoder (logits)."""
-        return {
-            "encoder": Encoder(image_shape, size, 2 * size.latents),
-            "decoder": Decoder(image_shape, size),
-        }
-
-    def adam(self) -> Mapping[str, Adam]:
-        """Nothing of its own: the grid's settings."""
-        return {}
+        return self.networks(image_shape, size, 2 * size.latents)
 
     def draws(self, batch: int, latents: int) -> dict[str, Draw]:
         """The posterior's noise."""
@@ -64,7 +45,7 @@ class VAE:
     ) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
         _, loss, log = self.negative_elbo(call, images, noise, hyper)
-        return {"encoder": loss, "decoder": loss}, log
+        return self.shared(loss), log
 
     def negative_elbo(
         self, call: Call, images: Tensor, noise: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
@@ -72,12 +53,25 @@ class VAE:
         """A posterior sample [n, latents], the loss with the KL term weighted, and what to log."""
         mean, log_variance = self.posterior(call, images)
         latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
-        reconstruction = self.reconstruction_nats(call("decoder", latents), images).mean()
+        loss, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
+        return latents, loss, log
+
+    def sampled_loss(
+        self,
+        call: Call,
+        images: Tensor,
+        mean: Tensor,
+        log_variance: Tensor,
+        latents: Tensor,
+        hyper: Mapping[str, Tensor],
+    ) -> tuple[Tensor, Log]:
+        """The loss for this posterior and a sample of it, and what to log."""
+        reconstruction = self.reconstruction(call, call("decoder", latents), images).mean()
         kl_per_latent = kl_from_prior(mean, log_variance).mean(0)
         kl = kl_per_latent.sum()
         loss = reconstruction + self.kl_weight(hyper) * kl
         log = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "kl_per_latent": kl_per_latent}
-        return latents, loss, log
+        return loss, log
 
     def kl_weight(self, hyper: Mapping[str, Tensor]) -> Tensor | float:
         """What multiplies the KL term."""
@@ -87,10 +81,6 @@ class VAE:
         """The posterior means [n, latents]."""
         return self.posterior(call, images)[0]
 
-    def decode(self, call: Call, latents: Tensor) -> Tensor:
-        """The likelihood's means [n, channels, height, width] in 0..1."""
-        return torch.sigmoid(call("decoder", latents))
-
     def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Reconstruction of the posterior mean, KL, and the ELBO with one posterior sample an image."""
         mean, log_variance = self.posterior(call, images)
@@ -98,35 +88,50 @@ class VAE:
         sampled = call("decoder", mean + noise * torch.exp(0.5 * log_variance))
         kl = kl_from_prior(mean, log_variance).sum(1)
         return {
-            "reconstruction_nats": self.reconstruction_nats(logits, images),
-            "mse": (torch.sigmoid(logits) - images).square().flatten(1).mean(1),
+            "reconstruction_nats": self.reconstruction(call, logits, images),
+            "mse": squared_error(logits, images),
             "kl": kl,
-            "elbo": -(self.reconstruction_nats(sampled, images) + kl),
+            "elbo": -(self.reconstruction(call, sampled, images) + kl),
         }
+
+    def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x) in nats [n] for a posterior sample (Burda et al. 2016, arXiv:1509.00519, eq. 7)."""
+        mean, log_variance = self.posterior(call, images)
+        latents = mean + noise * torch.exp(0.5 * log_variance)
+        # log p(z) - log q(z|x); what the two normal densities have in common cancels.
+        ratio = 0.5 * (noise.square() + log_variance - latents.square()).sum(1)
+        return ratio - self.reconstruction(call, call("decoder", latents), images)
 
     def posterior(self, call: Call, images: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances of q(z|x), each [n, latents]."""
         mean, log_variance = call("encoder", images).chunk(2, dim=1)
         return mean, log_variance
 
-    def reconstruction_nats(self, logits: Tensor, images: Tensor) -> Tensor:
-        """-log p(x|z) in nats [n], summed over pixels and channels.
-
-        Bernoulli: cross-entropy of the logits. Gaussian: unit variance around sigmoid(logits), its constant included.
-        """
-        if self.likelihood == "bernoulli":
-            cost = functional.binary_cross_entropy_with_logits(logits, images, reduction="none")
-        else:
-            cost = 0.5 * (torch.sigmoid(logits) - images).square() + 0.5 * math.log(2 * math.pi)
-        return cost.flatten(1).sum(1)
-
 
 @dataclass(frozen=True)
 class BetaVAE(VAE):
-    """beta-VAE: the KL term of the VAE's loss is multiplied by beta (Higgins et al. 2017, eq. 4)."""
+    """beta-VAE: the KL term of the VAE's loss is multiplied by beta (Higgins et al. 2017, eq. 4).
+
+    With `warmup_steps`, beta grows in a straight line from 0 and is reached at that step (after Sonderby et al. 2016,
+    arXiv:1602.02282, section 2.2).
+    """
 
     hypers: ClassVar[Mapping[str, float]] = {"beta": 4.0}
     paper: ClassVar[str] = "Higgins et al. 2017, ICLR (beta-VAE)"
+    warmup_steps: PositiveInt | None = None
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """The VAE's with beta, or with as much of it as the warm-up has reached."""
+        if self.warmup_steps is not None:
+            hyper = {**hyper, "beta": hyper["beta"] * (step / self.warmup_steps).clamp(max=1)}
+        return super().losses(call, images, noise, hyper, step)
 
     def kl_weight(self, hyper: Mapping[str, Tensor]) -> Tensor | float:
         """Beta."""

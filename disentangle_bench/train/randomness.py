@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from disentangle_bench.models.draws import Draw, Normal, Permutations
+from disentangle_bench.models.draws import Draw, Normal, Permutations, Uniform
 
 
 def _signed(word: int) -> int:
@@ -83,6 +83,8 @@ def _draw(asked: Draw, stream: Tensor) -> Tensor:
     match asked:
         case Normal(shape):
             return normal(stream, shape)
+        case Uniform(shape):
+            return uniform(stream, math.prod(shape)).reshape(*stream.shape, *shape)
         case Permutations(rows, columns):
             return permutations(stream, rows, columns)
 

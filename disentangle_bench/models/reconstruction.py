@@ -1,0 +1,102 @@
+"""What every model with a decoder shares: how the images' likelihood is written and what a reconstruction costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from disentangle_bench.models.architectures import make_decoder, make_encoder
+from disentangle_bench.models.objective import Adam, Call, Losses, NetworkSize
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """An encoder and a decoder, one batch of images a step, the grid's optimiser, and -log p(x|z).
+
+    `likelihood` is "bernoulli", "gaussian" (unit variance) or "gaussian_learned" (one variance for all pixels, learned
+    along with the rest; Rybkin et al. 2021, arXiv:2006.13202, section 3).
+    """
+
+    likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
+
+    @property
+    def batches(self) -> int:
+        """One batch a step."""
+        return 1
+
+    @property
+    def pairs(self) -> bool:
+        """No: images are drawn independently."""
+        return False
+
+    def adam(self) -> Mapping[str, Adam]:
+        """Nothing of its own: the grid's settings."""
+        return {}
+
+    def networks(
+        self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int
+    ) -> dict[str, nn.Module]:
+        """Encoder with `outputs` values an image, decoder (logits), and the learned variance if there is one."""
+        networks: dict[str, nn.Module] = {
+            "encoder": make_encoder(image_shape, size, outputs),
+            "decoder": make_decoder(image_shape, size),
+        }
+        return networks | self.variance_network()
+
+    def variance_network(self) -> dict[str, nn.Module]:
+        """The network of the learned variance, where there is one."""
+        return {"variance": LogVariance()} if self.likelihood == "gaussian_learned" else {}
+
+    def shared(self, loss: Tensor) -> Losses:
+        """The same loss for encoder, decoder and learned variance."""
+        losses = {"encoder": loss, "decoder": loss}
+        return losses | ({"variance": loss} if self.likelihood == "gaussian_learned" else {})
+
+    def reconstruction(self, call: Call, logits: Tensor, images: Tensor) -> Tensor:
+        """-log p(x|z) in nats [n], where `logits` is what the decoder makes of z."""
+        learned = self.likelihood == "gaussian_learned"
+        return self.reconstruction_nats(logits, images, call("variance", logits) if learned else None)
+
+    def reconstruction_nats(
+        self, logits: Tensor, images: Tensor, log_variance: Tensor | None = None
+    ) -> Tensor:
+        """-log p(x|z) in nats [n], summed over pixels and channels.
+
+        Bernoulli: cross-entropy of the logits. Gaussian: unit variance around sigmoid(logits), or the variance given,
+        with its constant.
+        """
+        if self.likelihood == "bernoulli":
+            cost = functional.binary_cross_entropy_with_logits(logits, images, reduction="none")
+        else:
+            squares = (torch.sigmoid(logits) - images).square()
+            if log_variance is not None:
+                squares = squares * torch.exp(-log_variance) + log_variance
+            cost = 0.5 * squares + 0.5 * math.log(2 * math.pi)
+        return cost.flatten(1).sum(1)
+
+    def decode(self, call: Call, latents: Tensor) -> Tensor:
+        """The likelihood's means [n, channels, height, width] in 0..1."""
+        return torch.sigmoid(call("decoder", latents))
+
+
+class LogVariance(nn.Module):
+    """A learned number [1], the log-variance of all pixels; it starts at 0, a variance of 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The log-variance, whatever the inputs."""
+        return self.value
+
+
+def squared_error(logits: Tensor, images: Tensor) -> Tensor:
+    """The mean over pixels and channels of the squared difference from sigmoid(logits) [n]."""
+    return (torch.sigmoid(logits) - images).square().flatten(1).mean(1)
