@@ -20,6 +20,19 @@ MODELS = {
     "vae": "disentangle_bench.models.vae:VAE",
     "beta_vae": "disentangle_bench.models.vae:BetaVAE",
     "factor_vae": "disentangle_bench.models.factor_vae:FactorVAE",
+    "beta_tcvae": "disentangle_bench.models.beta_tcvae:BetaTCVAE",
+    "dip_vae_1": "disentangle_bench.models.dip_vae:DIPVAE1",
+    "dip_vae_2": "disentangle_bench.models.dip_vae:DIPVAE2",
+    "annealed_vae": "disentangle_bench.models.annealed_vae:AnnealedVAE",
+    "info_vae": "disentangle_bench.models.info_vae:InfoVAE",
+    "ada_gvae": "disentangle_bench.models.ada_gvae:AdaGVAE",
+    "qlae": "disentangle_bench.models.qlae:QLAE",
+    "autoencoder": "disentangle_bench.models.autoencoder:Autoencoder",
+    "sparse_autoencoder": "disentangle_bench.models.autoencoder:SparseAutoencoder",
+    "denoising_autoencoder": "disentangle_bench.models.denoising_autoencoder:DenoisingAutoencoder",
+    "stacked_autoencoder": "disentangle_bench.models.stacked_autoencoder:StackedAutoencoder",
+    "pca": "disentangle_bench.models.linear:PCA",
+    "ica": "disentangle_bench.models.linear:ICA",
 }
 
 DATASETS = {
@@ -112,6 +125,11 @@ def load_plugin(path: Path) -> list[str]:
     except Exception as error:
         raise BenchError(f"the plug-in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     return [f"{path.stem}:{name}" for name, value in vars(module).items() if _is_metric(name, value, module)]
+
+
+def plugin_files() -> list[Path]:
+    """The files of all plug-ins that were loaded, so that another process can load them too."""
+    return [Path(file) for name in sorted(_PLUGINS) if (file := sys.modules[name].__file__) is not None]
 
 
 def _is_metric(name: str, value: Any, module: ModuleType) -> bool:

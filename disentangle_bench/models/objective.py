@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeGuard
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -113,6 +113,7 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """What a generative objective can say besides: how likely images are, by importance weights."""
 

@@ -95,7 +95,7 @@ class VAE(Reconstruction):
         }
 
     def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x) in nats [n] for a posterior sample (Burda et al. 2016, arXiv:1509.00519, eq. 7)."""
+        """log p(x, z) - log q(z|x) in nats [n] for a posterior sample (Burda et al. 2016, arXiv:1509.00519)."""
         mean, log_variance = self.posterior(call, images)
         latents = mean + noise * torch.exp(0.5 * log_variance)
         # log p(z) - log q(z|x); what the two normal densities have in common cancels.
@@ -113,7 +113,7 @@ class BetaVAE(VAE):
     """beta-VAE: the KL term of the VAE's loss is multiplied by beta (Higgins et al. 2017, eq. 4).
 
     With `warmup_steps`, beta grows in a straight line from 0 and is reached at that step (after Sonderby et al. 2016,
-    arXiv:1602.02282, section 2.2).
+    arXiv:1602.02282).
     """
 
     hypers: ClassVar[Mapping[str, float]] = {"beta": 4.0}

@@ -53,6 +53,17 @@ class Batches:
             index = self._paired(index, seed, step)
         return self.dataset.images(index.flatten()).unflatten(0, index.shape)
 
+    def training_images(self, seed: Tensor, count: int) -> Tensor:
+        """uint8 [n, channels, height, width]: random images to fit a model to; all of them where there are no more.
+
+        Drawn without replacement, but for correlated factors, where an image comes up as often as in training.
+        """
+        if self.pair is not None:
+            return self.dataset.images(self.index(seed.to(self.dataset.device), 0, count))
+        stream = randomness.key(seed, 0, "images to fit")
+        index = randomness.sample_without_replacement(stream, count, len(self.dataset))
+        return self.dataset.images(index.to(self.dataset.device))
+
     def index(self, seed: Tensor, step: Tensor | int, count: int) -> Tensor:
         """int64 [*seed.shape, count]: positions in `dataset`, drawn with replacement."""
         stream = randomness.key(seed, step, "batch")
@@ -65,7 +76,7 @@ class Batches:
     def _paired(self, index: Tensor, seed: Tensor, step: Tensor | int) -> Tensor:
         """The index [..., 2 * n] with its second half made partners of the first: they share all factors but k.
 
-        Locatello et al. 2020 (arXiv:2002.02886), eq. 1 and 2: k is uniform on 1..factors-1 for each pair, which factors
+        Locatello et al. 2020 (arXiv:2002.02886), section 3: k is uniform on 1..factors-1 for each pair, which factors
         are not shared is random, and those are the second image's own (they may agree by chance).
         """
         factors = len(self.dataset.factor_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.objective import Objective
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.objective import Fitted, Likelihood, Objective
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.alone import as_floats
@@ -24,7 +26,7 @@ class TrainedModel:
     """One run's networks with the objective that knows how to use them. All methods answer on `device`."""
 
     spec: RunSpec
-    objective: Objective
+    objective: Objective | Fitted
     networks: dict[str, nn.Module]
     device: torch.device
 
@@ -45,7 +47,12 @@ class TrainedModel:
         return self.decode(self.encode(images))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """`n` images decoded from the standard normal prior, the same for the same seed."""
+        """`n` images decoded from the standard normal prior, the same for the same seed.
+
+        Raises BenchError for a model without a prior.
+        """
+        if not self.objective.generative:
+            raise BenchError(f"{self.spec.model} has no prior to sample from; VAEs have")
         stream = randomness.key(torch.tensor(seed), 0, "prior samples")
         return self.decode(randomness.normal(stream, (n, self.spec.network.latents)))
 
@@ -53,6 +60,13 @@ class TrainedModel:
         """The objective's per-image measures [n], such as `reconstruction_nats`; `noise` [n, latents]."""
         with torch.no_grad():
             return self.objective.evaluate(self._call, self._input(images), noise.to(self.device))
+
+    def log_weights(self, images: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x) in nats [n] for z drawn with `noise` [n, latents], where the objective has it."""
+        if not isinstance(self.objective, Likelihood):
+            raise BenchError(f"{self.spec.model} says nothing of how likely an image is")
+        with torch.no_grad():
+            return self.objective.log_weights(self._call, self._input(images), noise.to(self.device))
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Every parameter and buffer by `network.name`, as numpy arrays."""
@@ -105,13 +119,39 @@ def encode_dataset(
 def measure_reconstruction(
     model: TrainedModel, dataset: FactorDataset, points: int | str
 ) -> dict[str, float]:
-    """Means over random points (or "all") of the objective's measures: `reconstruction_nats`, `mse`, `kl`, `elbo`."""
+    """Means over random points (or "all") of the objective's measures: `reconstruction_nats`, `mse`, `kl`, `elbo`.
+
+    An objective with importance weights is given `iwae` as well, on a few points of its own.
+    """
     index = _points(dataset, points, model.spec.seed, "reconstruction points")
     sums: dict[str, float] = {}
     for part, noise in _with_noise(model, index):
         for name, values in model.evaluate(dataset.images(part), noise).items():
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
-    return {name: total / len(index) for name, total in sums.items()}
+    measured = {name: total / len(index) for name, total in sums.items()}
+    if isinstance(model.objective, Likelihood):
+        measured["iwae"] = importance_weighted_bound(model, dataset)
+    return measured
+
+
+def importance_weighted_bound(
+    model: TrainedModel, dataset: FactorDataset, images: int = 64, samples: int = 64
+) -> float:
+    """A lower bound on log p(x) in nats, mean over random images (Burda et al. 2016, arXiv:1509.00519, L_K).
+
+    For each image log of the mean of K = `samples` importance weights; higher is better, and it rises with K from the
+    ELBO (K = 1) to log p(x).
+    """
+    index = _points(dataset, images, model.spec.seed, "likelihood points")
+    stream = randomness.key(torch.tensor(model.spec.seed), 0, "likelihood noise")
+    noise = randomness.normal(stream, (len(index), samples, model.spec.network.latents))
+    found = []
+    for part, drawn in zip(
+        index.split(ENCODING_BATCH // samples), noise.split(ENCODING_BATCH // samples), strict=True
+    ):
+        repeated = dataset.images(part).repeat_interleave(samples, dim=0)
+        found.append(model.log_weights(repeated, drawn.flatten(0, 1)).double().reshape(-1, samples))
+    return float((torch.cat(found).logsumexp(1) - math.log(samples)).mean())
 
 
 def _points(dataset: FactorDataset, points: int | str, seed: int, purpose: str) -> Tensor:

@@ -1,0 +1,67 @@
+"""Ada-GVAE (Locatello et al. 2020): weak supervision by pairs of images that share some of their factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from disentangle_bench.models.draws import Draw, Normal
+from disentangle_bench.models.objective import Call, Log
+from disentangle_bench.models.vae import BetaVAE
+
+
+@dataclass(frozen=True)
+class AdaGVAE(BetaVAE):
+    """beta-VAE on both images of a pair, whose posteriors are averaged in the latents that seem shared.
+
+    Locatello et al. 2020, section 4: a latent is taken as shared where the KL divergence between the two posteriors
+    is below the middle between the least and the largest over latents; there both means and both variances are
+    averaged, as in GVAE. How many factors differ is not told to the model.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {"beta": 1.0}
+    paper: ClassVar[str] = "Locatello et al. 2020, arXiv:2002.02886"
+
+    @property
+    def batches(self) -> int:
+        """Two: images and their partners."""
+        return 2
+
+    @property
+    def pairs(self) -> bool:
+        """Yes: the second batch's images share factors with the first's."""
+        return True
+
+    def draws(self, batch: int, latents: int) -> dict[str, Draw]:
+        """The posteriors' noise, for images and partners."""
+        return {"posterior": Normal((2 * batch, latents))}
+
+    def negative_elbo(
+        self, call: Call, images: Tensor, noise: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Log]:
+        """Posterior samples [2 * batch, latents], the loss, averaged over both images of a pair, and what to log."""
+        mean, log_variance = self.averaged(*self.posterior(call, images))
+        latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
+        loss, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
+        return latents, loss, log
+
+    def averaged(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances [2 * n, latents] with each pair's shared latents made the same."""
+        first, second = mean.chunk(2)
+        first_variance, second_variance = log_variance.exp().chunk(2)
+        shared = shared_latents(first, first_variance, second, second_variance).repeat(2, 1)
+        mean = torch.where(shared, (0.5 * (first + second)).repeat(2, 1), mean)
+        variance = (0.5 * (first_variance + second_variance)).repeat(2, 1)
+        return mean, torch.where(shared, variance.log(), log_variance)
+
+
+def shared_latents(first: Tensor, first_variance: Tensor, second: Tensor, second_variance: Tensor) -> Tensor:
+    """bool [n, latents]: whether KL(first || second) of the latent is below the middle of its range in the pair."""
+    ratio = first_variance / second_variance
+    divergence = 0.5 * (ratio + (second - first).square() / second_variance - 1 - ratio.log())
+    middle = 0.5 * (divergence.amax(1, keepdim=True) + divergence.amin(1, keepdim=True))
+    return divergence < middle

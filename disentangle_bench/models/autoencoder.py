@@ -1,0 +1,112 @@
+"""Autoencoders without a prior: plain, and sparse by an L1 or a KL penalty on the code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from disentangle_bench.models.draws import Draw
+from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
+from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+
+
+@dataclass(frozen=True)
+class Autoencoder(Reconstruction):
+    """Reconstruction alone: the code is the encoder's output, without noise and without a prior.
+
+    After Hinton & Salakhutdinov 2006, with the standard study's networks and the cross-entropy of their pixels.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {}
+    paper: ClassVar[str] = "Hinton & Salakhutdinov 2006, Science 313"
+
+    @property
+    def generative(self) -> bool:
+        """No: nothing says where codes lie."""
+        return False
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        """Encoder (codes) and decoder (logits)."""
+        return self.networks(image_shape, size, size.latents)
+
+    def draws(self, batch: int, latents: int) -> dict[str, Draw]:
+        """Nothing."""
+        return {}
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """One loss for encoder and decoder: the reconstruction's."""
+        reconstruction = self.reconstruction(call, call("decoder", self.encode(call, images)), images).mean()
+        return self.shared(reconstruction), {"loss": reconstruction, "reconstruction": reconstruction}
+
+    def encode(self, call: Call, images: Tensor) -> Tensor:
+        """Codes [n, latents]."""
+        return call("encoder", images)
+
+    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Reconstruction in nats and squared error."""
+        logits = call("decoder", self.encode(call, images))
+        return {
+            "reconstruction_nats": self.reconstruction(call, logits, images),
+            "mse": squared_error(logits, images),
+        }
+
+
+@dataclass(frozen=True)
+class SparseAutoencoder(Autoencoder):
+    """Reconstruction + sparsity * penalty; the code may be wider than what it codes for (over-complete).
+
+    `penalty` "l1": the sum of absolute codes, mean over the batch. "kl": codes are sigmoids, and each one's mean over
+    the batch is held near `target`, sum over codes of KL(target || mean) (Ng 2011, CS294A lecture notes, section 3).
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {"sparsity": 1.0}
+    paper: ClassVar[str] = "Ng 2011, CS294A lecture notes (sparse autoencoder)"
+    penalty: Literal["l1", "kl"] = "l1"
+    target: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """One loss for encoder and decoder."""
+        codes = self.encode(call, images)
+        reconstruction = self.reconstruction(call, call("decoder", codes), images).mean()
+        penalty = codes.abs().sum(1).mean() if self.penalty == "l1" else self.divergence(codes.mean(0)).sum()
+        loss = reconstruction + hyper["sparsity"] * penalty
+        return self.shared(loss), {"loss": loss, "reconstruction": reconstruction, "penalty": penalty}
+
+    def encode(self, call: Call, images: Tensor) -> Tensor:
+        """Codes [n, latents]; between 0 and 1 under the KL penalty."""
+        codes = call("encoder", images)
+        return codes if self.penalty == "l1" else torch.sigmoid(codes)
+
+    def divergence(self, activity: Tensor) -> Tensor:
+        """KL(target || activity) of two coins, in nats, element by element."""
+        active = activity.clamp(1e-6, 1 - 1e-6)  # a code that is always on or off would cost infinity
+        cross = functional.binary_cross_entropy(
+            active, torch.full_like(active, self.target), reduction="none"
+        )
+        return cross - _entropy(self.target)
+
+
+def _entropy(probability: float) -> float:
+    """Of a coin, in nats."""
+    return -sum(p * math.log(p) for p in (probability, 1 - probability))

@@ -1,0 +1,87 @@
+"""beta-TCVAE (Chen et al. 2018): the total correlation of the latents, estimated from the batch, is weighed by beta."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from disentangle_bench.models.objective import Call, Log, Losses
+from disentangle_bench.models.vae import VAE
+
+
+@dataclass(frozen=True)
+class BetaTCVAE(VAE):
+    """VAE loss + (beta - 1) * TC(z) (Chen et al. 2018, section 3, with alpha = gamma = 1).
+
+    The KL term is the exact one, as in the 2019 study; only TC is estimated, so that beta = 1 is the VAE. `estimator`
+    "weighted" is the paper's minibatch-weighted sampling, "stratified" its minibatch-stratified sampling
+    (appendix C.2), whose estimate of q(z) is unbiased. `dataset_size` is told by the trainer; 0 stands for the batch.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {"beta": 6.0}
+    paper: ClassVar[str] = "Chen et al. 2018, arXiv:1802.04942"
+    estimator: Literal["weighted", "stratified"] = "weighted"
+    dataset_size: int = 0
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """One loss for encoder and decoder."""
+        mean, log_variance = self.posterior(call, images)
+        latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
+        bound, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
+        total_correlation = self.total_correlation(mean, log_variance, latents)
+        loss = bound + (hyper["beta"] - 1) * total_correlation
+        return self.shared(loss), log | {"loss": loss, "tc": total_correlation}
+
+    def total_correlation(self, mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
+        """Mean over the batch of log q(z) - sum_j log q(z_j), in nats; each argument [n, latents]."""
+        log_densities = log_normal(latents[:, None], mean[None], log_variance[None])  # sample, image, latent
+        joint, marginals = log_densities.sum(2), log_densities
+        if self.estimator == "weighted":
+            shift = math.log(len(latents) * self.size(len(latents)))
+            log_joint = joint.logsumexp(1) - shift
+            log_marginals = (marginals.logsumexp(1) - shift).sum(1)
+        else:
+            weights = stratified_log_weights(len(latents), self.size(len(latents)), latents)
+            log_joint = (joint + weights).logsumexp(1)
+            log_marginals = (marginals + weights[:, :, None]).logsumexp(1).sum(1)
+        return (log_joint - log_marginals).mean()
+
+    def size(self, batch: int) -> int:
+        """How many images the aggregate posterior is over."""
+        return max(self.dataset_size, batch)
+
+
+def log_normal(values: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """The log-density of N(mean, exp(log_variance)), element by element."""
+    return -0.5 * (math.log(2 * math.pi) + log_variance + (values - mean).square() * torch.exp(-log_variance))
+
+
+def stratified_log_weights(batch: int, size: int, like: Tensor) -> Tensor:
+    """[batch, batch]: the log-weight of image j's posterior in the estimate of q(z) at a sample of image i.
+
+    The sample's own image counts 1/N, of the M others one counts (N - M) / (N M) and each of the rest 1 / M: over
+    random batches the expected sum is q(z) itself. The one is the image that follows in the batch. Raises ValueError
+    for a batch of one image.
+    """
+    others = batch - 1
+    if not others:
+        raise ValueError("stratified sampling needs at least two images in a batch")
+    own = torch.eye(batch, dtype=like.dtype, device=like.device)
+    following = own.roll(1, dims=1)
+    return (
+        own * -math.log(size)
+        + following * math.log((size - others) / (size * others))
+        + (1 - own - following) * -math.log(others)
+    )

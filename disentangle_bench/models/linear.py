@@ -1,0 +1,110 @@
+"""Linear baselines that are fitted, not trained: principal and independent components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from sklearn.decomposition import PCA as Components
+from sklearn.decomposition import FastICA
+from torch import Tensor, nn
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.objective import Call, NetworkSize
+
+
+@dataclass(frozen=True)
+class PCA:
+    """Codes are the image's first principal components, images are reconstructed from them (Pearson 1901).
+
+    Fitted by scikit-learn's randomised solver on `fit_images` random training images.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {}
+    paper: ClassVar[str] = "Pearson 1901; Halko et al. 2011, arXiv:0909.4061 (solver)"
+    fit_images: PositiveInt = 5000
+
+    @property
+    def generative(self) -> bool:
+        """No: nothing says where codes lie."""
+        return False
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        """A linear layer from images to codes and one back."""
+        pixels = math.prod(image_shape)
+        return {
+            "encoder": nn.Sequential(nn.Flatten(), nn.Linear(pixels, size.latents)),
+            "decoder": nn.Sequential(nn.Linear(size.latents, pixels), nn.Unflatten(1, image_shape)),
+        }
+
+    def fit(self, images: Tensor, size: NetworkSize, seed: int) -> dict[str, nn.Module]:
+        """The layers that make the components of these images uint8 [n, channels, height, width].
+
+        Raises BenchError where there are fewer images or pixels than latents.
+        """
+        pixels = images.flatten(1).cpu().numpy().astype(np.float32) / np.float32(255)
+        if size.latents > min(pixels.shape):
+            raise BenchError(
+                f"{size.latents} latents are more than the {min(pixels.shape)} components of {len(pixels)} images"
+            )
+        mean, directions, spread = self.components(pixels, size.latents, seed)
+        networks = self.build(tuple(images.shape[1:]), size)  # type: ignore[arg-type]
+        _set(networks["encoder"].get_submodule("1"), directions, -directions @ mean)
+        _set(networks["decoder"].get_submodule("0"), spread, mean)
+        return networks
+
+    def components(self, pixels: NDArray[np.float32], count: int, seed: int) -> tuple[Any, Any, Any]:
+        """Mean [pixels], directions [count, pixels] that give codes, and their inverse [pixels, count]."""
+        found = Components(count, svd_solver="randomized", random_state=seed % 2**32).fit(pixels)
+        return found.mean_, found.components_, found.components_.T
+
+    def encode(self, call: Call, images: Tensor) -> Tensor:
+        """Codes [n, latents]."""
+        return call("encoder", images)
+
+    def decode(self, call: Call, latents: Tensor) -> Tensor:
+        """Images [n, channels, height, width], cut to 0..1."""
+        return call("decoder", latents).clamp(0, 1)
+
+    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Reconstruction in nats, as a normal likelihood of unit variance gives them, and squared error."""
+        squares = (self.decode(call, self.encode(call, images)) - images).square().flatten(1)
+        return {
+            "reconstruction_nats": 0.5 * squares.sum(1) + 0.5 * math.log(2 * math.pi) * squares.shape[1],
+            "mse": squares.mean(1),
+        }
+
+
+@dataclass(frozen=True)
+class ICA(PCA):
+    """Codes are independent components of unit variance by FastICA (Hyvarinen & Oja 2000).
+
+    They are sought among the first principal components. Images are reconstructed by the pseudo-inverse, to what PCA
+    makes of them: turning and scaling codes loses nothing.
+    """
+
+    paper: ClassVar[str] = "Hyvarinen & Oja 2000, Neural Networks 13 (FastICA)"
+
+    def components(self, pixels: NDArray[np.float32], count: int, seed: int) -> tuple[Any, Any, Any]:
+        """As PCA's, turned and scaled so that the codes are independent."""
+        mean, directions, spread = super().components(pixels, count, seed)
+        ica = FastICA(count, whiten="unit-variance", max_iter=1000, random_state=seed % 2**32).fit(
+            (pixels - mean) @ directions.T
+        )
+        return mean, ica.components_ @ directions, spread @ np.linalg.pinv(ica.components_)
+
+
+def _set(layer: nn.Module, weight: NDArray[Any], bias: NDArray[Any]) -> None:
+    """Give a linear layer these weights."""
+    layer.load_state_dict(
+        {
+            "weight": torch.from_numpy(np.ascontiguousarray(weight, np.float32)),
+            "bias": torch.tensor(bias, dtype=torch.float32),
+        }
+    )

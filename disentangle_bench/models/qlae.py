@@ -1,0 +1,81 @@
+"""QLAE (Hsu et al. 2023): an autoencoder whose latents each take one of a few learned values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from disentangle_bench.models.autoencoder import Autoencoder
+from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
+
+
+@dataclass(frozen=True)
+class QLAE(Autoencoder):
+    """Reconstruction + quantization + commitment, with strong weight decay (Hsu et al. 2023, section 3).
+
+    Each latent is replaced by the nearest of its own `values` scalars; gradients pass straight through to the encoder.
+    The scalars are drawn to the encoder's outputs (quantization) and these to them (commitment). The paper averages
+    all three terms over pixels and latents; here that loss is multiplied by the number of pixels, so that
+    reconstruction is a sum over them as everywhere in this package, and the weights are the paper's.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {"quantization": 0.01, "commitment": 0.01}
+    paper: ClassVar[str] = "Hsu et al. 2023, arXiv:2305.18378"
+    values: PositiveInt = 10
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.1
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        """Encoder, decoder, and each latent's values."""
+        return super().build(image_shape, size) | {"codebook": Codebook(size.latents, self.values)}
+
+    def adam(self) -> Mapping[str, Adam]:
+        """The paper's AdamW for the two networks and, without decay, for the values."""
+        betas = (0.9, 0.999)
+        decayed = Adam(self.learning_rate, betas, weight_decay=self.weight_decay)
+        return {"encoder": decayed, "decoder": decayed, "codebook": Adam(self.learning_rate, betas)}
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """One loss for encoder, decoder and codebook."""
+        continuous = call("encoder", images)
+        quantized = call("codebook", continuous.detach())
+        passed = continuous + (quantized - continuous).detach()
+        reconstruction = self.reconstruction(call, call("decoder", passed), images).mean()
+        quantization = (continuous.detach() - quantized).square().mean()
+        commitment = (continuous - quantized.detach()).square().mean()
+        pixels = math.prod(images.shape[1:])
+        distances = hyper["quantization"] * quantization + hyper["commitment"] * commitment
+        loss = reconstruction + pixels * distances
+        log = {"loss": loss, "reconstruction": reconstruction, "commitment": commitment}
+        return self.shared(loss) | {"codebook": loss}, log
+
+    def encode(self, call: Call, images: Tensor) -> Tensor:
+        """Quantized codes [n, latents]."""
+        return call("codebook", call("encoder", images))
+
+
+class Codebook(nn.Module):
+    """The values that each latent may take, [latents, values]; evenly spaced on -1/2..1/2 at first."""
+
+    def __init__(self, latents: int, values: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.linspace(-0.5, 0.5, values).repeat(latents, 1))
+
+    def forward(self, continuous: Tensor) -> Tensor:
+        """Each entry of [n, latents] replaced by its latent's nearest value (the lower of two as near)."""
+        nearest = (continuous.detach()[:, :, None] - self.values.detach()).abs().argmin(2)
+        chosen = torch.gather(self.values.expand(len(continuous), -1, -1), 2, nearest[:, :, None])
+        return chosen[:, :, 0]

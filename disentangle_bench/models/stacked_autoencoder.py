@@ -1,0 +1,111 @@
+"""Stacked autoencoder: each layer is first trained to reconstruct its own input, then all of them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from disentangle_bench.models.autoencoder import Autoencoder
+from disentangle_bench.models.networks import initialise
+from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
+from disentangle_bench.models.reconstruction import squared_error
+
+
+@dataclass(frozen=True)
+class StackedAutoencoder(Autoencoder):
+    """Greedy layer-wise pretraining, then fine-tuning of the whole (Bengio et al. 2007; Vincent et al. 2010).
+
+    Fully connected: `layers` - 1 layers of `network.hidden` sigmoid units, then a linear code; the decoder mirrors
+    them. During the first `pretraining_steps` steps the first layer and its mirror learn to reconstruct the image,
+    during as many more the second reconstructs the first's activities (cross-entropy, as those lie in 0..1), and so on;
+    afterwards all layers descend the reconstruction of the image. Layers below the one that learns are not moved by it.
+    """
+
+    hypers: ClassVar[Mapping[str, float]] = {}
+    paper: ClassVar[str] = "Bengio et al. 2007, NIPS 19 (greedy layer-wise training)"
+    layers: PositiveInt = 3
+    pretraining_steps: NonNegativeInt = 10_000
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        """A network for each layer and one for its mirror, from the image up."""
+        widths = [math.prod(image_shape), *[size.hidden] * (self.layers - 1), size.latents]
+        networks: dict[str, nn.Module] = {}
+        for layer in range(1, self.layers + 1):
+            below, above = widths[layer - 1], widths[layer]
+            networks[f"encoder_{layer}"] = nn.Linear(below, above)
+            networks[f"decoder_{layer}"] = nn.Linear(above, below)
+        networks["decoder_1"] = nn.Sequential(networks["decoder_1"], nn.Unflatten(1, image_shape))
+        for network in networks.values():
+            initialise(network)
+        return networks | self.variance_network()
+
+    def losses(
+        self,
+        call: Call,
+        images: Tensor,
+        noise: Mapping[str, Tensor],
+        hyper: Mapping[str, Tensor],
+        step: Tensor,
+    ) -> tuple[Losses, Log]:
+        """One loss for all layers: that of the layer whose turn it is, later that of the whole."""
+        turns = self.pretraining_steps
+        values = images.flatten(1)
+        loss = torch.zeros_like(values[0, 0])
+        log: Log = {}
+        for layer in range(1, self.layers + 1):
+            active = (step > (layer - 1) * turns) & (step <= layer * turns)
+            given = values.detach()
+            logits = call(f"decoder_{layer}", self.upwards(call, layer, given))
+            own = (
+                self.reconstruction(call, logits, images)
+                if layer == 1
+                else functional.binary_cross_entropy_with_logits(logits, given, reduction="none").sum(1)
+            ).mean()
+            loss = loss + torch.where(active, own, 0)
+            log[f"layer_{layer}"] = own
+            values = self.upwards(call, layer, values)
+        reconstruction = self.reconstruction(call, self.logits(call, values), images).mean()
+        loss = loss + torch.where(step > self.layers * turns, reconstruction, 0)
+        names = [f"{side}_{layer}" for layer in range(1, self.layers + 1) for side in ("encoder", "decoder")]
+        return dict.fromkeys([*names, *self.variance_network()], loss), {
+            "loss": loss,
+            "reconstruction": reconstruction,
+        } | log
+
+    def upwards(self, call: Call, layer: int, values: Tensor) -> Tensor:
+        """One layer's activities: sigmoids, but for the code."""
+        values = call(f"encoder_{layer}", values)
+        return values if layer == self.layers else torch.sigmoid(values)
+
+    def logits(self, call: Call, codes: Tensor) -> Tensor:
+        """What the mirrored layers make of codes: logits [n, channels, height, width]."""
+        values = codes
+        for layer in range(self.layers, 1, -1):
+            values = torch.sigmoid(call(f"decoder_{layer}", values))
+        return call("decoder_1", values)
+
+    def encode(self, call: Call, images: Tensor) -> Tensor:
+        """Codes [n, latents]."""
+        values = images.flatten(1)
+        for layer in range(1, self.layers + 1):
+            values = self.upwards(call, layer, values)
+        return values
+
+    def decode(self, call: Call, latents: Tensor) -> Tensor:
+        """The likelihood's means [n, channels, height, width] in 0..1."""
+        return torch.sigmoid(self.logits(call, latents))
+
+    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Reconstruction in nats and squared error."""
+        logits = self.logits(call, self.encode(call, images))
+        return {
+            "reconstruction_nats": self.reconstruction(call, logits, images),
+            "mse": squared_error(logits, images),
+        }
