@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from disentangle_bench.pipeline import Outcome
     from disentangle_bench.progress import Progress
+    from disentangle_bench.report.study import Tables
 
 
 def finish(outcome: Outcome) -> None:
@@ -24,22 +27,36 @@ def finish(outcome: Outcome) -> None:
 
 
 def print_leaderboard(study: Path, sort: str | None, style: str) -> None:
-    """The leaderboard on standard output."""
-    from disentangle_bench.report import leaderboard as boards
-    from disentangle_bench.report import render
-    from disentangle_bench.report.runs_table import load_scores
+    """The leaderboard on standard output, and on standard error what keeps runs apart."""
+    from disentangle_bench.report.study import make_tables
     from disentangle_bench.rundir import StudyDir
 
-    board = boards.leaderboard(load_scores(study), sort, StudyDir(study).controls())
-    if style == "csv":
-        click.echo(board.to_csv(index=False), nl=False)
-    elif style == "markdown":
-        click.echo(render.markdown(board), nl=False)
-    else:
-        from rich.console import Console
+    print_tables(make_tables([StudyDir(study)], sort), style, str(study))
 
-        console = Console() if sys.stdout.isatty() else Console(width=200)
-        console.print(render.terminal_table(board, str(study)))
+
+def print_tables(tables: Tables, style: str, title: str) -> None:
+    """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
+    from disentangle_bench.report import render
+    from disentangle_bench.report.study import csv_text
+
+    for warning in tables.warnings:
+        click.echo(f"note: {warning}", err=True)
+    if style == "csv":
+        click.echo(csv_text(tables.board), nl=False)
+    elif style == "markdown":
+        click.echo(render.markdown(tables.rows, tables.board), nl=False)
+    elif style == "latex":
+        click.echo(render.latex(tables.rows, tables.board), nl=False)
+    else:
+        print_table(render.terminal_table(tables.rows, tables.board, title))
+
+
+def print_table(table: Table) -> None:
+    """A table as wide as the terminal, or wide enough for a file."""
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
 
 
 def make_progress() -> Progress:

@@ -1,4 +1,4 @@
-"""`bench leaderboard` and `bench list`: what a study holds, and what a grid can name."""
+"""`bench leaderboard`, `bench compare` and `bench list`: what studies hold, and what a grid can name."""
 
 from __future__ import annotations
 
@@ -8,20 +8,70 @@ import click
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.output import print_leaderboard
+from disentangle_bench.cli.output import print_table, print_tables
 
 LISTED = {"models": "model", "datasets": "data set", "metrics": "metric"}
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY...")
 @click.option("--sort", metavar="METRIC", help="Rank by this measure.  [default: the first metric]")
 @click.option(
-    "--format", "style", type=click.Choice(["table", "csv", "markdown"]), default="table", show_default=True
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "markdown", "latex"]),
+    default="table",
+    show_default=True,
 )
-def leaderboard(study: Path, sort: str | None, style: str) -> None:
-    """Print the leaderboard of the study directory STUDY, rebuilt from its runs."""
-    print_leaderboard(study, sort, style)
+def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None:
+    """Print the leaderboard of the study directory STUDY, or of several together, from their runs.
+
+    The tables in the directory of a single study are written anew. Runs that cannot be compared (other data, other
+    revisions of a metric, scored on other images) are ranked apart, and a note says so.
+    """
+    from disentangle_bench.report.study import make_tables, write_csv
+    from disentangle_bench.rundir import StudyDir
+
+    folders = [StudyDir(path) for path in studies]
+    tables = make_tables(folders, sort)
+    if len(folders) == 1:
+        try:
+            write_csv(studies[0], tables if sort is None else make_tables(folders))
+        except OSError as error:
+            click.echo(
+                f"the tables in {studies[0]} are left as they are: {error.strerror or error}", err=True
+            )
+    print_tables(tables, style, ", ".join(map(str, studies)))
+
+
+@main.command()
+@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY...")
+@click.option("--a", "first", required=True, metavar="KEY=VALUE,...", help="Which runs are A.")
+@click.option("--b", "second", required=True, metavar="KEY=VALUE,...", help="Which runs are B.")
+@click.option("--format", "style", type=click.Choice(["table", "csv"]), default="table", show_default=True)
+def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> None:
+    """Hold two choices of runs of STUDY against each other: means, and how probable it is that A is better.
+
+    A choice names columns of scores.csv: --a model=beta_vae,beta=4 --b model=factor_vae.
+    """
+    from disentangle_bench.report import compare as comparison
+    from disentangle_bench.report.render import comparison_table
+    from disentangle_bench.report.study import csv_text, make_tables
+    from disentangle_bench.rundir import StudyDir
+
+    a, b = comparison.parse_choice(first), comparison.parse_choice(second)
+    tables = make_tables([StudyDir(path) for path in studies])
+    for warning in tables.warnings:
+        click.echo(f"note: {warning}", err=True)
+    found = comparison.compare(tables.told, a, b)
+    for side, text in (("a", first), ("b", second)):
+        if (found[f"settings_{side}"] > 1).any():
+            settings = found[f"settings_{side}"].max()
+            click.echo(f"note: {text} takes {settings} settings together", err=True)
+    if style == "csv":
+        click.echo(csv_text(found), nl=False)
+    else:
+        print_table(comparison_table(found, f"A: {first}    B: {second}"))
 
 
 @main.command("list")

@@ -1,37 +1,57 @@
-"""Pictures of a study: reconstruction against disentanglement, and the training curves."""
+"""Static figures of a study for papers, the same byte for byte for the same data and library versions."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from disentangle_bench.report.study import Tables
+from disentangle_bench.report.summaries import best_row
 from disentangle_bench.rundir import RunRecord
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
+FORMATS = ("png", "svg", "pdf")
+# Each format's own way to leave out the time and the library's version.
+METADATA: Mapping[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
-def tradeoff(runs: pd.DataFrame, board: pd.DataFrame) -> Figure:
+def all_figures(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> dict[str, Figure]:
+    """Every figure that the study has the numbers for, by name; `pictured` is what `study.pictured_runs` gives."""
+    found = {"tradeoff": tradeoff(tables), "metric_correlation": metric_correlation(tables)}
+    if pictured:
+        found["curves"] = curves([record for _, record in pictured])
+    heat_maps = mutual_information(tables, pictured)
+    return found | ({"mutual_information": heat_maps} if heat_maps is not None else {})
+
+
+def tradeoff(tables: Tables) -> Figure:
     """A panel per data set and metric: each seed a dot, each setting's mean with its interval, the Pareto front a line.
 
     Reconstruction grows better to the left, the metric upwards.
     """
-    headlines = list(runs.attrs["headlines"])
-    datasets = list(dict.fromkeys(board["dataset"]))
-    models = sorted(set(runs["model"]))
-    figure = Figure(figsize=(4.2 * max(1, len(headlines)), 3.6 * len(datasets) + 0.6), layout="constrained")
-    axes = figure.subplots(len(datasets), max(1, len(headlines)), squeeze=False)
-    for row, dataset in enumerate(datasets):
-        seeds = runs[(runs["dataset"] == dataset) & (runs["status"] == "DONE")]
-        means = board[board["dataset"] == dataset]
+    headlines = tables.headlines
+    rows = tables.rows[~tables.rows["control"].astype(bool)]
+    groups = list(rows.groupby("group", sort=True))
+    models = sorted(set(rows["model"]))
+    figure = Figure(figsize=(4.2 * max(1, len(headlines)), 3.6 * len(groups) + 0.6), layout="constrained")
+    axes = figure.subplots(len(groups), max(1, len(headlines)), squeeze=False)
+    for line, (group, means) in enumerate(groups):
+        seeds = tables.told[(tables.told["group"] == group) & (tables.told["status"] == "DONE")]
         for column, metric in enumerate(headlines):
-            panel = axes[row][column]
+            panel = axes[line][column]
             for i, model in enumerate(models):
                 _points(
                     panel, seeds[seeds["model"] == model], means[means["model"] == model], metric, i, model
@@ -41,26 +61,25 @@ def tradeoff(runs: pd.DataFrame, board: pd.DataFrame) -> Figure:
                 front["reconstruction_nats_mean"], front[f"{metric}_mean"], color="0.5", lw=1, zorder=1
             )
             panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=metric)
-            panel.set_title(_title(dataset), fontsize=9)
+            panel.set_title(_title(means), fontsize=9)
     if headlines:
         axes[0][0].legend(fontsize=8)
     return figure
 
 
-def curves(records: Iterable[RunRecord]) -> Figure:
+def curves(records: Sequence[RunRecord]) -> Figure:
     """Training curves: reconstruction, KL and the TC estimate over steps, a line a run, a colour a model."""
-    kept = [record for record in records if record.curves]
-    datasets = list(dict.fromkeys(record.spec.dataset.label for record in kept))
-    models = sorted({record.spec.model for record in kept})
+    datasets = list(dict.fromkeys(record.spec.dataset.label for record in records))
+    models = sorted({record.spec.model for record in records})
     figure = Figure(figsize=(4.2 * len(CURVES), 3.2 * max(1, len(datasets))), layout="constrained")
     axes = figure.subplots(max(1, len(datasets)), len(CURVES), squeeze=False)
-    for record in kept:
+    for record in records:
         row, colour = datasets.index(record.spec.dataset.label), _style(models.index(record.spec.model))[0]
         table = pd.DataFrame(record.curves)
         for column, (name, title) in enumerate(CURVES.items()):
             panel = axes[row][column]
             panel.set(xlabel="step", ylabel=title)
-            panel.set_title(_title(record.spec.dataset.label), fontsize=9)
+            panel.set_title(_broken(record.spec.dataset.label), fontsize=9)
             if name in table:
                 seen = {line.get_label() for line in panel.get_lines()}
                 label = record.spec.model if record.spec.model not in seen else "_"
@@ -71,11 +90,88 @@ def curves(records: Iterable[RunRecord]) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG, the same byte for byte for the same data and library versions."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    return picture.getvalue()
+def metric_correlation(tables: Tables) -> Figure:
+    """A heat map per data set: Spearman's rank correlation of every two measures across all finished runs."""
+    groups = [part for _, part in tables.correlation.groupby("group", sort=True)]
+    side = 1.6 + 0.55 * max(int(len(part) ** 0.5) for part in groups)
+    figure = Figure(figsize=(side * len(groups) + 0.8, side), layout="constrained")
+    axes = figure.subplots(1, len(groups), squeeze=False)[0]
+    for panel, part in zip(axes, groups, strict=True):
+        names = list(dict.fromkeys(part["measure_a"]))
+        table = part["spearman"].to_numpy(float).reshape(len(names), len(names))
+        image = _heat_map(panel, table, names, names, "PuOr", (-1, 1))
+        panel.set_title(_title(part), fontsize=9)
+    figure.colorbar(image, ax=list(axes), label="Spearman's rank correlation", shrink=0.8)
+    return figure
+
+
+def mutual_information(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> Figure | None:
+    """A heat map per data set and model: how much of each factor's entropy each latent knows; None for no such numbers.
+
+    The run shown is the first finished seed of the model's setting with the best mean ELBO.
+    """
+    panels = _information_panels(tables, pictured)
+    if not panels:
+        return None
+    lines = list(dict.fromkeys(title for title, _, _ in panels))
+    columns = list(dict.fromkeys(model for _, model, _ in panels))
+    figure = Figure(figsize=(3.2 * len(columns) + 1, 3.4 * len(lines)), layout="constrained")
+    axes = figure.subplots(len(lines), len(columns), squeeze=False)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    for title, model, record in panels:
+        panel = axes[lines.index(title)][columns.index(model)]
+        panel.set_axis_on()
+        table = np.array(record.scores["mutual_information"])
+        factors = list(record.provenance["data"]["factors"])
+        image = _heat_map(panel, table, [f"z{i}" for i in range(len(table))], factors, "cividis", (0, 1))
+        panel.set_title(f"{title}\n{model}, seed {record.spec.seed}", fontsize=8)
+    figure.colorbar(image, ax=list(axes.flat), label="share of the factor's entropy", shrink=0.8)
+    return figure
+
+
+def picture(figure: Figure, style: str) -> bytes:
+    """The figure as a PNG, SVG or PDF."""
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "disentangle_bench"}):
+        figure.savefig(content, format=style, dpi=110, metadata=METADATA[style])
+    return content.getvalue()
+
+
+def _information_panels(
+    tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
+) -> list[tuple[str, str, RunRecord]]:
+    """(title of the data set, model, run) for every panel that there are numbers for."""
+    first = dict(reversed(pictured))  # the lowest seed of each row
+    rows = tables.rows[~tables.rows["control"].astype(bool)]
+    panels = []
+    for _, group in rows.groupby("group", sort=True):
+        for model, part in group.groupby("model", sort=False):
+            row = best_row(part, "", "elbo")
+            record = None if row is None else first.get(row["row"])
+            if record is not None and record.scores.get("mutual_information"):
+                panels.append((_title(part), str(model), record))
+    return panels
+
+
+def _heat_map(
+    panel: Any,
+    table: np.ndarray[Any, Any],
+    down: Sequence[str],
+    across: Sequence[str],
+    colours: str,
+    ends: tuple[float, float],
+) -> Any:
+    image = panel.imshow(table, cmap=colours, vmin=ends[0], vmax=ends[1], aspect="auto")
+    panel.set_xticks(range(len(across)), across, rotation=90, fontsize=7)
+    panel.set_yticks(range(len(down)), down, fontsize=7)
+    for (i, j), value in np.ndenumerate(table):
+        if np.isnan(value):
+            continue
+        shade = image.cmap(image.norm(value))
+        light = 0.3 * shade[0] + 0.59 * shade[1] + 0.11 * shade[2] > 0.5
+        panel.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color="k" if light else "w")
+    return image
 
 
 def _points(panel: Any, seeds: pd.DataFrame, means: pd.DataFrame, metric: str, i: int, model: str) -> None:
@@ -101,7 +197,11 @@ def _arms(means: pd.DataFrame, name: str) -> list[pd.Series]:
     return [(mean - low).clip(lower=0).fillna(0), (high - mean).clip(lower=0).fillna(0)]
 
 
-def _title(dataset: str) -> str:
+def _title(rows: pd.DataFrame) -> str:
+    return f"{_broken(rows['dataset'].iloc[0])} ({rows['provenance'].iloc[0]})"
+
+
+def _broken(dataset: str) -> str:
     """The data set's label, its sub-grid on a line of its own."""
     return dataset.replace("[", "\n[", 1)
 

@@ -7,15 +7,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.report.runs_table import RECONSTRUCTION
+from disentangle_bench.report.statistics import deviation, on_front, spreads
 
-CONFIDENCE = 0.95
-RESAMPLES = 5000
+Numbers = NDArray[np.integer[Any]]
+
 LOWER_IS_BETTER = ("reconstruction_nats", "mse", "kl")
-SUFFIXES = ("mean", "std", "ci_low", "ci_high")
+SUFFIXES = (
+    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
+    *("iqm", "iqm_ci_low", "iqm_ci_high"),
+)
+# Numbers of runs that differ in one of these do not measure the same thing: they are ranked apart.
+COMPARABLE = ("dataset", "provenance", "data_fingerprint", "scored_on", "revisions")
+# Runs that differ in one of these were trained otherwise: they stand in rows of their own, in one ranking.
+CONDITIONS = ("steps", "precision")
+WORDS = {
+    "provenance": "where the data are from",
+    "data_fingerprint": "the data's hash",
+    "scored_on": "the images that they were scored on",
+    "revisions": "the metrics' revisions",
+    "steps": "steps",
+    "precision": "precision",
+}
 
 
 def leaderboard(
@@ -23,104 +39,215 @@ def leaderboard(
 ) -> pd.DataFrame:
     """The leaderboard of a table of runs (`load_scores`), best first within each data set.
 
-    Columns in this order: dataset, provenance, model; each setting that differs between rows; n_seeds (finished runs),
-    n_failed, steps; for reconstruction_nats, mse, kl, elbo and each metric headline `<name>_mean`, `_std` (ddof 1),
-    `_ci_low`, `_ci_high` (percentile bootstrap of the mean over seeds, 95 %, fixed seed; empty below 2 seeds);
-    `pareto_<metric>`, true where no other row of the data set is better in one of reconstruction_nats and the metric
-    and at least as good in the other; rank within the data set by the mean of `sort` (by default the first metric),
-    ties sharing the better rank. `controls` (as StudyDir.controls gives them) become rows below, whose model reads
-    `control: <name>`, with neither rank nor Pareto mark. Raises BenchError when `sort` is no such measure.
+    Columns in this order: dataset, provenance, model; each setting that differs between rows, and what else keeps rows
+    apart (data_fingerprint, precision, scored_on, revisions) where it differs within a data set; n_seeds (finished
+    runs), n_failed, steps; for reconstruction_nats, mse, kl, elbo and each metric headline `<name>_mean`, `_std`
+    (ddof 1), `_ci_low`, `_ci_high` (percentile bootstrap of the mean over seeds, 95 %, fixed seed; empty below 2
+    seeds), `_median` and `_iqm` (interquartile mean) with their own `_ci_low` and `_ci_high`; `pareto_<metric>`, true
+    where no other row is better in one of reconstruction_nats and the metric and at least as good in the other; rank
+    by the mean of `sort` (by default the first metric), ties sharing the better rank. Fronts and ranks are among the
+    rows of a data set whose numbers measure the same thing (`COMPARABLE`). `controls` (as StudyDir.controls gives
+    them) become rows below, whose model reads `control: <name>`, with neither rank nor Pareto mark. Raises BenchError
+    when `sort` is no such measure.
     """
-    headlines = list(runs.attrs["headlines"])
+    return public(all_rows(tell_apart(runs), sort, controls), runs)
+
+
+def all_rows(
+    told: pd.DataFrame, sort: str | None = None, controls: Sequence[Mapping[str, Any]] = ()
+) -> pd.DataFrame:
+    """The leaderboard of the runs of `tell_apart`, with all that keeps rows apart and what this package needs more.
+
+    These columns are `row` (the number that `row_of_run` gives the row's runs; -1 for a control), `group` (equal for
+    rows whose numbers can be compared), `setting` (`beta=4`) and `control`.
+    """
+    headlines = list(told.attrs["headlines"])
     measures = [*RECONSTRUCTION, *headlines]
     sort = sort or (headlines[0] if headlines else "reconstruction_nats")
     if sort not in measures:
         raise unknown_name("measure to sort by", sort, measures)
-    if runs.empty:
+    if told.empty:
         raise BenchError("no run of this study has finished yet; there is nothing to rank")
-    keys = ["dataset", "provenance", "model", *runs.attrs["settings"], "steps", "data_fingerprint"]
-    rows = [
-        dict(zip(keys, key, strict=True)) | _summary(group, measures)
-        for key, group in runs.groupby(keys, sort=False, dropna=False)
-    ]
-    board = pd.DataFrame(rows)
+    keys = _keys(told)
+    row = row_of_run(told)
+    rows = told.groupby(row, sort=False).first()[keys]
+    # `first` skips what is missing, and a setting that a model does not have is missing in all of its runs.
+    rows.insert(0, "row", rows.index)
+    rows["group"] = told.groupby(row, sort=False)["group"].first()
+    rows["setting"] = setting_names(rows, told.attrs["settings"])
+    rows["control"] = False
+    done = told["status"] == "DONE"
+    rows["n_seeds"] = np.bincount(row, weights=done).astype(int)
+    rows["n_failed"] = np.bincount(row, weights=~done).astype(int)
+    rows = pd.concat([rows, _statistics(told[done], row[done], len(rows), measures)], axis=1)
     for metric in headlines:
-        board[f"pareto_{metric}"] = pareto(board, "reconstruction_nats_mean", f"{metric}_mean")
-    board["rank"] = _ranks(board, sort)
+        rows[f"pareto_{metric}"] = _front(rows, metric)
+    ranks = rows.groupby("group")[f"{sort}_mean"].rank(method="min", ascending=sort in LOWER_IS_BETTER)
+    rows["rank"] = ranks.astype("Int64")
+    rows = rows.sort_values(["group", "rank"], kind="stable", ignore_index=True)
     if controls:
-        board = pd.concat([board, _control_rows(controls, board, measures)], ignore_index=True)
-    order = dict.fromkeys(board["dataset"])
-    board = board.sort_values(
-        ["dataset", "rank"], key=lambda c: c.map({d: i for i, d in enumerate(order)}) if c.name == "dataset" else c,
-        kind="stable", ignore_index=True,
-    )  # fmt: skip
-    return board[_columns(board, runs.attrs["settings"], measures, headlines)]
+        rows = pd.concat([rows, _control_rows(controls, rows, measures)], ignore_index=True)
+        rows = rows.sort_values(["group", "control"], kind="stable", ignore_index=True)
+    return rows
 
 
-def pareto(board: pd.DataFrame, cost: str, gain: str) -> pd.Series:
-    """Whether no other row of its data set beats a row on low `cost` and high `gain`; a row must have both."""
-    marks = np.zeros(len(board), dtype=bool)
-    for dataset in board["dataset"].unique():
-        rows = np.flatnonzero((board["dataset"] == dataset) & board[cost].notna() & board[gain].notna())
-        costs, gains = board[cost].to_numpy()[rows], board[gain].to_numpy()[rows]
-        at_least = (costs[None] <= costs[:, None]) & (gains[None] >= gains[:, None])
-        better = (costs[None] < costs[:, None]) | (gains[None] > gains[:, None])
-        marks[rows] = ~(at_least & better).any(axis=1)
-    return pd.Series(marks, index=board.index)
+def public(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `all_rows` that the leaderboard of `runs` shows."""
+    settings = [name for name in runs.attrs["settings"] if rows[name].nunique(dropna=False) > 1]
+    models = rows[~rows["control"]]
+    apart = [
+        name
+        for name in ("data_fingerprint", "precision", "scored_on", "revisions")
+        if (models.groupby("dataset")[name].nunique() > 1).any()
+    ]
+    measures = [*RECONSTRUCTION, *runs.attrs["headlines"]]
+    columns = [
+        *("dataset", "provenance", "model", *settings, *apart, "n_seeds", "n_failed", "steps"),
+        *(f"{name}_{suffix}" for name in measures for suffix in SUFFIXES),
+        *(f"pareto_{name}" for name in runs.attrs["headlines"]),
+        "rank",
+    ]
+    return rows[columns]
 
 
-def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Percentile bootstrap interval (95 %) of the mean of `values` [n], the same at every call; NaN below 2 values."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    result = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=0
+def tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with two columns more: `revisions`, of those metrics whose revision differs among the runs, and `group`.
+
+    Runs of equal `group` measure the same thing. A failed run has no scores that could tell: it is counted with the
+    first runs of its setting.
+    """
+    told = runs.copy()
+    told["revisions"] = _mixed_revisions(runs)
+    same = ["dataset", "provenance", "model", *runs.attrs["settings"], *CONDITIONS, "data_fingerprint"]
+    # A setting without any finished run stands with the first runs on its data.
+    for keys in (same, ["dataset", "provenance", "data_fingerprint"]):
+        alike = told.groupby(keys, sort=False, dropna=False)
+        for name in ("scored_on", "revisions"):
+            told[name] = told[name].fillna(alike[name].transform("first"))
+    told = told.fillna({"scored_on": "", "revisions": ""})
+    first = told.groupby("dataset", sort=False, dropna=False).ngroup()
+    within = told.groupby(list(COMPARABLE), sort=False, dropna=False).ngroup()
+    order = (
+        pd.DataFrame({"first": first, "within": within}).drop_duplicates().sort_values(["first", "within"])
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    told["group"] = within.map(dict(zip(order["within"], range(len(order)), strict=True)))
+    return told
 
 
-def _summary(group: pd.DataFrame, measures: list[str]) -> dict[str, Any]:
-    done = group[group["status"] == "DONE"]
-    row: dict[str, Any] = {"n_seeds": len(done), "n_failed": len(group) - len(done)}
-    for name in measures:
-        values = done[name].dropna().to_numpy(dtype=float)
-        low, high = interval(values)
-        row[f"{name}_mean"] = values.mean() if len(values) else float("nan")
-        row[f"{name}_std"] = values.std(ddof=1) if len(values) > 1 else float("nan")
-        row[f"{name}_ci_low"], row[f"{name}_ci_high"] = low, high
-    return row
+def row_of_run(told: pd.DataFrame) -> Numbers:
+    """For each run of `tell_apart` the number of its row in the leaderboard, by first appearance."""
+    return told.groupby(_keys(told), sort=False, dropna=False).ngroup().to_numpy()
+
+
+def warnings(told: pd.DataFrame) -> list[str]:
+    """A sentence for everything that keeps runs on one data set apart, so that no table mixes them silently."""
+    found = []
+    for dataset, group in told.groupby("dataset", sort=False):
+        for name, words in WORDS.items():
+            values = list(dict.fromkeys(str(v) for v in group[name].dropna() if v != ""))
+            if len(values) > 1:
+                apart = "are ranked apart" if name in COMPARABLE else "stand in rows of their own"
+                found.append(f"{dataset}: runs differ in {words} ({', '.join(values)}) and {apart}")
+    return found
+
+
+def setting_names(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """For each row what sets it apart from other rows of its model, as `beta=4, steps=200`; empty for nothing."""
+    shown = [n for n in (*settings, *CONDITIONS) if rows[n].nunique(dropna=False) > 1]
+    return [
+        ", ".join(f"{name}={plain(value)}" for name, value in row.items() if not pd.isna(value))
+        for row in rows[shown].to_dict("records")
+    ]
+
+
+def plain(value: object) -> str:
+    """A cell as text: no trailing zeros, nothing for what is missing."""
+    if value is None or value is pd.NA:
+        return ""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:g}"
+    return str(value)
+
+
+def _keys(told: pd.DataFrame) -> list[str]:
+    return [
+        *("dataset", "provenance", "model", *told.attrs["settings"], *CONDITIONS),
+        *("data_fingerprint", "scored_on", "revisions"),
+    ]
+
+
+def _mixed_revisions(runs: pd.DataFrame) -> pd.Series:
+    """`mig 2` for a run whose metrics other runs were scored with at another revision; None where it has none."""
+    kept = [
+        dict(part.rsplit(" ", 1) for part in text.split("; ") if part) if isinstance(text, str) else {}
+        for text in runs["metric_revisions"]
+    ]
+    seen: dict[str, set[str]] = {}
+    for revisions in kept:
+        for name, revision in revisions.items():
+            seen.setdefault(name, set()).add(revision)
+    mixed = [name for name, values in seen.items() if len(values) > 1]
+    texts = [", ".join(f"{name} {r[name]}" for name in mixed if name in r) or None for r in kept]
+    return pd.Series(texts, index=runs.index, dtype=object)
+
+
+def _statistics(done: pd.DataFrame, row: Numbers, rows: int, measures: Sequence[str]) -> pd.DataFrame:
+    """All columns of SUFFIXES for all measures, a line per row of the leaderboard, computed together."""
+    place = pd.Series(row).groupby(row).cumcount().to_numpy()
+    deepest = int(place.max(initial=-1)) + 1
+    values = np.full((max(deepest, 1), rows, len(measures)), np.nan)
+    values[place, row] = done[list(measures)].to_numpy(dtype=float)
+    flat = values.reshape(len(values), -1)
+    found = spreads(flat)
+    columns = {
+        "mean": found["mean"].value,
+        "std": deviation(flat),
+        "ci_low": found["mean"].low,
+        "ci_high": found["mean"].high,
+    }
+    for name in ("median", "iqm"):
+        columns[name] = found[name].value
+        columns[f"{name}_ci_low"], columns[f"{name}_ci_high"] = found[name].low, found[name].high
+    shaped = {suffix: numbers.reshape(rows, len(measures)) for suffix, numbers in columns.items()}
+    return pd.DataFrame(
+        {f"{m}_{suffix}": shaped[suffix][:, i] for i, m in enumerate(measures) for suffix in SUFFIXES}
+    )
+
+
+def _front(rows: pd.DataFrame, metric: str) -> pd.Series:
+    marks = pd.Series(False, index=rows.index)
+    for index in rows.groupby("group").groups.values():
+        chosen = rows.loc[index]
+        marks[index] = on_front(
+            chosen["reconstruction_nats_mean"].to_numpy(float), chosen[f"{metric}_mean"].to_numpy(float)
+        )
+    return marks
 
 
 def _control_rows(
-    controls: Sequence[Mapping[str, Any]], board: pd.DataFrame, measures: list[str]
+    controls: Sequence[Mapping[str, Any]], rows: pd.DataFrame, measures: Sequence[str]
 ) -> pd.DataFrame:
-    """A row for each control on each data set, over the same seeds, in the columns of `board`."""
-    rows = []
+    """A row for each control on each data set, over the same seeds, in the columns of `rows`."""
+    found = []
     for entry in controls:
-        table = pd.DataFrame(entry["rows"]).reindex(columns=["control", *measures]).assign(status="DONE")
-        for name, group in table.groupby("control", sort=False):
-            about = {"dataset": entry["dataset"], "provenance": entry["provenance"], "steps": 0}
-            rows.append(about | {"model": f"control: {name}"} | _summary(group, measures))
-    marks = {column: False for column in board.columns if column.startswith("pareto_")}
-    return pd.DataFrame(rows).assign(**marks).reindex(columns=board.columns).astype({"rank": "Int64"})
-
-
-def _ranks(board: pd.DataFrame, sort: str) -> pd.Series:
-    means = board.groupby("dataset", sort=False)[f"{sort}_mean"]
-    return means.rank(method="min", ascending=sort in LOWER_IS_BETTER).astype("Int64")
-
-
-def _columns(
-    board: pd.DataFrame, settings: list[str], measures: list[str], headlines: list[str]
-) -> list[str]:
-    varied = [name for name in settings if board[name].nunique(dropna=False) > 1]
-    # Runs on other pixels are other rows; the column shows where that is so.
-    if (board.groupby("dataset")["data_fingerprint"].nunique() > 1).any():
-        varied.append("data_fingerprint")
-    numbers = [f"{name}_{suffix}" for name in measures for suffix in SUFFIXES]
-    return [
-        *("dataset", "provenance", "model", *varied, "n_seeds", "n_failed", "steps"),
-        *numbers,
-        *(f"pareto_{name}" for name in headlines),
-        "rank",
-    ]
+        beside = rows[(rows["dataset"] == entry["dataset"]) & (rows["provenance"] == entry["provenance"])]
+        if beside.empty:
+            continue
+        table = pd.DataFrame(entry["rows"]).reindex(columns=["control", *measures])
+        row = table.groupby("control", sort=False).ngroup().to_numpy()
+        names = list(dict.fromkeys(table["control"]))
+        lines = pd.DataFrame({"model": [f"control: {name}" for name in names]}).assign(
+            dataset=entry["dataset"],
+            provenance=entry["provenance"],
+            group=beside["group"].iloc[0],
+            n_seeds=np.bincount(row),
+            n_failed=0,
+            steps=0,
+        )
+        numbers = _statistics(table, row, len(names), measures)
+        found.append(pd.concat([lines, numbers], axis=1))
+    if not found:
+        return rows.iloc[:0]
+    marks = {column: False for column in rows.columns if column.startswith("pareto_")}
+    table = pd.concat(found, ignore_index=True).assign(**marks, row=-1, setting="", control=True)
+    return table.reindex(columns=rows.columns).astype({"rank": "Int64"})

@@ -1,12 +1,16 @@
-"""A leaderboard for people: rounded, with intervals, as a terminal table or Markdown."""
+"""A leaderboard for people: rounded, with intervals and the best values marked, for a terminal, Markdown or LaTeX."""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
+
+from disentangle_bench.report.leaderboard import LOWER_IS_BETTER, plain
 
 TITLES = {
     "n_seeds": "seeds",
@@ -16,64 +20,168 @@ TITLES = {
     "kl": "KL",
     "mse": "MSE",
 }
+HIDDEN = ("mse", "kl", "elbo")
+CAPTION = (
+    "mean [95 % interval over seeds]; * on the Pareto front with reconstruction; 2= a rank that is shared"
+)
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+} | {sign: "\\" + sign for sign in "&%$#_{}"}
 
 
-def readable(board: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard as text: `mean [low, high]` for each measure, a star for a metric on the Pareto front."""
+@dataclass(frozen=True)
+class Cell:
+    """A rounded measure: its mean, a star for the Pareto front, its interval, and whether no other row's is better."""
+
+    mean: str
+    star: bool = False
+    spread: str = ""
+    best: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.mean}{'*' if self.star else ''}{self.spread}"
+
+
+def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard with rounded cells, a line a row: text, and a Cell for each measure.
+
+    `board` is what `leaderboard.public` shows of `rows`. Best values and shared ranks are among the rows of a group.
+    """
     measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
+    shown = [m for m in measures if m not in HIDDEN]
     head = [
         c
         for c in board.columns
         if not c.startswith(("pareto_", *(f"{m}_" for m in measures))) and c != "rank"
     ]
-    shown = [m for m in measures if m not in ("mse", "kl", "elbo")]
-    rows = []
-    for _, row in board.iterrows():
-        cells = {"rank": "" if pd.isna(row["rank"]) else str(row["rank"])}
-        cells |= {TITLES.get(name, name): _plain(row[name]) for name in head}
-        cells |= {TITLES.get(name, name): _measure(row, name) for name in shown}
-        rows.append(cells)
-    return pd.DataFrame(rows)
+    best = {name: _best(rows, name) for name in shown}
+    ranks = ranks_with_ties(rows)
+    lines = []
+    for i, (_, row) in enumerate(board.iterrows()):
+        cells: dict[str, object] = {"rank": ranks.iloc[i]}
+        cells |= {TITLES.get(name, name): plain(row[name]) for name in head}
+        cells |= {TITLES.get(name, name): measure(row, name, bool(best[name].iloc[i])) for name in shown}
+        lines.append(cells)
+    return pd.DataFrame(lines)
 
 
-def terminal_table(board: pd.DataFrame, title: str) -> Table:
-    """The leaderboard for a terminal."""
-    text = readable(board)
-    table = Table(
-        title=title, caption="mean [95 % interval over seeds]; * on the Pareto front with reconstruction"
-    )
+def ranks_with_ties(rows: pd.DataFrame) -> pd.Series:
+    """Each row's rank as text: `2=` where several rows share it, nothing for a row without one."""
+    shared = rows.groupby(["group", "rank"])["rank"].transform("size")
+    text = rows["rank"].astype("string").fillna("")
+    return text.where(~(shared > 1).fillna(False), text + "=")
+
+
+def measure(row: pd.Series, name: str, best: bool = False) -> Cell:
+    """The mean of a measure with its interval, to three decimals below 10 and one above."""
+    mean, low, high = (row[f"{name}_{suffix}"] for suffix in ("mean", "ci_low", "ci_high"))
+    if pd.isna(mean):
+        return Cell("-")
+    digits = 3 if abs(mean) < 10 else 1
+    spread = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return Cell(f"{mean:.{digits}f}", bool(row.get(f"pareto_{name}", False)), spread, best)
+
+
+def terminal_table(rows: pd.DataFrame, board: pd.DataFrame, title: str) -> Table:
+    """The leaderboard for a terminal: best values bold, a section a data set, controls in a section of their own."""
+    text = readable(rows, board)
+    table = Table(title=title, caption=f"{CAPTION}; bold: the best")
     for name in text.columns:
         table.add_column(name, overflow="fold")
     previous = None
-    for (_, cells), dataset in zip(text.iterrows(), board["dataset"], strict=True):
-        if previous not in (None, dataset):
+    for (_, cells), section in zip(
+        text.iterrows(), zip(rows["group"], rows["control"], strict=True), strict=True
+    ):
+        if previous not in (None, section):
             table.add_section()
-        previous = dataset
-        table.add_row(*(Text(cell) for cell in cells))  # not markup: a label may hold brackets
+        previous = section
+        # Not markup: a label may hold brackets.
+        table.add_row(*(Text(str(cell), style="bold" if _is_best(cell) else "") for cell in cells))
     return table
 
 
-def markdown(board: pd.DataFrame) -> str:
-    """The leaderboard as a Markdown table."""
-    text = readable(board)
-    lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
+def comparison_table(table: pd.DataFrame, title: str) -> Table:
+    """What `compare` found, for a terminal."""
+    shown = Table(
+        title=title,
+        caption="mean [95 % interval over runs], runs (+ failed); probability that a run of A is better",
+    )
+    for name in ("dataset", "measure", "A", "B", "A better than B"):
+        shown.add_column(name, overflow="fold")
+    for _, row in table.iterrows():
+        sides = []
+        for side in "ab":
+            columns = {f"x_{s}": row[f"{s}_{side}"] for s in ("mean", "ci_low", "ci_high")}
+            failed = f"+{row[f'n_failed_{side}']}" if row[f"n_failed_{side}"] else ""
+            sides.append(f"{measure(pd.Series(columns), 'x')} n={row[f'n_{side}']}{failed}")
+        probability = {"x_mean": row["probability"], "x_ci_low": row["ci_low"], "x_ci_high": row["ci_high"]}
+        cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")))
+        shown.add_row(*(Text(str(cell)) for cell in cells))
+    return shown
+
+
+def markdown(rows: pd.DataFrame, board: pd.DataFrame) -> str:
+    """The leaderboard as a Markdown table, best values bold; controls, if there are any, in a second table."""
+
+    def write(cell: object) -> str:
+        if isinstance(cell, Cell):
+            mean = f"**{cell.mean}**" if cell.best else cell.mean
+            return mean + (r"\*" if cell.star else "") + cell.spread
+        return (
+            re.sub(r"([\\|<>*_`\[\]])", r"\\\1", str(cell))
+            if re.search(r"[|<>`\\*]", str(cell))
+            else str(cell)
+        )
+
+    def table(text: pd.DataFrame) -> str:
+        lines = [[write(c) for c in text.columns], ["---"] * len(text.columns)]
+        lines += [[write(cell) for cell in line] for line in text.to_numpy()]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+    parts = _apart(rows, board, table)
+    return parts[0] if len(parts) == 1 else f"{parts[0]}\nControls: codes whose worth is known.\n\n{parts[1]}"
+
+
+def latex(rows: pd.DataFrame, board: pd.DataFrame) -> str:
+    """The leaderboard as a LaTeX table for the package booktabs, best values bold, controls below a rule."""
+
+    def write(cell: object) -> str:
+        if isinstance(cell, Cell):
+            mean = rf"\textbf{{{cell.mean}}}" if cell.best else cell.mean
+            return mean + (r"$^{\ast}$" if cell.star else "") + cell.spread
+        return "".join(LATEX_SPECIAL.get(sign, sign) for sign in str(cell))
+
+    def body(text: pd.DataFrame) -> str:
+        return "".join(" & ".join(write(cell) for cell in line) + " \\\\\n" for line in text.to_numpy())
+
+    columns = readable(rows, board).columns
+    head = " & ".join(write(name) for name in columns) + " \\\\\n"
+    parts = "\\midrule\n".join(_apart(rows, board, body))
     return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        + "\n"
+        f"% {CAPTION}; bold: the best\n\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
+        f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"
     )
 
 
-def _measure(row: pd.Series, name: str) -> str:
-    mean, low, high = (row[f"{name}_{suffix}"] for suffix in ("mean", "ci_low", "ci_high"))
-    if pd.isna(mean):
-        return "-"
-    star = "*" if row.get(f"pareto_{name}", False) else ""
-    digits = 3 if abs(mean) < 10 else 1
-    spread = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{mean:.{digits}f}{star}{spread}"
+def _apart(rows: pd.DataFrame, board: pd.DataFrame, write: Callable[[pd.DataFrame], str]) -> Sequence[str]:
+    """The models' part of the table and, where there are any, the controls', each written by `write`."""
+    text = readable(rows, board)
+    control = rows["control"].to_numpy(bool)
+    return [write(text[mask]) for mask in (~control, control) if mask.any()]
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:g}"
-    return str(value)
+def _best(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Whether the row's mean is the best of its group's models, where there are several to choose from."""
+    means = rows[f"{name}_mean"].where(~rows["control"].astype(bool))
+    groups = means.groupby(rows["group"])
+    best = groups.transform("min" if name in LOWER_IS_BETTER else "max")
+    return (means == best) & (groups.transform("count") > 1)
+
+
+def _is_best(cell: object) -> bool:
+    return isinstance(cell, Cell) and cell.best

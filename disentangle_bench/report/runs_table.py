@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from disentangle_bench.rundir import RunRecord, StudyDir
 
 RECONSTRUCTION = ("reconstruction_nats", "mse", "kl", "elbo")
 HEAD = ("run", "dataset", "provenance", "model")
-TAIL = ("status", "failure", "device", "precision", "training_seconds", "data_fingerprint")
+TAIL = (
+    *("status", "failure", "device", "precision", "training_seconds", "data_fingerprint"),
+    *("scored_on", "metric_revisions"),
+)
 
 
 def load_scores(study: str | Path) -> pd.DataFrame:
@@ -20,25 +24,43 @@ def load_scores(study: str | Path) -> pd.DataFrame:
 
     Columns in this order: run, dataset, provenance, model; hyper-parameters, and any other setting that differs between
     runs; seed, steps; reconstruction_nats, mse, kl, elbo; every score; status (DONE or FAILED), failure, device,
-    precision, training_seconds, data_fingerprint. `table.attrs["headlines"]` lists the metrics' headline columns.
+    precision, training_seconds, data_fingerprint, scored_on (the images of metrics and of reconstruction) and
+    metric_revisions. `table.attrs["headlines"]` lists the metrics' headline columns, `table.attrs["settings"]` the
+    hyper-parameters and settings. Raises BenchError where there is no study.
     """
-    return runs_table(StudyDir(Path(study)).records())
+    return runs_table(StudyDir(Path(study)).records(curves=False))
 
 
 def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """The same table from run records."""
-    kept = list(records)
-    scores = [_numbers(record) for record in kept]
-    settings = [_settings(record) for record in kept]
-    hypers = sorted({name for record in kept for name in record.spec.hypers})
+    """The same table from run records, which are read one by one and not kept.
+
+    Two attributes more tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
+    `attrs["origins"]` what the runs were made with (device, precision, versions, commit), each with its number of runs.
+    """
+    about, scores, settings = [], [], []
+    hypers: set[str] = set()
+    metrics: dict[str, Any] = {}
+    origins: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for record in records:
+        about.append(_about(record))
+        scores.append(dict(record.scores.get("scores", {})))
+        settings.append(_settings(record))
+        hypers |= record.spec.hypers.keys()
+        for name, metric in record.scores.get("metrics", {}).items():
+            metrics.setdefault(name, {"paper": metric["paper"], "headlines": list(metric["headlines"])})
+        origins[_origin(record)] += 1
     varied = [name for name in _ordered(settings) if name not in hypers and _varies(settings, name)]
     measured = [name for name in _ordered(scores) if name not in RECONSTRUCTION]
-    columns = [*HEAD, *hypers, *varied, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
-    rows = [_about(r) | s | n for r, s, n in zip(kept, settings, scores, strict=True)]
+    shown = [*sorted(hypers), *varied]
+    columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
+    rows = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
     table = pd.DataFrame(rows, columns=columns)
-    table.attrs["headlines"] = _headlines(kept)
-    table.attrs["settings"] = [*hypers, *varied]
-    return table.astype({name: float for name in [*hypers, *RECONSTRUCTION, *measured]})
+    table = table.astype({name: float for name in [*hypers, *RECONSTRUCTION, *measured]})
+    table.attrs["headlines"] = list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"]))
+    table.attrs["settings"] = shown
+    table.attrs["metrics"] = metrics
+    table.attrs["origins"] = [dict(origin) | {"runs": runs} for origin, runs in origins.items()]
+    return table
 
 
 def _about(record: RunRecord) -> dict[str, Any]:
@@ -56,29 +78,45 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "precision": provenance["precision"],
         "training_seconds": provenance.get("seconds", {}).get("training"),
         "data_fingerprint": provenance["data"]["fingerprint"][:12],
+        "scored_on": _scored_on(record),
+        "metric_revisions": _revisions(record),
     }
 
 
+def _scored_on(record: RunRecord) -> str | None:
+    """How many images the metrics and the reconstruction were measured on; None for a failed run."""
+    kept = record.scores.get("scoring")
+    return None if kept is None else f"{kept['points']} / {kept['reconstruction_points']} images"
+
+
+def _revisions(record: RunRecord) -> str | None:
+    """Every metric with its revision, as `mig 1; dci 2`; None for a failed run."""
+    kept = record.scores.get("metrics")
+    return None if kept is None else "; ".join(f"{name} {about['revision']}" for name, about in kept.items())
+
+
 def _settings(record: RunRecord) -> dict[str, Any]:
-    """Everything that was set for the run but data set, seed and steps; tuples as text, so that a CSV can hold them."""
+    """Everything that was set for the run but data set, seed, steps and precision; tuples as text, for the CSV."""
     spec = record.spec
     settings = (
-        spec.hypers | spec.options | spec.network.model_dump() | spec.training.model_dump(exclude={"steps"})
+        spec.hypers
+        | spec.options
+        | spec.network.model_dump()
+        | spec.training.model_dump(exclude={"steps", "precision"})
     )
     return {name: "-".join(map(str, v)) if isinstance(v, tuple) else v for name, v in settings.items()}
 
 
-def _numbers(record: RunRecord) -> dict[str, Any]:
-    return dict(record.scores.get("scores", {}))
-
-
-def _headlines(records: list[RunRecord]) -> list[str]:
-    """The metrics' headline columns, in the order in which the runs were scored with them."""
-    found: dict[str, None] = {}
-    for record in records:
-        for metric in record.scores.get("metrics", {}).values():
-            found |= dict.fromkeys(metric["headlines"])
-    return list(found)
+def _origin(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    """What the run was made with, but for its data: hardware, precision, versions and commit."""
+    provenance = record.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.get("versions", {}).items())
+    return (
+        ("device", str(provenance["device"])),
+        ("precision", str(provenance["precision"])),
+        ("versions", versions),
+        ("commit", str(provenance.get("git_commit") or "not from a checkout")),
+    )
 
 
 def _ordered(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,29 +1,172 @@
-"""All that is derived from a study's run directories: its tables and pictures. Delete them and they are rebuilt."""
+"""All that is derived from run directories: tables and pictures. Delete them and they are rebuilt, byte for byte."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from disentangle_bench.report.leaderboard import leaderboard
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from disentangle_bench.report.leaderboard import all_rows, public, row_of_run, tell_apart, warnings
 from disentangle_bench.report.runs_table import runs_table
-from disentangle_bench.rundir import StudyDir, write_bytes, write_text
+from disentangle_bench.report.summaries import (
+    correlation_table,
+    improvement_table,
+    models_table,
+    variance_table,
+)
+from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes, write_text
+
+# Derived numbers keep ten digits: the last ones depend on the order in which a processor adds.
+DIGITS = "%.10g"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A study's tables, or those of several studies together; each is made when it is asked for.
+
+    `runs` is scores.csv, `told` the same with the `group` of each run, and `rows` the
+    leaderboard with the columns that this package needs for itself.
+    """
+
+    runs: pd.DataFrame
+    told: pd.DataFrame
+    rows: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def headlines(self) -> list[str]:
+        """The metrics' headline columns."""
+        return list(self.runs.attrs["headlines"])
+
+    @cached_property
+    def row_of_run(self) -> NDArray[np.integer[Any]]:
+        """For each run the `row` of the leaderboard that it belongs to."""
+        return row_of_run(self.told)
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        """leaderboard.csv."""
+        return public(self.rows, self.runs)
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """models.csv."""
+        return models_table(self.rows, self.headlines)
+
+    @cached_property
+    def improvement(self) -> pd.DataFrame:
+        """improvement.csv."""
+        return improvement_table(self.told, self.rows, self.headlines)
+
+    @cached_property
+    def variance(self) -> pd.DataFrame:
+        """variance.csv."""
+        return variance_table(self.told, self.headlines)
+
+    @cached_property
+    def correlation(self) -> pd.DataFrame:
+        """metric_correlation.csv."""
+        return correlation_table(self.told, self.headlines)
+
+    def files(self) -> dict[str, str]:
+        """Every table by the name of its file, as CSV text."""
+        derived = {
+            "leaderboard.csv": self.board,
+            "models.csv": self.models,
+            "improvement.csv": self.improvement,
+            "variance.csv": self.variance,
+            "metric_correlation.csv": self.correlation,
+        }
+        return {"scores.csv": self.runs.to_csv(index=False)} | {
+            name: csv_text(table) for name, table in derived.items()
+        }
+
+
+def make_tables(studies: Sequence[StudyDir], sort: str | None = None) -> Tables:
+    """The tables of these studies together. A run that is in several of them counts once, the first.
+
+    Raises BenchError where a path holds no study, no run has finished yet or `sort` is no measure.
+    """
+    repeated: list[str] = []
+    runs = runs_table(_unique(studies, repeated))
+    notes = [f"{len(repeated)} runs are in several of the studies and count once"] if repeated else []
+    controls: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for entry in (entry for study in studies for entry in study.controls()):
+        controls.setdefault((entry["dataset"], entry["provenance"]), entry)
+    return tables_of(runs, list(controls.values()), sort, notes)
+
+
+def _unique(studies: Sequence[StudyDir], repeated: list[str]) -> Iterator[RunRecord]:
+    """The studies' runs; one that says what an earlier one said goes to `repeated` instead, by its id."""
+    seen: set[tuple[Any, ...]] = set()
+    for study in studies:
+        for record in study.records(curves=False):
+            identity = _identity(record) if len(studies) > 1 else ()
+            if identity and identity in seen:
+                repeated.append(record.spec.id)
+            else:
+                seen.add(identity)
+                yield record
+
+
+def tables_of(
+    runs: pd.DataFrame,
+    controls: Sequence[Mapping[str, Any]] = (),
+    sort: str | None = None,
+    notes: Sequence[str] = (),
+) -> Tables:
+    """The tables of a table of runs and of controls."""
+    told = tell_apart(runs)
+    return Tables(runs, told, all_rows(told, sort, controls), (*notes, *warnings(told)))
+
+
+def _identity(record: RunRecord) -> tuple[Any, ...]:
+    """Equal for two records that say the same thing of the same run."""
+    provenance, scores = record.provenance, record.scores
+    revisions = sorted((name, about["revision"]) for name, about in scores.get("metrics", {}).items())
+    where = (provenance["data"]["provenance"], provenance["data"]["fingerprint"], provenance["precision"])
+    return record.spec.digest, *where, str(scores.get("scoring")), *revisions
+
+
+def pictured_runs(study: StudyDir, tables: Tables, seeds: int = 3) -> Iterator[tuple[int, RunRecord]]:
+    """The first finished runs, by seed, of each row of the leaderboard, with their curves: (row, record), by row."""
+    runs = tables.runs
+    chosen = pd.DataFrame({"row": tables.row_of_run, "seed": runs["seed"], "run": runs["run"]})
+    chosen = chosen[(runs["status"] == "DONE").to_numpy()].sort_values(["row", "seed"])
+    for row, run in chosen.groupby("row").head(seeds)[["row", "run"]].itertuples(index=False):
+        yield row, study.load(run)
 
 
 def write_tables(study: StudyDir) -> pd.DataFrame:
-    """Write scores.csv, leaderboard.csv, tradeoff.png and curves.png from the study's runs; returns the leaderboard.
+    """Write the study's tables, tradeoff.png and curves.png from its runs; returns the leaderboard.
 
     Raises BenchError where no run has finished yet.
     """
-    records = list(study.records())
-    runs = runs_table(records)
-    board = leaderboard(runs, controls=study.controls())
-    write_text(study.path / "scores.csv", runs.to_csv(index=False))
-    write_text(study.path / "leaderboard.csv", board.to_csv(index=False))
-    if (runs["status"] == "DONE").any():
+    tables = make_tables([study])
+    write_csv(study.path, tables)
+    if (tables.runs["status"] == "DONE").any():
         from disentangle_bench.report import (
             figures,
         )  # matplotlib takes a second to import, tables do not need it
 
-        write_bytes(study.path / "tradeoff.png", figures.png(figures.tradeoff(runs, board)))
-        write_bytes(study.path / "curves.png", figures.png(figures.curves(records)))
-    return board
+        some = [record for _, record in pictured_runs(study, tables)]
+        write_bytes(study.path / "tradeoff.png", figures.picture(figures.tradeoff(tables), "png"))
+        write_bytes(study.path / "curves.png", figures.picture(figures.curves(some), "png"))
+    return tables.board
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A derived table as CSV."""
+    return table.to_csv(index=False, float_format=DIGITS)
+
+
+def write_csv(folder: Path, tables: Tables) -> None:
+    """Write every table into `folder`."""
+    for name, text in tables.files().items():
+        write_text(folder / name, text)

@@ -1,18 +1,19 @@
-"""The leaderboard against a small table worked out by hand."""
+"""The leaderboard and the tables beside it against small numbers worked out by hand."""
 
+import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.report.figures import curves, png, tradeoff
-from disentangle_bench.report.leaderboard import interval, leaderboard, pareto
-from disentangle_bench.report.render import markdown, readable, terminal_table
+from disentangle_bench.report.compare import compare, parse_choice
+from disentangle_bench.report.figures import all_figures, picture
+from disentangle_bench.report.leaderboard import all_rows, leaderboard, tell_apart
+from disentangle_bench.report.render import latex, markdown, ranks_with_ties, readable, terminal_table
 from disentangle_bench.report.runs_table import load_scores, runs_table
-from disentangle_bench.report.study import write_tables
+from disentangle_bench.report.study import Tables, make_tables, tables_of, write_tables
 from disentangle_bench.rundir import RunRecord, StudyDir
 from disentangle_bench.spec import check_grid, expand
 
@@ -128,11 +129,6 @@ def test_sorting_by_a_measure_where_low_is_good() -> None:
         leaderboard(runs_table(records()), sort="mgi")
 
 
-def test_pareto_keeps_equals_and_splits_by_dataset() -> None:
-    table = pd.DataFrame({"dataset": ["a", "a", "b"], "cost": [1.0, 1.0, 9.0], "gain": [0.5, 0.5, 0.1]})
-    assert list(pareto(table, "cost", "gain")) == [True, True, True]
-
-
 def test_columns_and_types_survive_the_csv(tmp_path: Path, board: pd.DataFrame) -> None:
     study = StudyDir(tmp_path / "hand")
     study.create(GRID)
@@ -171,7 +167,8 @@ def test_derived_files_are_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     study.create(GRID)
     for kept in records():
         study.save(kept)
-    names = ("scores.csv", "leaderboard.csv", "tradeoff.png", "curves.png")
+    tables = ("scores", "leaderboard", "models", "improvement", "variance", "metric_correlation")
+    names = (*(f"{name}.csv" for name in tables), "tradeoff.png", "curves.png")
     write_tables(study)
     before = {name: (study.path / name).read_bytes() for name in names}
     for name in names:
@@ -180,29 +177,164 @@ def test_derived_files_are_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     assert {name: (study.path / name).read_bytes() for name in names} == before
 
 
-def test_interval_of_a_larger_sample_is_near_the_normal_one() -> None:
-    values = np.random.default_rng(0).normal(size=400)
-    low, high = interval(values)
-    half = 1.96 * values.std(ddof=1) / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
-    assert interval(values) == (low, high)
+def tables(controls=()) -> Tables:
+    return tables_of(runs_table(records()), controls)
 
 
-def test_people_read_rounded_numbers_with_intervals(board: pd.DataFrame) -> None:
-    text = readable(board)
-    vae = text[text["model"] == "vae"].iloc[0]
-    assert vae["mig"] == "0.200* [0.100, 0.300]"
-    assert vae["reconstruction (nats)"] == "105.0 [100.0, 110.0]"
-    assert text[text["model"] == "factor_vae"].iloc[0]["mig"] == "-"
-    lines = markdown(board).splitlines()
-    assert len(lines) == 2 + len(board)
+CONTROLS = [
+    {
+        "dataset": "dsprites_rendered[posX/4]",
+        "provenance": "rendered",
+        "rows": [{"control": "rotated|50%", "seed": seed, "mig": 0.9 + seed / 50} for seed in range(2)],
+    }
+]
+
+
+def test_people_read_rounded_numbers_with_intervals() -> None:
+    made = tables()
+    text = readable(made.rows, made.board).set_index("model")
+    vae = text.loc["vae"]
+    assert str(vae["mig"]) == "0.200* [0.100, 0.300]"
+    assert str(vae["reconstruction (nats)"]) == "105.0 [100.0, 110.0]"
+    assert str(text.loc["factor_vae"]["mig"]) == "-"
+    lines = markdown(made.rows, made.board).splitlines()
+    assert len(lines) == 2 + len(made.board)
     assert all(line.count("|") == lines[0].count("|") for line in lines)
-    assert terminal_table(board, "t").row_count == len(board)
+    assert terminal_table(made.rows, made.board, "t").row_count == len(made.board)
 
 
-def test_figures_are_pictures(board: pd.DataFrame) -> None:
-    assert png(tradeoff(runs_table(records()), board)).startswith(b"\x89PNG")
-    assert png(curves(records())).startswith(b"\x89PNG")
+def test_the_best_are_marked_and_controls_stand_apart_and_are_never_best() -> None:
+    made = tables(CONTROLS)
+    text = readable(made.rows, made.board)
+    assert set(made.rows["group"]) == {0}  # the setting that failed altogether is no comparison of its own
+    assert [str(c) for c in text["mig"] if c.best] == ["0.400*"]
+    assert [str(c)[:5] for c in text["reconstruction (nats)"] if c.best] == ["105.0"]
+    first, second = markdown(made.rows, made.board).split("Controls: ")
+    assert r"**0.400**\*" in first
+    assert "control" not in first
+    assert r"control: rotated\|50%" in second
+    table = latex(made.rows, made.board)
+    assert r"\textbf{0.400}$^{\ast}$" in table
+    assert r"control: rotated\textbar{}50\%" in table
+    assert table.count(r"\midrule") == 2
+    assert table.index(r"\midrule", table.index("factor\\_vae &")) < table.index("control: ")
+
+
+def test_shared_ranks_are_shown_as_such() -> None:
+    rows = all_rows(tell_apart(runs_table(records())), sort="factor_vae")
+    assert list(ranks_with_ties(rows)) == ["1", "2=", "2=", ""]
+
+
+def test_models_by_hand() -> None:
+    models = tables().models.set_index(["metric", "model"])
+    beta = models.loc["mig", "beta_vae"]
+    assert (beta["n_settings"], beta["n_seeds"], beta["n_failed"], beta["settings_on_front"]) == (2, 3, 1, 1)
+    # Means: vae (105, .2), beta 2 (120, .4), beta 4 (140, .3). The box is 35 wide and .2 high; beta 2 dominates
+    # 20/35 of it at full height, and beta 4 has no width.
+    assert beta["hypervolume"] == pytest.approx(20 / 35)
+    assert models.loc["mig", "vae"]["hypervolume"] == 0  # the lowest mean of the metric
+    # The ELBO is -reconstruction - 9, so beta 2 is chosen without labels; factor_vae's labels choose beta 4.
+    chosen = models.loc["factor_vae", "beta_vae"]
+    assert (chosen["best_by_elbo"], chosen["best_by_labels"]) == ("beta=2", "beta=4")
+    assert (chosen["best_by_elbo_mean"], chosen["best_by_labels_mean"]) == pytest.approx((0.6, 0.9))
+    assert pd.isna(models.loc["mig", "factor_vae"]["hypervolume"])
+
+
+def test_improvement_by_hand() -> None:
+    table = tables().improvement
+    assert set(table["model_a"]) | set(table["model_b"]) == {"beta_vae", "vae"}  # factor_vae has no run
+    by_labels = table[(table["metric"] == "factor_vae") & (table["chosen_by"] == "labels")].iloc[0]
+    assert (by_labels["model_a"], by_labels["setting_a"], by_labels["model_b"]) == (
+        "beta_vae",
+        "beta=4",
+        "vae",
+    )
+    assert by_labels["probability"] == 1  # .9 and .9 against .5 and .7
+    by_elbo = table[(table["metric"] == "factor_vae") & (table["chosen_by"] == "elbo")].iloc[0]
+    assert (by_elbo["setting_a"], by_elbo["n_a"], by_elbo["n_b"]) == ("beta=2", 1, 2)
+    assert by_elbo["probability"] == 0.5  # .6 beats .5 and loses to .7
+
+
+def test_variance_and_correlation_count_failed_runs() -> None:
+    made = tables()
+    mig = made.variance.set_index("measure").loc["mig"]
+    assert (mig["n_models"], mig["n_settings"], mig["n_runs"], mig["n_failed"]) == (2, 3, 5, 3)
+    # .1 .3 | .4 | .25 .35, mean .28: objectives' means .2 and 1/3, settings' .2, .4 and .3.
+    total = 0.18**2 + 0.02**2 + 0.12**2 + 0.03**2 + 0.07**2
+    assert mig["objective"] == pytest.approx((2 * 0.08**2 + 3 * (1 / 3 - 0.28) ** 2) / total)
+    assert mig["seed"] == pytest.approx((2 * 0.1**2 + 2 * 0.05**2) / total)
+    pair = made.correlation.set_index(["measure_a", "measure_b"]).loc["mig", "factor_vae"]
+    assert (pair["n_runs"], pair["n_failed"]) == (5, 3)
+    # mig ranks 1 3 5 2 4; factor_vae .5 .7 .6 .9 .9 ranks 1 3 2 4.5 4.5; sum of products 47, squares 55 and 54.5.
+    assert pair["spearman"] == pytest.approx((47 - 45) / math.sqrt(10 * 9.5))
+
+
+def test_compare_two_choices() -> None:
+    told = tell_apart(runs_table(records()))
+    found = compare(told, parse_choice("model=beta_vae, beta=4"), parse_choice("model=vae")).set_index(
+        "measure"
+    )
+    assert found.loc["mig", "probability"] == 0.75  # .25 beats .1, .35 beats both
+    assert found.loc["reconstruction_nats", "probability"] == 0  # low is good, and it is higher
+    assert (found.loc["mig", "mean_a"], found.loc["mig", "mean_b"]) == pytest.approx((0.3, 0.2))
+    pooled = compare(told, {"model": "beta_vae"}, {"model": "factor_vae"})
+    assert set(pooled["settings_a"]) == {2}
+    assert (set(pooled["n_failed_a"]), set(pooled["n_failed_b"]), set(pooled["n_b"])) == ({1}, {2}, {0})
+    for choice, message in (("modell=vae", "Did you mean 'model'"), ("model=vea", "Did you mean 'vae'")):
+        with pytest.raises(BenchError, match=message):
+            compare(told, parse_choice(choice), {"model": "vae"})
+    with pytest.raises(BenchError, match="key=value"):
+        parse_choice("model")
+    with pytest.raises(BenchError, match="all at once"):
+        compare(told, {"model": "vae", "beta": "2"}, {"model": "vae"})
+
+
+def study_of(path: Path, runs) -> StudyDir:
+    study = StudyDir(path)
+    study.create(GRID)
+    for kept in runs:
+        study.save(kept)
+    return study
+
+
+def test_studies_are_merged_and_what_cannot_be_mixed_is_kept_apart(tmp_path: Path) -> None:
+    plain = study_of(tmp_path / "plain", records())
+    again = study_of(tmp_path / "again", [r for r in records() if r.spec.model == "vae"])
+    assert make_tables([plain, again]).board.equals(make_tables([plain]).board)
+    assert "2 runs are in several" in make_tables([plain, again]).warnings[0]
+
+    def changed(record: RunRecord, **about) -> RunRecord:
+        scores = json.loads(json.dumps(record.scores))
+        if scores and "revision" in about:
+            scores["metrics"]["mig"]["revision"] = about["revision"]
+        provenance = record.provenance | {"precision": about.get("precision", "float32")}
+        return RunRecord(record.spec, provenance, scores, record.curves, failure=record.failure)
+
+    revised = study_of(tmp_path / "revised", [changed(r, revision=2) for r in records()])
+    both = make_tables([plain, revised])
+    assert len(both.board) == 2 * 4 - 1  # the setting without any finished run counts with the first: one row
+    assert set(both.board["revisions"]) == {"mig 1", "mig 2"}
+    assert list(both.board["rank"].dropna()) == [1, 2, 3, 1, 2, 3]
+    assert any("the metrics' revisions (mig 1, mig 2) and are ranked apart" in w for w in both.warnings)
+
+    quick = study_of(tmp_path / "quick", [changed(r, precision="bfloat16") for r in records()])
+    both = make_tables([plain, quick])
+    assert len(both.board) == 2 * 4
+    assert sorted(both.board["rank"].dropna()) == [1, 1, 3, 3, 5, 5]  # one ranking of twice the rows
+    assert any("precision (float32, bfloat16) and stand in rows of their own" in w for w in both.warnings)
+
+
+def test_figures_are_pictures_and_the_same_every_time() -> None:
+    def drawn() -> dict[str, bytes]:
+        figures = all_figures(tables(), list(enumerate(r for r in records() if r.failure is None)))
+        return {f"{n}.{s}": picture(f, s) for n, f in figures.items() for s in ("png", "svg", "pdf")}
+
+    once = drawn()
+    assert set(once) == {
+        f"{n}.{s}" for n in ("tradeoff", "metric_correlation", "curves") for s in ("png", "svg", "pdf")
+    }
+    assert once["tradeoff.png"].startswith(b"\x89PNG")
+    assert once == drawn()
 
 
 def test_a_study_without_runs() -> None:

@@ -1,0 +1,95 @@
+"""Two choices of runs held against each other: `model=beta_vae,beta=4` against `model=factor_vae`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from disentangle_bench.errors import BenchError, unknown_name
+from disentangle_bench.report.leaderboard import LOWER_IS_BETTER, plain, row_of_run
+from disentangle_bench.report.statistics import improvements, spreads
+
+
+def parse_choice(text: str) -> dict[str, str]:
+    """`model=beta_vae,beta=4` as a dict. Raises BenchError where it is written otherwise."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if any(not key.strip() or not equals or not value.strip() for key, equals, value in pairs):
+        raise BenchError(
+            f"{text!r}: write a choice as key=value,key=value, for example model=beta_vae,beta=4"
+        )
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> pd.DataFrame:
+    """A row per data set and measure: both sides' means with 95 % intervals, and how probable it is that A is better.
+
+    `told` are the runs of `leaderboard.tell_apart`; `a` and `b` choose among them by column: dataset, model, a setting,
+    steps and the like. Columns: group, dataset, provenance, measure; n_a, n_failed_a, settings_a, mean_a, ci_low_a,
+    ci_high_a; the same for b; probability, ci_low, ci_high (`statistics.improvements`; for a measure where low is good,
+    that A is the lower). Data sets that lack one of the sides are left out. Raises BenchError for an unknown column, a
+    value that no run has, or sides that share no data set.
+    """
+    measures = ["reconstruction_nats", "elbo", *told.attrs["headlines"]]
+    sides = {"a": _chosen(told, a), "b": _chosen(told, b)}
+    row = row_of_run(told)
+    tables = []
+    for _, index in told.groupby("group", sort=True).groups.items():
+        here = np.isin(told.index, index)
+        parts = {side: told[chosen & here] for side, chosen in sides.items()}
+        if any(part.empty for part in parts.values()):
+            continue
+        table = pd.DataFrame({"measure": measures})
+        for place, name in enumerate(("group", "dataset", "provenance")):
+            table.insert(place, name, parts["a"][name].iloc[0])
+        values = {}
+        for side, part in parts.items():
+            done = part[part["status"] == "DONE"]
+            values[side] = done[measures].to_numpy(float).reshape(-1, len(measures))
+            table[f"n_{side}"] = (~np.isnan(values[side])).sum(axis=0)
+            table[f"n_failed_{side}"] = len(part) - len(done)
+            table[f"settings_{side}"] = len(set(row[sides[side] & here]))
+            padded = values[side] if len(done) else np.full((1, len(measures)), np.nan)
+            mean = spreads(padded)["mean"]
+            table[f"mean_{side}"], table[f"ci_low_{side}"], table[f"ci_high_{side}"] = (
+                mean.value,
+                mean.low,
+                mean.high,
+            )
+        signs = [-1.0 if name in LOWER_IS_BETTER else 1.0 for name in measures]
+        pairs = [(s * x, s * y) for s, x, y in zip(signs, values["a"].T, values["b"].T, strict=True)]
+        table["probability"], table["ci_low"], table["ci_high"] = improvements(pairs).T
+        tables.append(table)
+    if not tables:
+        raise BenchError("the two sides have no data set in common")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _chosen(told: pd.DataFrame, choice: Mapping[str, str]) -> NDArray[np.bool_]:
+    columns = [
+        *("run", "dataset", "provenance", "model", *told.attrs["settings"], "seed", "steps", "precision"),
+        *("device", "data_fingerprint", "scored_on", "revisions"),
+    ]
+    chosen = np.ones(len(told), dtype=bool)
+    for name, value in choice.items():
+        if name not in columns:
+            raise unknown_name("column to choose by", name, columns)
+        matching = told[name].map(plain) == value
+        if _is_number(value):
+            matching |= pd.to_numeric(told[name], errors="coerce") == float(value)
+        if not matching.any():
+            raise unknown_name(f"{name} of these runs", value, sorted(set(told[name].map(plain)) - {""}))
+        chosen &= matching.to_numpy()
+    if not chosen.any():
+        raise BenchError(f"no run is {', '.join(f'{k}={v}' for k, v in choice.items())} all at once")
+    return chosen
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
