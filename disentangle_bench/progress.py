@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
@@ -32,8 +32,8 @@ class Progress(Protocol):
         """A data set is being made ready: `done` of `total` parts."""
         ...
 
-    def run_started(self, run_id: str) -> None:
-        """A run begins."""
+    def run_started(self, ids: Sequence[str]) -> None:
+        """These runs begin, together."""
         ...
 
     def phase(self, name: str, total: int) -> None:
@@ -49,6 +49,11 @@ class Progress(Protocol):
         ...
 
 
+def together(ids: Sequence[str]) -> str:
+    """One line for runs that train together."""
+    return ids[0] if len(ids) == 1 else f"{len(ids)} runs together, the first {ids[0]}"
+
+
 class Silent:
     """Shows nothing."""
 
@@ -60,7 +65,7 @@ class Silent:
     def preparing(self, what: str, done: int, total: int) -> None:
         """Say nothing."""
 
-    def run_started(self, run_id: str) -> None:
+    def run_started(self, ids: Sequence[str]) -> None:
         """Say nothing."""
 
     def phase(self, name: str, total: int) -> None:
@@ -110,9 +115,9 @@ class Terminal:
             self._clear()
             self.bars.stop()
 
-    def run_started(self, run_id: str) -> None:
-        """Remember the run's name for its phases."""
-        self.run_id = run_id
+    def run_started(self, ids: Sequence[str]) -> None:
+        """Remember the runs' name for their phases."""
+        self.run_id = together(ids)
 
     def phase(self, name: str, total: int) -> None:
         """A fresh bar for the phase."""
@@ -148,7 +153,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.runs = self.finished = 0
-        self.run_id = self.name = ""
+        self.name = ""
         self.total = self.done = 0
         self.started = self.last = self.run_began = 0.0
 
@@ -163,10 +168,10 @@ class Lines:
         if done >= total or time.monotonic() - self.last > LINE_EVERY:
             self._say(f"{what}: {done} of {total}")
 
-    def run_started(self, run_id: str) -> None:
-        """Say which run begins."""
-        self.run_id, self.run_began = run_id, time.monotonic()
-        self._say(f"[{self.finished + 1}/{self.runs}] {run_id}")
+    def run_started(self, ids: Sequence[str]) -> None:
+        """Say which runs begin."""
+        self.run_began = time.monotonic()
+        self._say(f"[{self.finished + 1}/{self.runs}] {together(ids)}")
 
     def phase(self, name: str, total: int) -> None:
         """Start counting."""

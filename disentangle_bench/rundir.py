@@ -6,6 +6,8 @@
              /pictures/            what the model draws, as image files
                              /DONE           or FAILED, which holds the reason
                    /controls/<data set>.json what the metrics say of codes whose worth is known
+                   /checkpoints/<stack>.safetensors  training that is not finished yet
+                   /progress.json            what is being done now, for who watches from elsewhere
                    /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
 
 A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all.
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 import tomli_w
 from numpy.typing import NDArray
@@ -122,6 +125,57 @@ class StudyDir:
             json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.path.glob("controls/*.json"))
         ]
 
+    def save_checkpoint(self, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Keep the state of the runs that `about["runs"]` lists by `id`, in place of an older one of these runs."""
+        folder = self.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        stack = hashlib.sha256(" ".join(run["id"] for run in about["runs"]).encode()).hexdigest()[:16]
+        temporary = folder / f".{stack}.{secrets.token_hex(4)}.tmp"
+        try:
+            safetensors.numpy.save_file(
+                {key: np.ascontiguousarray(value) for key, value in tensors.items()},
+                temporary,
+                {"about": json.dumps(about)},
+            )
+            _sync(temporary)
+            temporary.replace(folder / f"{stack}.safetensors")
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(folder)
+
+    def checkpoints(self) -> Iterator[tuple[dict[str, Any], Path]]:
+        """What `save_checkpoint` was told of each checkpoint, and its file. Raises BenchError for a damaged one."""
+        for path in sorted(self.path.glob("checkpoints/*.safetensors")):
+            yield _read_safetensors(path, tensors=False)[0], path
+
+    def load_checkpoint(self, path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The same and the tensors of the checkpoint in this file. Raises BenchError where it is damaged."""
+        return _read_safetensors(path, tensors=True)
+
+    def drop_finished_checkpoints(self) -> None:
+        """Delete the checkpoints all of whose runs are done or have failed."""
+        for about, path in self.checkpoints():
+            if all(self.status(run["id"]) for run in about["runs"]):
+                path.unlink(missing_ok=True)
+
+    def write_progress(self, progress: Mapping[str, Any]) -> None:
+        """Keep what is being done now, for `bench status`; not synced, it is worth nothing after a power cut."""
+        temporary = self.path / f".progress.{os.getpid()}.tmp"
+        temporary.write_text(_json(progress), encoding="utf-8")
+        temporary.replace(self.path / "progress.json")
+
+    def end_progress(self) -> None:
+        """Nothing is being done any more."""
+        (self.path / "progress.json").unlink(missing_ok=True)
+
+    def progress(self) -> dict[str, Any] | None:
+        """What `write_progress` kept last, None where nothing is being done."""
+        try:
+            return json.loads((self.path / "progress.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
     def load(self, run_id: str, weights: bool = False) -> RunRecord:
         """One run as it was saved; its weights only when asked for. Raises BenchError for a damaged directory."""
         return load_record(self.runs / run_id, weights=weights)
@@ -160,6 +214,17 @@ def _read_curves(path: Path) -> list[dict[str, float]]:
     if not rows:
         raise ValueError("curves.csv has no rows")
     return rows
+
+
+def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        # Written whole or not at all, so something else has damaged it; that is worth a word.
+        raise BenchError(f"the checkpoint {path} is damaged: {error}. Delete it to train anew.") from error
+    return about, arrays
 
 
 def write_text(path: Path, text: str) -> None:

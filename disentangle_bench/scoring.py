@@ -1,7 +1,8 @@
 """From a table of codes and factors to one flat dict of scores, every metric on randomness of its own."""
 
 import inspect
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,42 @@ def information_table(codes: Any, factors: Any, seed: int = 0) -> list[list[floa
     rng = generator(seed, "mutual_information")
     shares = information_shares(checked_codes(table), checked_factors(factors), rng=rng)
     return [[round(float(share), 6) for share in row] for row in shares]
+
+
+def score_report(
+    codes: Any,
+    factors: Any,
+    metrics: Iterable[str],
+    seed: int,
+    on_metric: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """What is kept of a run's scoring: scores, what each metric is, and the metrics that raised, with their errors.
+
+    Keys: `scores` (None for what is not finite), `metrics` (headlines, revision, paper by name), `failures`,
+    `points`, `mutual_information` (see `information_table`). `on_metric` hears of every metric that is done.
+    """
+    scores: dict[str, float] = {}
+    described: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    for name in metrics:
+        try:
+            scores |= score_codes(codes, factors, metrics=[name], seed=seed)
+            metric = named_metrics([name])[name]
+            described[name] = {
+                "headlines": metric.headlines,
+                "revision": metric.revision,
+                "paper": metric.paper,
+            }
+        except Exception as error:  # a metric is anyone's code; its failure costs its own column, not the run
+            failures[name] = f"{type(error).__name__}: {error}"
+        on_metric()
+    return {
+        "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},
+        "metrics": described,
+        "failures": failures,
+        "points": len(codes),
+        "mutual_information": information_table(codes, factors, seed),
+    }
 
 
 def named_metrics(names: Iterable[str]) -> dict[str, Metric]:

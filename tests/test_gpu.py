@@ -51,6 +51,6 @@ def test_training_is_the_same_up_to_rounding() -> None:
         }
     )
     squares = tiny_data.squares()
-    results = [train_alone(make_objective(spec), spec, squares.to(d)) for d in ("cpu", "cuda")]
+    results = [train_alone(make_objective(spec, squares), spec, squares.to(d)) for d in ("cpu", "cuda")]
     for cpu, gpu in zip(results[0].curves, results[1].curves, strict=True):
         assert gpu == pytest.approx(cpu, rel=1e-3, abs=1e-4)

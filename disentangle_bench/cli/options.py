@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -24,6 +25,20 @@ def grid_options(command: Any) -> Any:
     ):
         command = decorate(command)
     return command
+
+
+class Duration(click.ParamType):
+    """Seconds from a text such as `90s`, `9m`, `2h` or `1.5h`; a bare number is seconds."""
+
+    name = "duration"
+    units: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", str(value).strip())
+        if found is None or float(found[1]) <= 0:
+            self.fail(f"{value!r} is no duration; write for instance 90s, 9m or 2h", param, ctx)
+        return float(found[1]) * self.units[found[2]]
 
 
 data_dir_option = click.option(

@@ -10,6 +10,7 @@ import click
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
+    Duration,
     data_dir_option,
     grid_options,
     plugin_metrics,
@@ -17,6 +18,7 @@ from disentangle_bench.cli.options import (
     with_metrics,
 )
 from disentangle_bench.cli.output import duration, finish, make_progress
+from disentangle_bench.cli.signals import stopping_politely
 
 if TYPE_CHECKING:
     from disentangle_bench.pipeline import Plan
@@ -30,6 +32,21 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @plugin_option
+@click.option(
+    "--time-limit", type=Duration(), help="Stop after this time (9m, 2h) with a checkpoint; exit code 75."
+)
+@click.option(
+    "--checkpoint-every",
+    type=Duration(),
+    default="5m",
+    show_default=True,
+    help="Time between checkpoints of training.",
+)
+@click.option(
+    "--stack-size",
+    type=click.IntRange(min=1),
+    help="Train so many runs together.  [default: what a GPU's memory holds; 1 on a CPU]",
+)
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
 def run_command(
@@ -40,17 +57,23 @@ def run_command(
     device: str,
     data_dir: Path | None,
     plugins: tuple[Path, ...],
+    time_limit: float | None,
+    checkpoint_every: float,
+    stack_size: int | None,
     retry_failed: bool,
     dry_run: bool,
 ) -> None:
     """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
 
-    Finished runs are kept and never repeated; stop it with Ctrl-C at any time and give the same command to go on.
+    Finished runs are kept and never repeated; stop it with Ctrl-C or SIGTERM at any time and give the same command to
+    go on from its checkpoint.
     """
-    from disentangle_bench.pipeline import default_study, pick_device, plan, run_study
+    from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
+    from disentangle_bench.train.stop import Stop
 
+    stop = Stop(time_limit)
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
     place = pick_device(device)
@@ -62,7 +85,10 @@ def run_command(
         click.echo(
             f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
         )
-    finish(run_study(checked, study, place, make_progress(), retry_failed=retry_failed, data_dir=data_dir))
+    conditions = Conditions(place, stack_size, checkpoint_every, stop, retry_failed, data_dir)
+    with stopping_politely(stop):
+        outcome = run_study(checked, study, conditions, make_progress())
+    finish(outcome)
 
 
 @main.command()
@@ -79,6 +105,7 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
 
 def print_plan(study: Path, todo: Plan, device: str) -> None:
     """What `bench run` would do, and how long it may take."""
+    from disentangle_bench.launch.job import make_objective
     from disentangle_bench.train.estimate import estimate_seconds
 
     click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
@@ -89,7 +116,7 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
         click.echo(f"  {spec.id}")
     if todo.train:
         shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
-        seconds = estimate_seconds(todo.train, shapes, device)
+        seconds = estimate_seconds(todo.train, shapes, device, make_objective)
         click.echo(
             f"about {duration(seconds)} of training, from a few steps timed here; scoring comes on top"
         )

@@ -44,7 +44,7 @@ def score(
     if codes is not None:
         print_scores(codes, dataset, asked, seed, data_dir)
         return
-    from disentangle_bench.pipeline import pick_device, run_study
+    from disentangle_bench.pipeline import Conditions, pick_device, run_study
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
 
@@ -52,11 +52,8 @@ def score(
         raise BenchError("name at least one metric with --metric or --plugin")
     assert study is not None
     grid = with_metrics(read_grid(study / "grid.toml"), asked)
-    place = pick_device(device)
-    progress = make_progress()
-    finish(
-        run_study(grid, StudyDir(study), place, progress, retry_failed=True, train=False, data_dir=data_dir)
-    )
+    conditions = Conditions(pick_device(device), retry_failed=True, data_dir=data_dir)
+    finish(run_study(grid, StudyDir(study), conditions, make_progress(), train=False))
 
 
 @main.command()
@@ -94,7 +91,7 @@ def calibrate(
     with progress.study(runs=seeds):
         rows = []
         for seed in range(seeds):
-            progress.run_started(f"{dataset}, seed {seed}")
+            progress.run_started([f"{dataset}, seed {seed}"])
             rows += calibration.calibrate(images, names, points or "all", seed, progress)
             progress.run_finished(dataset, None)
     table = pd.DataFrame(rows)

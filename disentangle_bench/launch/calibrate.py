@@ -60,7 +60,7 @@ def untrained(dataset: FactorDataset, seed: int) -> TrainedModel:
         network=NetworkSpec(latents=CODE),
         training=TrainingSpec(),
     )
-    objective = make_objective(spec)
+    objective = make_objective(spec, dataset)
     networks = build_networks(objective, dataset.image_shape, spec.network, seed, dataset.device)
     return TrainedModel(spec, objective, networks, dataset.device)
 

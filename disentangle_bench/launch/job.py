@@ -1,15 +1,15 @@
-"""One job, from a spec to a scored record: train, encode, score. Whatever launches runs calls this."""
+"""One job, from a stack of specs to scored records: train, encode, score. Whatever launches runs calls this."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import math
 import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +18,19 @@ import torch
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.models.objective import NetworkSize, Objective
+from disentangle_bench.launch.score_pool import score_many
+from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
-from disentangle_bench.scoring import information_table, named_metrics, score_codes
+from disentangle_bench.scoring import score_report
 from disentangle_bench.spec import RunSpec, ScoringSpec
-from disentangle_bench.train.alone import Diverged, build_networks, train_alone
+from disentangle_bench.train.alone import build_networks
+from disentangle_bench.train.batches import Batches
+from disentangle_bench.train.checkpoint import Checkpoint
+from disentangle_bench.train.encode_stack import encode_stack
+from disentangle_bench.train.fit import train_fitted
+from disentangle_bench.train.loop import Keeping, Result, train
+from disentangle_bench.train.plan import make_program
+from disentangle_bench.train.stop import Stop
 from disentangle_bench.train.trained import TrainedModel, encode_dataset, measure_reconstruction
 
 VERSIONS_KEPT = ("disentangle_bench", "torch", "numpy", "scipy", "scikit-learn")
@@ -40,26 +48,164 @@ class Watcher(Protocol):
         ...
 
 
-def run_job(
-    spec: RunSpec, scoring: ScoringSpec, metrics: Sequence[str], dataset: FactorDataset, watcher: Watcher
-) -> RunRecord:
-    """The run trained and scored on the device of `dataset`; a failure becomes a record that holds its reason.
+@dataclass(frozen=True)
+class Job:
+    """Runs of one program, and how the trained ones are scored."""
 
-    Only BenchError (the user's to mend) and interruptions pass through.
+    specs: tuple[RunSpec, ...]
+    scoring: ScoringSpec
+    metrics: tuple[str, ...]
+    resume: Checkpoint | None = None
+
+    def half(self, specs: tuple[RunSpec, ...], resume: Checkpoint | None) -> Job:
+        """The same with some of the runs, from a checkpoint that holds them."""
+        only = None if resume is None else resume.only([spec.id for spec in specs])
+        return Job(specs, self.scoring, self.metrics, only)
+
+
+def run_job(
+    job: Job,
+    dataset: FactorDataset,
+    watcher: Watcher,
+    *,
+    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
+    checkpoint_every: float = 300.0,
+    stop: Stop | None = None,
+) -> Iterator[RunRecord]:
+    """The runs trained together and scored on the device of `dataset`, each record as soon as it is there.
+
+    A failure becomes a record that holds its reason. A stack that the device's memory does not hold is halved, and
+    goes on from its last checkpoint. `keep` gets a checkpoint every so many seconds. Only BenchError (the user's to
+    mend), Stopped and interruptions pass through.
     """
-    provenance = provenance_of(dataset)
+    provenance = provenance_of(dataset, job)
+    last = [job.resume]
+
+    def keep_last(checkpoint: Checkpoint) -> None:
+        keep(checkpoint)
+        last[0] = checkpoint
+
     try:
-        model, curves, seconds = _train(spec, dataset, watcher)
-        provenance["seconds"] = {"training": seconds}
-        scores = score_model(model, scoring, metrics, dataset, watcher, seconds=provenance["seconds"])
-        return RunRecord(spec, provenance, scores, curves, model.weights())
+        trained = _train(job, dataset, watcher, Keeping(keep_last, checkpoint_every), stop, provenance)
     except BenchError:
         raise
-    except Diverged as error:
-        return RunRecord(spec, provenance, failure=f"diverged: {error}\n")
+    except torch.OutOfMemoryError as error:
+        if len(job.specs) == 1:
+            yield RunRecord(job.specs[0], provenance, failure=f"out of memory: {error}\n")
+            return
+        trained = None  # halved below, when the traceback no longer holds the stack's tensors
     except Exception as error:
         reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
-        return RunRecord(spec, provenance, failure=reason)
+        for spec in job.specs:
+            yield RunRecord(spec, provenance, failure=reason)
+        return
+    if trained is not None:
+        yield from _score(trained, job, dataset, watcher, provenance)
+        return
+    if dataset.device.type == "cuda":
+        torch.cuda.empty_cache()
+    middle = len(job.specs) // 2
+    for specs in (job.specs[:middle], job.specs[middle:]):
+        half = job.half(specs, last[0])
+        yield from run_job(half, dataset, watcher, keep=keep, checkpoint_every=checkpoint_every, stop=stop)
+
+
+def _train(
+    job: Job,
+    dataset: FactorDataset,
+    watcher: Watcher,
+    keeping: Keeping,
+    stop: Stop | None,
+    provenance: dict[str, Any],
+) -> list[tuple[TrainedModel, Result]]:
+    """The trained models with how their training went."""
+    objective = make_objective(job.specs[0], dataset)
+    if is_fitted(objective):
+        return [_fit(objective, spec, dataset, watcher) for spec in job.specs]
+    watcher.phase("training", job.specs[0].training.steps)
+    program = make_program(objective, job.specs, dataset)
+    results = train(program, resume=job.resume, keeping=keeping, stop=stop, on_steps=watcher.advance)
+    provenance["compiled"] = program.compilation
+    return [
+        (TrainedModel(spec, objective, program.networks(run), dataset.device), result)
+        for run, (spec, result) in enumerate(zip(job.specs, results, strict=True))
+    ]
+
+
+def _fit(
+    objective: Fitted, spec: RunSpec, dataset: FactorDataset, watcher: Watcher
+) -> tuple[TrainedModel, Result]:
+    """The model fitted at once."""
+    watcher.phase("fitting", 1)
+    found = train_fitted(objective, spec, dataset)
+    watcher.advance(1)
+    model = TrainedModel(spec, objective, found.networks, dataset.device)
+    return model, Result(found.curves, found.seconds)
+
+
+def _score(
+    trained: Sequence[tuple[TrainedModel, Result]],
+    job: Job,
+    dataset: FactorDataset,
+    watcher: Watcher,
+    provenance: dict[str, Any],
+) -> Iterator[RunRecord]:
+    """A record for each trained model, scored; runs that diverged first."""
+    for model, result in trained:
+        if result.failure is not None:
+            yield RunRecord(
+                model.spec, provenance, curves=result.curves, failure=f"diverged: {result.failure}\n"
+            )
+    good = [(model, result) for model, result in trained if result.failure is None]
+    if len(good) > 1 and job.scoring.points == "all":
+        yield from _score_together(good, job, dataset, watcher, provenance)
+        return
+    for model, result in good:
+        seconds = {"training": result.seconds}
+        try:
+            scores = score_model(model, job.scoring, job.metrics, dataset, watcher, seconds=seconds)
+            record = RunRecord(
+                model.spec, provenance | {"seconds": seconds}, scores, result.curves, model.weights()
+            )
+        except BenchError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+            record = RunRecord(model.spec, provenance, failure=reason)
+        yield record
+
+
+def _score_together(
+    good: Sequence[tuple[TrainedModel, Result]],
+    job: Job,
+    dataset: FactorDataset,
+    watcher: Watcher,
+    provenance: dict[str, Any],
+) -> Iterator[RunRecord]:
+    """As `_score`, with the whole data set encoded by all models at once and the tables scored side by side."""
+    models = [model for model, _ in good]
+    started = time.perf_counter()
+    watcher.phase("encoding", len(dataset))
+    tables, factors = encode_stack(models, dataset, watcher.advance)
+    measured = [measure_reconstruction(model, dataset, job.scoring.reconstruction_points) for model in models]
+    encoding = (time.perf_counter() - started) / len(models)
+    watcher.phase("scoring", len(models))
+    started = time.perf_counter()
+    reports = score_many(tables, factors, [model.spec.seed for model in models], job.metrics)
+    for (model, result), measures, report in zip(good, measured, reports, strict=True):
+        watcher.advance(1)
+        seconds = {
+            "training": result.seconds,
+            "encoding": encoding,
+            "scoring": (time.perf_counter() - started) / len(models),
+        }
+        yield RunRecord(
+            model.spec,
+            provenance | {"seconds": seconds},
+            _scores(measures, report, job.scoring),
+            result.curves,
+            model.weights(),
+        )
 
 
 def score_model(
@@ -79,33 +225,17 @@ def score_model(
         "encoding", len(dataset) if scoring.points == "all" else min(int(scoring.points), len(dataset))
     )
     codes, factors = encode_dataset(model.encode, dataset, scoring.points, model.spec.seed, watcher.advance)
-    scores = measure_reconstruction(model, dataset, scoring.reconstruction_points)
+    measures = measure_reconstruction(model, dataset, scoring.reconstruction_points)
     seconds["encoding"] = time.perf_counter() - started
     watcher.phase("scoring", len(metrics))
-    described: dict[str, Any] = {}
-    failures: dict[str, str] = {}
     started = time.perf_counter()
-    for name in metrics:
-        try:
-            scores |= score_codes(codes, factors, metrics=[name], seed=model.spec.seed)
-            metric = named_metrics([name])[name]
-            described[name] = {
-                "headlines": metric.headlines,
-                "revision": metric.revision,
-                "paper": metric.paper,
-            }
-        except Exception as error:  # a metric is anyone's code; its failure costs its own column, not the run
-            failures[name] = f"{type(error).__name__}: {error}"
-        watcher.advance(1)
+    report = score_report(codes, factors, metrics, model.spec.seed, lambda: watcher.advance(1))
     seconds["scoring"] = time.perf_counter() - started
-    return {
-        "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},
-        "metrics": described,
-        "failures": failures,
-        "scoring": scoring.model_dump(),
-        "points": len(codes),
-        "mutual_information": information_table(codes, factors, model.spec.seed),
-    }
+    return _scores(measures, report, scoring)
+
+
+def _scores(measures: dict[str, float], report: dict[str, Any], scoring: ScoringSpec) -> dict[str, Any]:
+    return report | {"scores": measures | report["scores"], "scoring": scoring.model_dump()}
 
 
 def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
@@ -117,8 +247,9 @@ def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
     if record.failure is not None:
         raise BenchError(f"{path} has no weights; the run failed: {record.failure.splitlines()[0]}")
     spec = record.spec
-    objective = make_objective(spec)
-    shape = tuple(record.provenance["data"]["image_shape"])
+    data = record.provenance["data"]
+    shape = tuple(data["image_shape"])
+    objective = told_of_data(new_objective(spec), data["images"], shape)
     networks = build_networks(objective, shape, spec.network, spec.seed, torch.device(device))
     model = TrainedModel(spec, objective, networks, torch.device(device))
     try:
@@ -128,8 +259,14 @@ def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
     return model
 
 
-def make_objective(spec: RunSpec) -> Objective:
-    """The spec's objective with its options."""
+def make_objective(spec: RunSpec, dataset: FactorDataset) -> Objective | Fitted:
+    """The spec's objective with its options, told of its data set where it has a field for that."""
+    trained_on = Batches(spec.dataset, dataset).dataset
+    return told_of_data(new_objective(spec), len(trained_on), dataset.image_shape)
+
+
+def new_objective(spec: RunSpec) -> Objective | Fitted:
+    """The spec's objective with its options, before it knows its data."""
     return registry.resolve("model", spec.model)(**spec.options)
 
 
@@ -137,18 +274,22 @@ def check_fit(spec: RunSpec) -> None:
     """Raise BenchError where the spec's networks cannot take its data set's images; builds and loads nothing."""
     image_shape = registry.resolve("data set", spec.dataset.name).image_shape
     with torch.device("meta"):
-        make_objective(spec).build(image_shape, NetworkSize(**spec.network.model_dump()))
+        told_of_data(new_objective(spec), 1, image_shape).build(
+            image_shape, NetworkSize(**spec.network.model_dump())
+        )
 
 
-def provenance_of(dataset: FactorDataset) -> dict[str, Any]:
-    """Where a result comes from: versions, device, commit, time, and the data with their hash."""
+def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
+    """Where a result comes from: versions, device, commit, time, how it trained, and the data with their hash."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS_KEPT}
         | {"python": platform.python_version()},
         "device": _device_name(dataset.device),
         "threads": torch.get_num_threads(),
-        "precision": "float32",
+        "precision": job.specs[0].training.precision,
+        "stack": len(job.specs),
+        "resumed_at_step": None if job.resume is None else job.resume.step,
         "git_commit": _git_commit(),
         "data": {
             "name": dataset.name,
@@ -160,16 +301,6 @@ def provenance_of(dataset: FactorDataset) -> dict[str, Any]:
             "factors": dict(zip(dataset.factor_names, dataset.factor_sizes, strict=True)),
         },
     }
-
-
-def _train(
-    spec: RunSpec, dataset: FactorDataset, watcher: Watcher
-) -> tuple[TrainedModel, list[Mapping[str, float]], float]:
-    objective = make_objective(spec)
-    watcher.phase("training", spec.training.steps)
-    trained = train_alone(objective, spec, dataset, watcher.advance)
-    model = TrainedModel(spec, objective, trained.networks, dataset.device)
-    return model, list(trained.curves), trained.seconds
 
 
 def _device_name(device: torch.device) -> str:

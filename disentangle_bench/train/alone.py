@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.objective import Adam, Log, Losses, NetworkSize, Objective
+from disentangle_bench.models.objective import Adam, Fitted, Log, Losses, NetworkSize, Objective
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.batches import Batches
+from disentangle_bench.train.gradients import distinct_losses, gradients_of
+from disentangle_bench.train.loop import Diverged, train
+from disentangle_bench.train.precision import PRECISIONS, caller, direct_caller
 
-CURVE_POINTS = 200
 Networks = dict[str, nn.Module]
-
-
-class Diverged(Exception):
-    """A loss is no longer finite; its message says at which step."""
+MOMENTS = {"means": "exp_avg", "squares": "exp_avg_sq"}  # our names and torch's for what Adam keeps
 
 
 @dataclass(frozen=True)
@@ -43,79 +42,117 @@ def train_alone(
     Curves hold the mean of each logged value over an interval of steps (about 200 intervals a run), at the
     interval's last step. Raises Diverged when the loss of an interval is not finite.
     """
-    training = spec.training
-    networks = build_networks(objective, dataset.image_shape, spec.network, spec.seed, dataset.device)
-    optimisers = build_optimisers(objective, networks, training)
-    seed = torch.tensor(spec.seed, device=dataset.device)
-    hyper = {name: torch.tensor(value, device=dataset.device) for name, value in spec.hypers.items()}
-    batches = Batches(spec.dataset, dataset)
-    draws = objective.draws(training.batch_size, spec.network.latents)
-    interval = max(1, training.steps // CURVE_POINTS)
-    curves: list[dict[str, float]] = []
-    sums: Log = {}
-    started = time.perf_counter()
-    for step in range(1, training.steps + 1):
-        images = as_floats(batches.images(seed, step, objective.batches * training.batch_size))
-        noise = randomness.draw(draws, seed, step)
-        log = train_step(objective, networks, optimisers, images, noise, hyper, torch.tensor(step))
-        sums = {name: sums[name] + value for name, value in log.items()} if sums else log
-        if step % interval == 0 or step == training.steps:
-            # The only point of the loop where the host waits for the device.
-            curves.append(_curve_row(step, sums, steps=(step - 1) % interval + 1))
-            sums = {}
-            on_steps((step - 1) % interval + 1)
-    if not all(bool(torch.isfinite(p).all()) for network in networks.values() for p in network.parameters()):
-        raise Diverged(f"a weight is not finite after step {training.steps}")
-    return Trained(networks, curves, time.perf_counter() - started)
+    program = Alone(objective, spec, dataset)
+    (result,) = train(program, on_steps=on_steps)
+    if result.failure is not None:
+        raise Diverged(result.failure)
+    return Trained(program.networks(0), result.curves, result.seconds)
 
 
-def train_step(
-    objective: Objective,
-    networks: Networks,
-    optimisers: dict[str, torch.optim.Optimizer],
-    images: Tensor,
-    noise: dict[str, Tensor],
-    hyper: dict[str, Tensor],
-    step: Tensor,
-) -> Log:
-    """One update of every network from its own loss, all gradients taken at the same parameters. Returns the log."""
-    losses, log = objective.losses(lambda name, inputs: networks[name](inputs), images, noise, hyper, step)
-    for name, gradients in own_gradients(losses, networks).items():
-        for parameter, gradient in zip(networks[name].parameters(), gradients, strict=True):
-            parameter.grad = gradient
-    for optimiser in optimisers.values():
-        optimiser.step()
-    return {name: value.detach() for name, value in log.items()}
+class Alone:
+    """One run's training at some step; a stack of one to the training loop (see `train.loop.Program`)."""
+
+    def __init__(self, objective: Objective, spec: RunSpec, dataset: FactorDataset) -> None:
+        self.specs: tuple[RunSpec, ...] = (spec,)
+        self.step = 0
+        self.compilation = "none"
+        self.objective = objective
+        self.precision = PRECISIONS[spec.training.precision]
+        self._networks = build_networks(
+            objective, dataset.image_shape, spec.network, spec.seed, dataset.device
+        )
+        for network in self._networks.values():
+            network.to(self.precision.kept)
+        self.optimisers = build_optimisers(objective, self._networks, spec.training)
+        kept = {"dtype": self.precision.kept, "device": dataset.device}
+        self.hyper = {name: torch.tensor(value, **kept) for name, value in spec.hypers.items()}
+        self.seed = torch.tensor(spec.seed, device=dataset.device)
+        self.batches = Batches(spec.dataset, dataset)
+        self.draws = objective.draws(spec.training.batch_size, spec.network.latents)
+        self.sums: Log = {}
+
+    def advance(self) -> None:
+        """One more step."""
+        self.step += 1
+        step = torch.tensor(self.step)
+        size = self.specs[0].training.batch_size
+        images = self.batches.step_images(self.seed, step, self.objective, size)
+        noise = in_precision(randomness.draw(self.draws, self.seed, step), self.precision.kept)
+        log = self._update(as_floats(images, self.precision.kept), noise, step)
+        self.sums = {name: self.sums[name] + value for name, value in log.items()} if self.sums else log
+
+    def _update(self, images: Tensor, noise: dict[str, Tensor], step: Tensor) -> Log:
+        """Every network moved by its own loss, all gradients taken at the same weights. Returns the log."""
+        if self.precision.computed == self.precision.kept:
+            call = direct_caller(self._networks)
+        else:
+            weights = {name: dict(network.named_parameters()) for name, network in self._networks.items()}
+            call = caller(self._networks, weights, self.precision)
+        losses, log = self.objective.losses(call, images, noise, self.hyper, step)
+        for name, gradients in own_gradients(losses, self._networks).items():
+            for parameter, gradient in zip(self._networks[name].parameters(), gradients, strict=True):
+                parameter.grad = gradient
+        for optimiser in self.optimisers.values():
+            optimiser.step()
+        return {name: value.detach() for name, value in log.items()}
+
+    def take_sums(self) -> list[dict[str, Tensor]]:
+        """Each logged value summed over the steps since the last call."""
+        sums, self.sums = self.sums, {}
+        return [{name: value.cpu() for name, value in sums.items()}]
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, Adam's moments and unfinished sums, each with a first axis of one run."""
+        tensors = {f"sums.{name}": value for name, value in self.sums.items()}
+        for name, key, parameter in self._parameters():
+            tensors[f"weights.{name}.{key}"] = parameter.detach()
+            for ours, theirs in MOMENTS.items():
+                tensors[f"{ours}.{name}.{key}"] = self.optimisers[name].state[parameter][theirs]
+        return {key: value[None].to("cpu", copy=True) for key, value in tensors.items()}
+
+    def restore(self, step: int, state: dict[str, Tensor]) -> None:
+        """Go on from what `state()` gave after `step` steps."""
+        self.step = step
+        device = self.seed.device
+        self.sums = {
+            k.removeprefix("sums."): v[0].to(device) for k, v in state.items() if k.startswith("sums.")
+        }
+        for name, key, parameter in self._parameters():
+            parameter.detach().copy_(state[f"weights.{name}.{key}"][0])
+            moments = {
+                theirs: torch.empty_like(parameter).copy_(state[f"{ours}.{name}.{key}"][0]).detach()
+                for ours, theirs in MOMENTS.items()
+            }
+            # torch's Adam counts its steps per weight, as a float32 on the CPU.
+            self.optimisers[name].state[parameter] = {"step": torch.tensor(float(step)), **moments}
+
+    def networks(self, run: int) -> Networks:
+        """A copy of the run's networks, in float32."""
+        return {name: copy.deepcopy(network).to(torch.float32) for name, network in self._networks.items()}
+
+    def _parameters(self) -> list[tuple[str, str, nn.Parameter]]:
+        return [
+            (name, key, parameter)
+            for name, network in self._networks.items()
+            for key, parameter in network.named_parameters()
+        ]
 
 
 def own_gradients(losses: Losses, networks: Networks) -> dict[str, list[Tensor]]:
-    """Each network's gradients of its own loss, in the order of its parameters; one backward pass a distinct loss.
-
-    Only a loss's own networks are differentiated, so no loss can move another's parameters whatever the graph holds.
-    """
-    if losses.keys() != networks.keys():
-        raise ValueError(f"the objective has losses for {sorted(losses)} and networks {sorted(networks)}")
-    owners: dict[int, list[str]] = {}
-    for name, loss in losses.items():
-        owners.setdefault(id(loss), []).append(name)
-    gradients: dict[str, list[Tensor]] = {}
-    for position, names in enumerate(owners.values(), start=1):
-        parameters = [parameter for name in names for parameter in networks[name].parameters()]
-        found = iter(torch.autograd.grad(losses[names[0]], parameters, retain_graph=position < len(owners)))
-        for name in names:
-            gradients[name] = [next(found) for _ in networks[name].parameters()]
-    return gradients
+    """Each network's gradients of its own loss, in the order of its parameters."""
+    weights = {name: list(network.parameters()) for name, network in networks.items()}
+    return gradients_of(distinct_losses(losses, networks), weights)
 
 
 def build_networks(
-    objective: Objective,
+    objective: Objective | Fitted,
     image_shape: tuple[int, int, int],
     size: NetworkSpec,
     seed: int,
     device: torch.device,
 ) -> Networks:
     """Freshly initialised networks: the same weights for the same seed on every device."""
-    sizes = NetworkSize(**size.model_dump())
+    sizes = NetworkSize(**size.model_dump(exclude_none=True))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.network_seed(seed))
         networks = objective.build(image_shape, sizes)
@@ -126,31 +163,33 @@ def build_optimisers(
     objective: Objective, networks: Networks, training: TrainingSpec
 ) -> dict[str, torch.optim.Optimizer]:
     """An Adam for each network, with the objective's settings where it has some of its own, else the grid's."""
+    settings = adam_settings(objective, networks, training)
+    return {name: _adam(network, settings[name]) for name, network in networks.items()}
+
+
+def adam_settings(objective: Objective, networks: Networks, training: TrainingSpec) -> dict[str, Adam]:
+    """Adam's settings for each network: the objective's own, else the grid's."""
     common = Adam(training.learning_rate, training.adam_betas, training.adam_eps)
     own = objective.adam()
-    return {name: _adam(network, own.get(name, common)) for name, network in networks.items()}
+    return {name: own.get(name, common) for name in networks}
 
 
-def as_floats(images: Tensor) -> Tensor:
-    """float32 in 0..1 from uint8 0..255."""
-    return images.to(torch.float32) / 255
+def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """0..1 from uint8 0..255."""
+    return images.to(dtype) / 255
+
+
+def in_precision(noise: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The drawn float32 numbers in `dtype`; integers as they are."""
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in noise.items()}
 
 
 def _adam(network: nn.Module, settings: Adam) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        network.parameters(), lr=settings.learning_rate, betas=settings.betas, eps=settings.eps
+    # AdamW without weight decay is Adam.
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
     )
-
-
-def _curve_row(step: int, sums: Log, steps: int) -> dict[str, float]:
-    """Means over the interval; a vector `kl_per_latent` becomes `kl_per_latent_0`, `kl_per_latent_1`, ..."""
-    row: dict[str, float] = {"step": step}
-    for name, total in sums.items():
-        values = (total / steps).tolist()
-        row |= (
-            {f"{name}_{i}": v for i, v in enumerate(values)} if isinstance(values, list) else {name: values}
-        )
-    broken = [name for name, value in row.items() if not torch.isfinite(torch.tensor(value))]
-    if broken:
-        raise Diverged(f"{broken[0]} is not finite by step {step}")
-    return row

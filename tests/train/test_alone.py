@@ -7,7 +7,7 @@ import tiny_data
 import torch
 from torch import nn
 
-from disentangle_bench.launch.job import make_objective
+from disentangle_bench.launch.job import make_objective, new_objective
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train.alone import Diverged, build_networks, build_optimisers, train_alone
 
@@ -29,7 +29,7 @@ def spec_of(model: str, hypers=None, options=None, seed=0, **training) -> RunSpe
 
 
 def trained(spec: RunSpec):
-    result = train_alone(make_objective(spec), spec, tiny_data.squares())
+    result = train_alone(make_objective(spec, tiny_data.squares()), spec, tiny_data.squares())
     return {name: network.state_dict() for name, network in result.networks.items()}, result.curves
 
 
@@ -103,7 +103,7 @@ def test_adam_as_written_in_its_paper() -> None:
     settings = TrainingSpec(learning_rate=0.01, adam_betas=(0.8, 0.9), adam_eps=1e-3)
     weight = nn.Linear(1, 1, bias=False)
     nn.init.constant_(weight.weight, 1.0)
-    optimiser = build_optimisers(make_objective(spec_of("vae")), {"encoder": weight}, settings)["encoder"]
+    optimiser = build_optimisers(new_objective(spec_of("vae")), {"encoder": weight}, settings)["encoder"]
     m = v = 0.0
     expected = 1.0
     for step, gradient in enumerate((0.5, -2.0, 0.1), start=1):
@@ -115,7 +115,7 @@ def test_adam_as_written_in_its_paper() -> None:
 
 
 def test_the_discriminator_has_the_papers_optimiser() -> None:
-    objective = make_objective(
+    objective = new_objective(
         spec_of("factor_vae", {"gamma": 1.0}, FACTOR | {"discriminator_learning_rate": 1e-5})
     )
     networks = build_networks(
@@ -130,7 +130,7 @@ def test_the_discriminator_has_the_papers_optimiser() -> None:
 
 def test_initial_weights_are_glorots_and_biases_zero() -> None:
     networks = build_networks(
-        make_objective(spec_of("vae")), (1, 64, 64), NetworkSpec(), 0, torch.device("cpu")
+        new_objective(spec_of("vae")), (1, 64, 64), NetworkSpec(), 0, torch.device("cpu")
     )
     hidden = networks["encoder"].hidden
     bound = math.sqrt(6 / (1024 + 256))

@@ -1,0 +1,72 @@
+"""What a run computes in: the numbers of `training.precision`, and how networks are called in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from disentangle_bench.models.objective import Call
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Weights, Adam's moments and losses are kept in `kept`, networks compute in `computed`.
+
+    `tf32` lets a GPU round the factors of float32 products to 10 bits of mantissa.
+    """
+
+    kept: torch.dtype
+    computed: torch.dtype
+    tf32: bool = False
+
+
+PRECISIONS = {
+    "float32": Precision(torch.float32, torch.float32),
+    "tf32": Precision(torch.float32, torch.float32, tf32=True),
+    "bfloat16": Precision(torch.float32, torch.bfloat16),
+    "float64": Precision(torch.float64, torch.float64),
+}
+
+
+def caller(
+    networks: Mapping[str, nn.Module], weights: Mapping[str, Mapping[str, Tensor]], precision: Precision
+) -> Call:
+    """`call(name, inputs)` with these weights; what goes in and comes out is `kept`, what happens between `computed`.
+
+    The weights are converted here, once, outside of any `no_grad` that a call may stand in.
+    """
+    converted = {
+        name: {key: weight.to(precision.computed) for key, weight in own.items()}
+        for name, own in weights.items()
+    }
+
+    def call(name: str, inputs: Tensor) -> Tensor:
+        outputs = functional_call(networks[name], converted[name], (inputs.to(precision.computed),))
+        return outputs.to(precision.kept)
+
+    return call
+
+
+@contextmanager
+def float32_products(precision: Precision) -> Iterator[None]:
+    """Within, float32 products on a GPU are exact or TF32 as `precision` says; before and after, as they were."""
+    products = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = precision.tf32
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+# What a module's plain call is to the trainer: `networks[name](inputs)` where nothing needs converting.
+def direct_caller(networks: Mapping[str, nn.Module]) -> Callable[[str, Tensor], Tensor]:
+    """`call(name, inputs)` with the networks' own weights, in their own precision."""
+    return lambda name, inputs: networks[name](inputs)
