@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from disentangle_bench.models.draws import Draw
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs  # pydantic brings it; the standard library has it from 3.13 on
 
 Call = Callable[[str, Tensor], Tensor]
 Losses = dict[str, Tensor]
@@ -158,7 +161,7 @@ class Fitted(Protocol):
         ...
 
 
-def is_fitted(objective: Objective | Fitted) -> TypeGuard[Fitted]:
+def is_fitted(objective: Objective | Fitted) -> TypeIs[Fitted]:
     """Whether the model is fitted at once rather than trained step by step."""
     return hasattr(objective, "fit")
 
