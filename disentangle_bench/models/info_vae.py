@@ -22,7 +22,7 @@ class InfoVAE(VAE):
     the KL term, is the paper's MMD-VAE; lambda weighs nats against a discrepancy below 2 and is this package's choice.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"alpha": 1.0, "lambda": 1000.0}
+    hypers: ClassVar[Mapping[str, float]] = {"alpha": 1.0, "lambda": 100.0}
     paper: ClassVar[str] = "Zhao et al. 2019, arXiv:1706.02262"
 
     def draws(self, batch: int, latents: int) -> dict[str, Draw]:
