@@ -94,9 +94,10 @@ class ICA(PCA):
     def components(self, pixels: NDArray[np.float32], count: int, seed: int) -> tuple[Any, Any, Any]:
         """As PCA's, turned and scaled so that the codes are independent."""
         mean, directions, spread = super().components(pixels, count, seed)
-        ica = FastICA(count, whiten="unit-variance", max_iter=1000, random_state=seed % 2**32).fit(
-            (pixels - mean) @ directions.T
-        )
+        # In float64, and with a tolerance that settles: at scikit-learn's 1e-4 it may turn about for ever.
+        scores = (pixels - mean).astype(np.float64) @ directions.T
+        ica = FastICA(count, whiten="unit-variance", tol=1e-3, max_iter=2000, random_state=seed % 2**32)
+        ica.fit(scores)
         return mean, ica.components_ @ directions, spread @ np.linalg.pinv(ica.components_)
 
 
