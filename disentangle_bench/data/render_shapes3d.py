@@ -2,20 +2,20 @@
 
 World: y up, floor y = 0, walls at x = +-3.5 and z = -3.5, 2 high, open to the sky. The camera stands on a ring
 of radius 2.5 at height .75 and looks level at the axis; `orientation` moves it along the ring. The body stands
-at the centre. The light on a point with normal N is
+at the centre. The light on a vertex with normal N is
 
     ambient + headlight max(0, N.b) + spot cone max(0, N.l)
 
-times the colour (and texture) of the surface: b points horizontally at the camera, l at the spot light, which
-looks straight down with cone = cos(angle)^7.748 and a slow fall-off. A body also has an even white veil
-wherever N.l > 0, and takes the spot light from the floor where its shadow falls. Walls and floor carry a faint
-texture that repeats every 2 units.
+times the colour (and, between the vertices, the texture) of the surface: b points horizontally at the camera, l at
+the spot light, which looks straight down with cone = cos(angle)^10. A body also has an even white veil wherever
+N.l > 0, and takes the spot light from the floor where its shadow falls, as a map of 1024 x 1024 places seen from the
+light tells. Walls and floor are grids with vertices 1 apart and carry a faint texture that repeats every 2 units.
 
-The picture is drawn at 192 x 192 in whole grey levels, one sample a pixel, and reduced to 64 x 64 with a
-Lanczos-3 filter. Every sample shows one surface, so that the reduced picture is a sum of parts before it is
-clipped, and the hues use six levels only: 21 small maps for each of the 480 combinations of scale, shape and
-orientation make all 480,000 pictures. `docs/rendering.md` tells where the numbers come from and how exact they
-are.
+The picture is drawn at 192 x 192, one sample a pixel, as Mesa's software renderer does it (`shapes3d_raster`): in
+two passes of whole grey levels, the second for the spot light. It is reduced to 64 x 64 with a Lanczos-3 filter.
+Every sample shows one surface, so that the reduced picture is a sum of parts before it is clipped, and the hues use
+six levels only: 21 small maps for each of the 480 combinations of scale, shape and orientation make all 480,000
+pictures. `docs/rendering.md` tells where the numbers come from and how exact they are.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from scipy.sparse import csr_array
 from scipy.spatial import ConvexHull
 
 from disentangle_bench.data.factor_dataset import Notify
-from disentangle_bench.data.shapes3d_bodies import Floats, Mesh, bodies, rasterise
+from disentangle_bench.data.shapes3d_bodies import Mesh, bodies
+from disentangle_bench.data.shapes3d_raster import Floats, Fragments, Ints, cut_quad, rasterise, snap
 
 # Raised whenever a pixel may change.
-REVISION = 2
+REVISION = 3
 
 FACTOR_NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 FACTOR_SIZES = (10, 10, 10, 8, 4, 15)
@@ -50,12 +51,14 @@ HUE_LEVELS = np.rint(5 * np.array([colorsys.hsv_to_rgb(k / 10, 1, 1) for k in ra
 SKY = np.array([153, 226, 249])
 
 RING, EYE_HEIGHT, HALF_ROOM, WALL_HEIGHT, TEXTURE_PERIOD = 2.5, 0.75, 3.5, 2.0, 2.0
-FOCAL = FINE / 2 / np.tan(np.radians(25))
-AMBIENT, HEADLIGHT, SPOT, VEIL = 0.3516, 0.5985, 0.9328, 0.1488
-CONE, FALL_OFF, FALL_OFF_FROM = 7.748, 0.1074, 6.4
-LIGHT = np.array([-1.398, 6.531, -0.438])
-# The outline of the shadow wants a slightly farther light than the one that the shading was fitted with.
-SHADOW_LIGHT = np.array([-1.438, 7.362, -0.477])
+HALF_VIEW = np.tan(np.radians(25))
+AMBIENT, HEADLIGHT, SPOT, VEIL, CONE = 0.35, 0.6, 1.0, 0.15, 10
+LIGHT = np.array([-1.5, 7.5, -0.5])
+# The shadow map sees 48 degrees to each side (.6 of the spot light's 80). It is drawn without its outermost places
+# but read as if it had been drawn with them.
+SHADOW_SIDE, SHADOW_HALF_VIEW = 1024, np.tan(np.radians(48))
+# Which edges of a shadow count, as in `shapes3d_raster`; the map's columns run along z, its rows upwards along x.
+SHADOW_NUDGE = np.array([1e-9, 1e-6])
 
 # Maps are whole numbers of 1/128 grey level, so that adding them up gives the same picture on every device. They
 # are added modulo 2^16, of which a picture's range, overshoot included, fills less than two thirds; the sky's maps
@@ -64,19 +67,38 @@ STEP_BITS = 7
 MIDDLE = 128
 SKY_ROWS, FLOOR_ROWS, WALL_ROWS, OBJECT_ROWS, SET_ROWS = 0, 3, 9, 15, 21
 
+RIGHT, UP, FRONT = np.eye(3)
+
 
 @dataclass(frozen=True)
-class View:
-    """The empty room from one place of the camera; maps are [192 * 192], colours are shares of full brightness."""
+class Camera:
+    """Where the camera stands and its directions, as [3] each; it looks level."""
 
     eye: Floats
     right: Floats
     forward: Floats
+
+    def look(self, points: Floats) -> Floats:
+        """Across, up and depth [n, 3] of points [n, 3]; |across| = depth and |up| = depth border the picture."""
+        away = points - self.eye
+        return np.stack([away @ self.right / HALF_VIEW, away[:, 1] / HALF_VIEW, away @ self.forward], axis=1)
+
+
+@dataclass(frozen=True)
+class View:
+    """The empty room from one place of the camera, in 192 x 192 samples.
+
+    `floor`, `shade` (the floor without the spot light) and `walls` are grey levels [6, samples], one row per level
+    of a hue, 0 where another surface is seen. `places` [samples, 2] are the centres of the shadow map's places that
+    samples of the floor look up.
+    """
+
+    camera: Camera
     sky: NDArray[np.bool_]
-    points: Floats
-    floor: Floats  # without the spot light
-    floor_spot: Floats
-    walls: Floats
+    floor: NDArray[np.uint8]
+    shade: NDArray[np.uint8]
+    walls: NDArray[np.uint8]
+    places: Floats
 
 
 def part_sets(notify: Notify | None = None) -> Iterator[NDArray[np.int16]]:
@@ -98,70 +120,125 @@ def part_sets(notify: Notify | None = None) -> Iterator[NDArray[np.int16]]:
 def part_set(view: View, mesh: Mesh, scale: float) -> NDArray[np.int16]:
     """The 21 maps [21, 4096] of one body in one view."""
     points = scale * mesh.points
-    along = (points - view.eye) @ view.forward
-    screen = FINE / 2 + FOCAL / along[:, None] * np.stack(
-        [(points - view.eye) @ view.right, view.eye[1] - points[:, 1]], axis=1
-    )
-    covered = rasterise(screen, along, mesh.triangles, FINE)
-    base, spot, veil = lighting(points, mesh.normals, view.forward)
-    body, white = np.zeros(FINE * FINE), np.zeros(FINE * FINE)
-    body[covered.pixels] = ((base + spot)[covered.vertices] * covered.weights).sum(axis=1)
-    white[covered.pixels] = (veil[covered.vertices] * covered.weights).sum(axis=1)
+    covered = rasterise(on_screen(view.camera.look(points)), mesh.triangles, FINE)
+    body = np.zeros((len(LEVELS), FINE * FINE))
+    body[:, covered.pixels] = body_levels(points, mesh.normals, view.camera, covered)
 
     free = np.ones(FINE * FINE, bool)
     free[covered.pixels] = False
-    floor = free * (view.floor + view.floor_spot * ~in_shadow(view.points, points))
-    parts = [np.outer(LEVELS, floor), np.outer(LEVELS, free * view.walls), np.outer(LEVELS, body) + white]
+    floor = np.where(in_shadow(view.places, points), view.shade, view.floor)
     sky = np.outer(SKY, free & view.sky)
-    fine = np.concatenate([sky, *(np.rint(255 * part.clip(0, 1)) for part in parts)])
-    maps = reduce_maps(fine)
+    maps = reduce_maps(np.concatenate([sky, free * floor, free * view.walls, body]))
     maps[:FLOOR_ROWS] += 0.5 - MIDDLE
     return np.rint(maps * 2**STEP_BITS).astype(np.int32).astype(np.int16)
+
+
+def body_levels(points: Floats, normals: Floats, camera: Camera, covered: Fragments) -> Floats:
+    """Grey levels [6, n] of the covered pixels: both passes are rounded and the sum is cut to 255."""
+    base, spot, veil = lighting(points, normals, camera.forward)
+    # Light on a vertex is cut to 1 in either pass; the first one never gets there.
+    second = np.minimum(np.outer(spot, LEVELS) + veil[:, None], 1)
+    levels = np.outer(covered.interpolate(base), LEVELS)
+    both: Floats = np.minimum(np.rint(255 * levels) + np.rint(255 * covered.interpolate(second)), 255).T
+    return both
 
 
 def empty_room(azimuth: float) -> View:
     """The room as the camera sees it at this angle on its ring, in radians."""
     cosine, sine = np.cos(azimuth), np.sin(azimuth)
     eye = np.array([RING * sine, EYE_HEIGHT, RING * cosine])
-    forward, right = np.array([-sine, 0, -cosine]), np.array([cosine, 0, -sine])
-    across, up = np.meshgrid(np.arange(FINE) + 0.5 - FINE / 2, FINE / 2 - 0.5 - np.arange(FINE))
-    rays = forward + (across.reshape(-1, 1) * right + up.reshape(-1, 1) * np.array([0, 1, 0])) / FOCAL
+    camera = Camera(eye, right=np.array([cosine, 0, -sine]), forward=np.array([-sine, 0, -cosine]))
+    across = (np.arange(FINE) + 0.5) / (FINE / 2) - 1
+    sideways, upwards = np.meshgrid(HALF_VIEW * across, -HALF_VIEW * across)
+    rays = camera.forward + np.outer(sideways, camera.right) + np.outer(upwards, UP)
 
-    distance = np.full(len(rays), np.inf)
-    surface = np.zeros(len(rays), np.int64)
-    for number, (normal, offset) in enumerate(SURFACES):
-        towards = rays @ normal
-        with np.errstate(divide="ignore"):
-            reach = np.where(towards < 0, (offset - eye @ normal) / towards, np.inf)
-        surface[reach < distance] = number
-        distance = np.minimum(distance, reach)
-    points = eye + distance[:, None] * rays
-    sky = (surface != FLOOR) & (points[:, 1] > WALL_HEIGHT)
-    base, spot = np.zeros(len(rays)), np.zeros(len(rays))
-    for number, (normal, _) in enumerate(SURFACES):
-        here = np.flatnonzero((surface == number) & ~sky)
-        lit, lit_by_spot, _ = lighting(points[here], np.broadcast_to(normal, (len(here), 3)), forward)
-        pattern = texture(points[here], number)
-        base[here], spot[here] = lit * pattern, lit_by_spot * pattern
-    on_floor = surface == FLOOR
-    return View(eye, right, forward, sky, points, base * on_floor, spot * on_floor, (base + spot) * ~on_floor)
+    points = np.zeros((FINE * FINE, 3))
+    surface = np.full(FINE * FINE, NOTHING)
+    first, second = np.zeros((2, FINE * FINE))
+    for number, plane in enumerate(PLANES):
+        pixels, base, spot = plane_light(plane, camera)
+        reach = (plane.middle - eye) @ plane.normal / (rays[pixels] @ plane.normal)
+        points[pixels] = eye + reach[:, None] * rays[pixels]
+        pattern = texture(points[pixels], number)
+        surface[pixels], first[pixels], second[pixels] = number, base * pattern, spot * pattern
+    shade = np.rint(255 * np.outer(LEVELS, first))
+    full = np.minimum(shade + np.rint(255 * np.outer(LEVELS, second)), 255)
+    on_floor, on_wall = surface == FLOOR, (surface != FLOOR) & (surface != NOTHING)
+    return View(
+        camera,
+        surface == NOTHING,
+        (full * on_floor).astype(np.uint8),
+        (shade * on_floor).astype(np.uint8),
+        (full * on_wall).astype(np.uint8),
+        np.floor(shadow_places(points)) + 0.5 + SHADOW_NUDGE,
+    )
 
 
-# Inward normal and offset (normal . point) of floor, back wall, right wall and left wall.
-FLOOR = 0
-SURFACES = (
-    (np.array([0.0, 1, 0]), 0.0),
-    (np.array([0.0, 0, 1]), -HALF_ROOM),
-    (np.array([-1.0, 0, 0]), -HALF_ROOM),
-    (np.array([1.0, 0, 0]), -HALF_ROOM),
+@dataclass(frozen=True)
+class Plane:
+    """A side of the room, drawn as a grid of quadrangles about its middle.
+
+    The grid's axes are `a` and `b`, a x b is the inward normal; `half` holds the half sizes along both.
+    """
+
+    middle: Floats
+    a: Floats
+    b: Floats
+    half: tuple[float, float]
+
+    @property
+    def normal(self) -> Floats:
+        """Towards the room's inside, of length 1."""
+        return np.cross(self.a, self.b)
+
+    def grid(self) -> tuple[Floats, Ints]:
+        """The grid's points [n, 3] and its quadrangles [m, 4], whose corners run counter-clockwise from inside."""
+        s, t = (grid_lines(half) for half in self.half)
+        points = self.middle + s[:, None, None] * self.a + t[:, None] * self.b
+        corner = (np.arange(len(s) - 1)[:, None] * len(t) + np.arange(len(t) - 1)).reshape(-1)
+        quads = np.stack([corner, corner + len(t), corner + len(t) + 1, corner + 1], axis=1)
+        return points.reshape(-1, 3), quads
+
+
+def grid_lines(half: float) -> Floats:
+    """Where MuJoCo puts the lines of a plane's grid of spacing 1 that reaches from -half to half."""
+    whole = np.floor(half)
+    return np.unique(np.concatenate([[-half], np.arange(-whole, whole + 1), [half]]))
+
+
+FLOOR, NOTHING = 0, 4
+WALL_MIDDLE, WALL_HALF = WALL_HEIGHT / 2 * UP, (HALF_ROOM, WALL_HEIGHT / 2)
+# Floor, back wall, right wall and left wall.
+PLANES = (
+    Plane(0 * UP, -FRONT, -RIGHT, (HALF_ROOM, HALF_ROOM)),
+    Plane(WALL_MIDDLE - HALF_ROOM * FRONT, -RIGHT, -UP, WALL_HALF),
+    Plane(WALL_MIDDLE + HALF_ROOM * RIGHT, -FRONT, -UP, WALL_HALF),
+    Plane(WALL_MIDDLE - HALF_ROOM * RIGHT, FRONT, -UP, WALL_HALF),
 )
+
+
+def plane_light(plane: Plane, camera: Camera) -> tuple[Ints, Floats, Floats]:
+    """The pixels [n] that show this plane, and there all light but the spot light [n] and the spot light [n]."""
+    points, quads = plane.grid()
+    base, spot, _ = lighting(points, np.broadcast_to(plane.normal, points.shape), camera.forward)
+    corners = np.column_stack([camera.look(points), base, spot])
+    seen = np.concatenate([cut_quad(corners[quad]) for quad in quads]).reshape(-1, corners.shape[1])
+    covered = rasterise(on_screen(seen), np.arange(len(seen)).reshape(-1, 3), FINE)
+    light = covered.interpolate(seen[:, 3:])
+    return covered.pixels, light[:, 0], light[:, 1]
+
+
+def on_screen(seen: Floats) -> Floats:
+    """Column and row [n, 2] in samples of points given as across, up and depth [n, 3 or more]."""
+    place: Floats = (1 + seen[:, :2] / seen[:, 2:3] * np.array([1, -1])) * (FINE / 2)
+    return place
 
 
 def lighting(points: Floats, normals: Floats, forward: Floats) -> tuple[Floats, Floats, Floats]:
     """(all but the spot light, the spot light, the white veil) [n] on surface points [n, 3] with unit normals."""
     towards = LIGHT - points
     distance = np.sqrt((towards**2).sum(axis=1))
-    cone = (towards[:, 1] / distance) ** CONE * (FALL_OFF_FROM / distance) ** FALL_OFF
+    cone = (towards[:, 1] / distance) ** CONE
     facing = (towards * normals).sum(axis=1) / distance
     base = AMBIENT + HEADLIGHT * np.maximum(-(normals @ forward), 0)
     return base, SPOT * cone * np.maximum(facing, 0), VEIL * cone * (facing > 0)
@@ -201,17 +278,21 @@ def read_tiles() -> Floats:
 TILES = read_tiles()
 
 
-def in_shadow(places: Floats, body: Floats) -> NDArray[np.bool_]:
-    """Which of `places` [n, 3] on the floor a body with these vertices [v, 3] hides from the light.
+def shadow_places(points: Floats) -> Floats:
+    """Where points [n, 3] lie in the shadow map [n, 2], from 0 to 1024 against x and against z."""
+    towards = points - LIGHT
+    place: Floats = (1 + towards[:, [0, 2]] / (towards[:, 1:2] * SHADOW_HALF_VIEW)) * (SHADOW_SIDE / 2)
+    return place
 
-    The shadow is the convex hull of the vertices' projections.
-    """
-    fall = SHADOW_LIGHT[1] / (SHADOW_LIGHT[1] - body[:, 1:2])
-    cast = SHADOW_LIGHT[[0, 2]] + (body[:, [0, 2]] - SHADOW_LIGHT[[0, 2]]) * fall
-    near = np.flatnonzero((np.abs(places[:, [0, 2]]) < np.abs(cast).max()).all(axis=1))
-    sides = ConvexHull(cast).equations
+
+def in_shadow(places: Floats, body: Floats) -> NDArray[np.bool_]:
+    """Which places [n, 2] of the shadow map a body with these vertices [v, 3] covers: the hull of the vertices."""
+    middle = SHADOW_SIDE / 2
+    drawn = snap(middle + (shadow_places(body) - middle) * (SHADOW_SIDE - 2) / SHADOW_SIDE)
+    near = np.flatnonzero(((places >= drawn.min(axis=0)) & (places <= drawn.max(axis=0))).all(axis=1))
+    sides = ConvexHull(drawn).equations
     hidden = np.zeros(len(places), bool)
-    hidden[near] = (places[near][:, [0, 2]] @ sides[:, :2].T + sides[:, 2] <= 0).all(axis=1)
+    hidden[near] = (places[near] @ sides[:, :2].T + sides[:, 2] <= 0).all(axis=1)
     return hidden
 
 

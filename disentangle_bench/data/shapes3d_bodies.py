@@ -1,7 +1,8 @@
-"""The four bodies of 3D Shapes as the triangle meshes that MuJoCo draws, and the pixels that they cover.
+"""The four bodies of 3D Shapes as the triangle meshes that MuJoCo draws.
 
 A body is convex and stands on the floor y = 0, its axis is the y axis; y points up. Round bodies have 28 slices
-and 16 stacks. Colours are worked out at the vertices and run linearly over each triangle.
+and 16 stacks, a lid half as many rings as stacks, a face of the cube 4 x 4 squares: MuJoCo's defaults. Colours are
+worked out at the vertices.
 """
 
 from __future__ import annotations
@@ -9,14 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from disentangle_bench.data.shapes3d_raster import Floats, Ints
 
 SLICES, STACKS = 28, 16
-# A face of the cube is cut into this many squares along each side, so that light may vary over it.
-CUBE_CUTS = 8
+CUBE_CUTS = 4
 # At scale 1: half the cube's side; radius and half height of the cylinder; the ball's radius; radius and half
 # the straight part of the capsule.
 CUBE_HALF = 0.35
@@ -47,7 +45,7 @@ def cube() -> Mesh:
     steps = np.linspace(-1, 1, CUBE_CUTS + 1)
     u, v = np.meshgrid(steps, steps, indexing="ij")
     one = np.ones_like(u)
-    faces = [(one, v, -u), (-one, v, u), (u, v, one), (-u, v, -one), (u, one, -v)]
+    faces = [(one, v, -u), (-one, v, u), (u, v, one), (-u, v, -one), (-v, one, -u)]
     points = np.stack([np.stack(face, axis=-1).reshape(-1, 3) for face in faces])
     normals = np.array([[1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1], [0, 1, 0]], np.float64)
     triangles = [grid_triangles(CUBE_CUTS + 1, CUBE_CUTS + 1) + k * u.size for k in range(len(faces))]
@@ -63,7 +61,10 @@ def cylinder() -> Mesh:
     radius, half = CYLINDER
     up = np.arange(STACKS + 1) / STACKS
     tube = turned_profile(np.stack([2 * half * up, np.full(len(up), radius), np.zeros(len(up))], axis=1))
-    lid = turned_profile(np.array([[2 * half, radius, np.pi / 2], [2 * half, 0, np.pi / 2]]))
+    ring = radius * np.arange(STACKS // 2, -1, -1) / (STACKS // 2)
+    lid = turned_profile(
+        np.stack([np.full(len(ring), 2 * half), ring, np.full(len(ring), np.pi / 2)], axis=1)
+    )
     return Mesh(
         np.concatenate([tube.points, lid.points]),
         np.concatenate([tube.normals, lid.normals]),
@@ -99,52 +100,3 @@ def grid_triangles(columns: int, rows: int) -> Ints:
     corner = (np.arange(columns - 1)[:, None] * rows + np.arange(rows - 1)).reshape(-1)
     right, above, across = corner + rows, corner + 1, corner + rows + 1
     return np.concatenate([np.stack([corner, right, above], 1), np.stack([above, right, across], 1)])
-
-
-@dataclass(frozen=True)
-class Fragments:
-    """Which pixels [n] (row * side + column) a mesh covers, and the three vertices [n, 3] that colour each.
-
-    `weights` [n, 3] are the vertices' shares at the pixel's centre, with perspective; they add up to 1.
-    """
-
-    pixels: Ints
-    vertices: Ints
-    weights: Floats
-
-
-def rasterise(screen: Floats, depth: Floats, triangles: Ints, side: int) -> Fragments:
-    """The pixels of a picture of side x side whose centres a convex mesh covers.
-
-    `screen` [vertices, 2] are column and row of each vertex in pixels (rows downwards), `depth` [vertices] the
-    distances along the viewing direction. Triangles seen from behind are left out; of a convex body the others
-    never hide one another.
-    """
-    a, b, c = (screen[triangles[:, k]] for k in range(3))
-    area = cross(b - a, c - a)
-    seen = area < 0
-    triangles, a, b, c, area = triangles[seen], a[seen], b[seen], c[seen], area[seen]
-
-    corners = np.stack([a, b, c])
-    low = np.ceil(corners.min(axis=0) - 0.5).astype(np.int64)
-    size = np.maximum(np.floor(corners.max(axis=0) - 0.5).astype(np.int64) - low + 1, 0)
-    count = size.prod(axis=1)
-    which = np.repeat(np.arange(len(triangles)), count)
-    place = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    column = low[which, 0] + place % size[which, 0]
-    row = low[which, 1] + place // size[which, 0]
-
-    centre = np.stack([column, row], axis=1) + 0.5
-    a, b, c = a[which] - centre, b[which] - centre, c[which] - centre
-    shares = np.stack([cross(b, c), cross(c, a), cross(a, b)], axis=1) / area[which, None]
-    inside = (shares >= 0).all(axis=1)
-    vertices = triangles[which[inside]]
-    weights = shares[inside] / depth[vertices]
-    weights /= weights.sum(axis=1, keepdims=True)
-    return Fragments((row * side + column)[inside], vertices, weights)
-
-
-def cross(a: Floats, b: Floats) -> Floats:
-    """Twice the signed area between vectors [n, 2] and [n, 2]."""
-    area: Floats = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    return area
