@@ -36,8 +36,8 @@ class Progress(Protocol):
         """These runs begin, together."""
         ...
 
-    def phase(self, name: str, total: int) -> None:
-        """A phase of the run begins ("training", "encoding", "scoring") and takes `total` units."""
+    def phase(self, name: str, total: int, done: int = 0) -> None:
+        """A phase of the run begins ("training", "encoding", "scoring") of `total` units, some of them done."""
         ...
 
     def advance(self, units: int) -> None:
@@ -68,7 +68,7 @@ class Silent:
     def run_started(self, ids: Sequence[str]) -> None:
         """Say nothing."""
 
-    def phase(self, name: str, total: int) -> None:
+    def phase(self, name: str, total: int, done: int = 0) -> None:
         """Say nothing."""
 
     def advance(self, units: int) -> None:
@@ -119,10 +119,12 @@ class Terminal:
         """Remember the runs' name for their phases."""
         self.run_id = together(ids)
 
-    def phase(self, name: str, total: int) -> None:
+    def phase(self, name: str, total: int, done: int = 0) -> None:
         """A fresh bar for the phase."""
         self._clear()
-        self.current = self.bars.add_task(f"{self.run_id} [dim]{name}[/dim]", total=total, rate="")
+        self.current = self.bars.add_task(
+            f"{self.run_id} [dim]{name}[/dim]", total=total, completed=done, rate=""
+        )
 
     def advance(self, units: int) -> None:
         """Move the phase's bar and its rate."""
@@ -154,7 +156,7 @@ class Lines:
         self.stream = stream
         self.runs = self.finished = 0
         self.name = ""
-        self.total = self.done = 0
+        self.total = self.done = self.before = 0
         self.started = self.last = self.run_began = 0.0
 
     @contextmanager
@@ -173,16 +175,17 @@ class Lines:
         self.run_began = time.monotonic()
         self._say(f"[{self.finished + 1}/{self.runs}] {together(ids)}")
 
-    def phase(self, name: str, total: int) -> None:
+    def phase(self, name: str, total: int, done: int = 0) -> None:
         """Start counting."""
-        self.name, self.total, self.done, self.started = name, total, 0, time.monotonic()
+        self.name, self.total, self.started = name, total, time.monotonic()
+        self.done = self.before = done
 
     def advance(self, units: int) -> None:
         """A line with rate and time left, no more often than every ten seconds."""
         self.done += units
         now = time.monotonic()
         if now - self.last > LINE_EVERY and self.done < self.total:
-            rate = self.done / max(now - self.started, 1e-9)
+            rate = (self.done - self.before) / max(now - self.started, 1e-9)
             left = (self.total - self.done) / max(rate, 1e-9)
             self._say(f"  {self.name} {self.done}/{self.total}, {rate:.3g}/s, {left:.0f} s left")
 

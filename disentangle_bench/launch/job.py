@@ -39,8 +39,8 @@ VERSIONS_KEPT = ("disentangle_bench", "torch", "numpy", "scipy", "scikit-learn")
 class Watcher(Protocol):
     """Who hears how a run gets on."""
 
-    def phase(self, name: str, total: int) -> None:
-        """A phase begins ("training", "encoding", "scoring") and will take `total` units."""
+    def phase(self, name: str, total: int, done: int = 0) -> None:
+        """A phase begins ("training", "encoding", "scoring") and takes `total` units, of which some may be done."""
         ...
 
     def advance(self, units: int) -> None:
@@ -122,7 +122,8 @@ def _train(
     objective = make_objective(job.specs[0], dataset)
     if is_fitted(objective):
         return [_fit(objective, spec, dataset, watcher) for spec in job.specs]
-    watcher.phase("training", job.specs[0].training.steps)
+    done = 0 if job.resume is None else job.resume.step
+    watcher.phase("training", job.specs[0].training.steps, done)
     program = make_program(objective, job.specs, dataset)
     results = train(program, resume=job.resume, keeping=keeping, stop=stop, on_steps=watcher.advance)
     provenance["compiled"] = program.compilation

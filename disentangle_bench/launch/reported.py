@@ -43,10 +43,10 @@ class Reported:
         self.ids = tuple(ids)
         self.progress.run_started(ids)
 
-    def phase(self, name: str, total: int) -> None:
-        """A phase of these runs begins."""
-        self.name, self.done, self.total = name, 0, total
-        self.progress.phase(name, total)
+    def phase(self, name: str, total: int, done: int = 0) -> None:
+        """A phase of these runs begins, or goes on."""
+        self.name, self.done, self.total = name, done, total
+        self.progress.phase(name, total, done)
         self._write()
 
     def advance(self, units: int) -> None:

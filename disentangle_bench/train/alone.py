@@ -64,8 +64,10 @@ class Alone:
         for network in self._networks.values():
             network.to(self.precision.kept)
         self.optimisers = build_optimisers(objective, self._networks, spec.training)
-        kept = {"dtype": self.precision.kept, "device": dataset.device}
-        self.hyper = {name: torch.tensor(value, **kept) for name, value in spec.hypers.items()}
+        self.hyper = {
+            name: torch.tensor(value, dtype=self.precision.kept, device=dataset.device)
+            for name, value in spec.hypers.items()
+        }
         self.seed = torch.tensor(spec.seed, device=dataset.device)
         self.batches = Batches(spec.dataset, dataset)
         self.draws = objective.draws(spec.training.batch_size, spec.network.latents)

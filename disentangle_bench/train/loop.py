@@ -104,8 +104,7 @@ def train(
     if resume is not None:
         program.restore(resume.step, resume.tensors)
         results = [Result(list(run.curves), run.seconds, run.failure) for run in resume.runs]
-    if program.step:
-        on_steps(program.step)
+    told = program.step
     began = time.perf_counter()
     before = sum(result.seconds for result in results)
 
@@ -119,9 +118,9 @@ def train(
             program.advance()
             if program.step % interval == 0 or program.step == steps:
                 # The only point of the loop where the host waits for the device.
-                done = (program.step - 1) % interval + 1
-                _record(program, results, done)
-                on_steps(done)
+                _record(program, results, (program.step - 1) % interval + 1)
+                on_steps(program.step - told)
+                told = program.step
             if program.step == steps:
                 break
             if stop.requested:

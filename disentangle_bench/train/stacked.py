@@ -261,16 +261,20 @@ def stacked_losses(
 
 
 def compiled_update(update: Callable[..., Log], inputs: tuple[object, ...]) -> Callable[..., Log]:
-    """`update`, traced at these inputs with its backward passes in it, and compiled; the inputs are left as they are.
+    """`update`, traced at these inputs and compiled; the inputs are left as they are."""
+    return torch.compile(traced_update(update, inputs), fullgraph=True, dynamic=False)
 
-    Traced first because `torch.compile` by itself does not look into `torch.autograd.grad`.
+
+def traced_update(update: Callable[..., Log], inputs: tuple[object, ...]) -> Callable[..., Log]:
+    """`update` as a plain list of tensor operations, its backward passes among them.
+
+    `torch.compile` by itself does not look into `torch.autograd.grad`.
     """
 
     def traceable(weights, means, squares, images, noise, hyper, step):  # type: ignore[no-untyped-def]
         return update(weights, means, squares, images, noise, hyper, step)
 
-    traced = make_fx(traceable)(*copy.deepcopy(inputs))
-    return torch.compile(traced, fullgraph=True, dynamic=False)
+    return make_fx(traceable)(*copy.deepcopy(inputs))
 
 
 def _zeros_like(weights: Weights) -> Weights:

@@ -1,0 +1,92 @@
+"""Which runs train together, and what happens when they do not fit."""
+
+import pytest
+import tiny_data
+import torch
+from stack_cases import distance, runs_of
+
+from disentangle_bench.launch import job as jobs
+from disentangle_bench.progress import Silent
+from disentangle_bench.rundir import RunRecord
+from disentangle_bench.spec import ScoringSpec
+from disentangle_bench.train.alone import Alone
+from disentangle_bench.train.loop import Program
+from disentangle_bench.train.plan import make_program, stack_size, stacks
+from disentangle_bench.train.stacked import Stacked
+
+
+def test_runs_that_share_a_program_stack_and_others_do_not() -> None:
+    vae, factor = runs_of("vae"), runs_of("factor_vae")
+    mixed = [vae[0], factor[0], vae[1], factor[1], vae[2], factor[2]]
+    assert stacks(mixed, lambda group: 2) == [tuple(vae[:2]), (vae[2],), tuple(factor[:2]), (factor[2],)]
+    slower = runs_of("vae", learning_rate=1e-4)
+    assert stacks([vae[0], slower[0]], lambda group: 9) == [(vae[0],), (slower[0],)]
+
+
+def test_on_a_cpu_runs_train_one_by_one_unless_asked() -> None:
+    squares, specs = tiny_data.squares(), runs_of("vae")
+    objective = jobs.make_objective(specs[0], squares)
+    assert stack_size(objective, specs, squares) == 1
+    assert isinstance(make_program(objective, specs[:1], squares), Alone)
+    assert isinstance(make_program(objective, specs, squares), Stacked)
+
+
+def records_of(specs, metrics=("mig",)) -> dict[int, RunRecord]:
+    job = jobs.Job(tuple(specs), ScoringSpec(reconstruction_points=16), metrics)
+    return {r.spec.seed: r for r in jobs.run_job(job, tiny_data.squares(), Silent(), checkpoint_every=0.0)}
+
+
+def weights_of(record: RunRecord) -> torch.Tensor:
+    return torch.cat([torch.from_numpy(value).flatten() for value in record.weights.values()])
+
+
+def test_a_stack_that_does_not_fit_is_halved_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory runs out at step 7 for more than one run; the halves begin at the last checkpoint, not at step 1."""
+    specs = runs_of("factor_vae", steps=12)
+    undisturbed = records_of(specs)
+    begun: list[tuple[int, int]] = []
+
+    class Short(Stacked):
+        def advance(self) -> None:
+            if self.step == 6 and len(self.specs) > 1:
+                raise torch.OutOfMemoryError("not so many")
+            super().advance()
+
+        def restore(self, step, state) -> None:
+            begun.append((len(self.specs), step))
+            super().restore(step, state)
+
+    def short(objective, stack, dataset) -> Program:
+        return Short(objective, stack, dataset, compiled=False, captured=False)
+
+    monkeypatch.setattr(jobs, "make_program", short)
+    found = records_of(specs)
+    assert begun == [(1, 6), (2, 6), (1, 6), (1, 6)]
+    assert found.keys() == undisturbed.keys()
+    for seed, record in found.items():
+        assert record.failure is None
+        assert distance(weights_of(record), weights_of(undisturbed[seed])) < 1e-6
+        assert record.scores["scores"] == pytest.approx(undisturbed[seed].scores["scores"], rel=1e-4)
+
+
+def test_one_run_that_does_not_fit_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(objective, stack, dataset) -> Program:
+        raise torch.OutOfMemoryError("not even one")
+
+    monkeypatch.setattr(jobs, "make_program", never)
+    found = records_of(runs_of("vae", steps=2))
+    assert {record.failure for record in found.values()} == {"out of memory: not even one\n"}
+
+
+def test_a_stack_scores_as_its_runs_alone_do_and_a_broken_metric_costs_its_column() -> None:
+    specs = runs_of("vae", steps=20)
+    together = records_of(specs, ("mig", "factor_vae", "tiny_data:crashing_metric"))
+    for spec in specs:
+        (one,) = records_of([spec], ("mig", "factor_vae")).values()
+        scores = together[spec.seed].scores
+        assert scores["scores"] == pytest.approx(one.scores["scores"], rel=1e-4, abs=1e-6)
+        assert scores["failures"] == {
+            "tiny_data:crashing_metric": "BenchError: metric 'tiny_data:crashing_metric' failed: "
+            "RuntimeError: this metric always fails"
+        }
+        assert together[spec.seed].provenance["stack"] == 3
