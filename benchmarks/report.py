@@ -12,6 +12,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
 import synthetic_study
 
+from disentangle_bench.rundir import StudyDir
+
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
@@ -40,7 +42,8 @@ NAMES = ("factor_vae", "mig", "beta_vae", *(f"metric{i}" for i in range(14)))
 
 for metrics in (3, 17):
     with tempfile.TemporaryDirectory() as folder:
-        study = synthetic_study.large(Path(folder) / "study", NAMES[:metrics])
+        study = StudyDir(Path(folder) / "study")
+        synthetic_study.write(study, synthetic_study.large_records(NAMES[:metrics]))
         for what, work in WORK.items():
             command = [sys.executable, "-c", MEASURED.format(work=work), str(study.path)]
             result = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -114,18 +114,18 @@ def mutual_information(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
     if not panels:
         return None
     lines = list(dict.fromkeys(title for title, _, _ in panels))
-    columns = list(dict.fromkeys(model for _, model, _ in panels))
+    columns = list(dict.fromkeys(record.spec.model for _, _, record in panels))
     figure = Figure(figsize=(3.2 * len(columns) + 1, 3.4 * len(lines)), layout="constrained")
     axes = figure.subplots(len(lines), len(columns), squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()
-    for title, model, record in panels:
-        panel = axes[lines.index(title)][columns.index(model)]
+    for title, words, record in panels:
+        panel = axes[lines.index(title)][columns.index(record.spec.model)]
         panel.set_axis_on()
         table = np.array(record.scores["mutual_information"])
         factors = list(record.provenance["data"]["factors"])
         image = _heat_map(panel, table, [f"z{i}" for i in range(len(table))], factors, "cividis", (0, 1))
-        panel.set_title(f"{title}\n{model}, seed {record.spec.seed}", fontsize=8)
+        panel.set_title(f"{title}\n{words}, seed {record.spec.seed}", fontsize=8)
     figure.colorbar(image, ax=list(axes.flat), label="share of the factor's entropy", shrink=0.8)
     return figure
 
@@ -141,7 +141,7 @@ def picture(figure: Figure, style: str) -> bytes:
 def _information_panels(
     tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
 ) -> list[tuple[str, str, RunRecord]]:
-    """(title of the data set, model, run) for every panel that there are numbers for."""
+    """(title of the data set, model and setting, run) for every panel that there are numbers for."""
     first = dict(reversed(pictured))  # the lowest seed of each row
     rows = tables.rows[~tables.rows["control"].astype(bool)]
     panels = []
@@ -150,7 +150,7 @@ def _information_panels(
             row = best_row(part, "", "elbo")
             record = None if row is None else first.get(row["row"])
             if record is not None and record.scores.get("mutual_information"):
-                panels.append((_title(part), str(model), record))
+                panels.append((_title(part), f"{model} {row['setting']}".strip(), record))
     return panels
 
 

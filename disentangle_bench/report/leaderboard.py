@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -178,11 +179,9 @@ def _keys(told: pd.DataFrame) -> list[str]:
 
 def _mixed_revisions(runs: pd.DataFrame) -> pd.Series:
     """`mig 2` for a run whose metrics other runs were scored with at another revision; None where it has none."""
-    kept = [
-        dict(part.rsplit(" ", 1) for part in text.split("; ") if part) if isinstance(text, str) else {}
-        for text in runs["metric_revisions"]
-    ]
-    seen: dict[str, set[str]] = {}
+    read = {text: json.loads(text) for text in runs["metric_revisions"].dropna().unique()}
+    kept: list[dict[str, int]] = [read.get(text, {}) for text in runs["metric_revisions"]]
+    seen: dict[str, set[int]] = {}
     for revisions in kept:
         for name, revision in revisions.items():
             seen.setdefault(name, set()).add(revision)

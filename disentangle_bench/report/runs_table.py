@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,8 +26,8 @@ def load_scores(study: str | Path) -> pd.DataFrame:
     Columns in this order: run, dataset, provenance, model; hyper-parameters, and any other setting that differs between
     runs; seed, steps; reconstruction_nats, mse, kl, elbo; every score; status (DONE or FAILED), failure, device,
     precision, training_seconds, data_fingerprint, scored_on (the images of metrics and of reconstruction) and
-    metric_revisions. `table.attrs["headlines"]` lists the metrics' headline columns, `table.attrs["settings"]` the
-    hyper-parameters and settings. Raises BenchError where there is no study.
+    metric_revisions (JSON). `table.attrs["headlines"]` lists the metrics' headline columns, `table.attrs["settings"]`
+    the hyper-parameters and settings. Raises BenchError where there is no study.
     """
     return runs_table(StudyDir(Path(study)).records(curves=False))
 
@@ -90,9 +91,9 @@ def _scored_on(record: RunRecord) -> str | None:
 
 
 def _revisions(record: RunRecord) -> str | None:
-    """Every metric with its revision, as `mig 1; dci 2`; None for a failed run."""
+    """Every metric with its revision, as JSON, since a metric may have any name; None for a failed run."""
     kept = record.scores.get("metrics")
-    return None if kept is None else "; ".join(f"{name} {about['revision']}" for name, about in kept.items())
+    return None if kept is None else json.dumps({name: about["revision"] for name, about in kept.items()})
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:

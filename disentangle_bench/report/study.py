@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from disentangle_bench.errors import BenchError
 from disentangle_bench.report.leaderboard import all_rows, public, row_of_run, tell_apart, warnings
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.summaries import (
@@ -159,6 +160,26 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
         write_bytes(study.path / "tradeoff.png", figures.picture(figures.tradeoff(tables), "png"))
         write_bytes(study.path / "curves.png", figures.picture(figures.curves(some), "png"))
     return tables.board
+
+
+def write_figures(study: StudyDir, folder: Path, styles: Sequence[str] = ()) -> list[Path]:
+    """Draw every figure that the study has the numbers for into `folder`, in these formats (all for none).
+
+    Returns the files. Raises BenchError where no run has finished.
+    """
+    from disentangle_bench.report import figures
+
+    tables = make_tables([study])
+    if not (tables.runs["status"] == "DONE").any():
+        raise BenchError("no run of this study has finished; there is nothing to draw")
+    drawn = figures.all_figures(tables, list(pictured_runs(study, tables)))
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, figure in drawn.items():
+        for style in styles or figures.FORMATS:
+            files.append(folder / f"{name}.{style}")
+            write_bytes(files[-1], figures.picture(figure, style))
+    return files
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def record(
 ) -> RunRecord:
     """A run whose scores follow its setting, with noise of its seed; one in fifty fails."""
     strength = {"vae": 0.0, "beta_vae": 0.3, "factor_vae": 0.55}.get(model, 0.2) + value / 250
-    rng = np.random.default_rng([seed, len(dataset), *model.encode(), int(value * 10)])
+    rng = np.random.default_rng([seed, int(value * 10), *f"{dataset} {model}".encode()])
     spec = RunSpec(
         dataset=DatasetSpec(name=dataset),
         model=model,
@@ -126,10 +125,12 @@ def write(study: StudyDir, runs: Iterator[RunRecord], grid: str = "") -> StudyDi
     return study
 
 
-def large(path: Path, metrics: tuple[str, ...] = ("factor_vae", "mig", "beta_vae")) -> StudyDir:
+def large_records(
+    metrics: tuple[str, ...] = ("factor_vae", "mig", "beta_vae"), **settings: object
+) -> Iterator[RunRecord]:
     """12,600 runs, as the 2019 study had: 7 data sets, 6 models of 6 settings, 50 seeds."""
     grid = {f"model{m}": ("strength", [1.0 + 4 * v for v in range(6)]) for m in range(6)}
-    return write(StudyDir(path), records(7, grid, 50, metrics))
+    return records(7, grid, 50, metrics, **settings)
 
 
 GRID = """\

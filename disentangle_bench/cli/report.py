@@ -1,0 +1,102 @@
+"""`bench report`, `bench figures` and `bench status`: a study to look at, finished or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from disentangle_bench.cli.group import main
+from disentangle_bench.cli.output import duration
+
+if TYPE_CHECKING:
+    from disentangle_bench.report.status import Status
+
+RUNNING_SHOWN = 20
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+def report(study: Path) -> None:
+    """Write STUDY/report, a folder of HTML that opens from a disk without a network."""
+    from disentangle_bench.report.html import write_report
+    from disentangle_bench.rundir import StudyDir
+
+    click.echo(f"written to {write_report(StudyDir(study))}; open it in a browser")
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "styles",
+    type=click.Choice(["png", "svg", "pdf"]),
+    multiple=True,
+    help="May be repeated.  [default: all three]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: STUDY/figures]")
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the runs' curves there as TensorBoard event files instead.",
+)
+def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard: Path | None) -> None:
+    """Draw the static figures of STUDY for papers, the same byte for byte every time.
+
+    tradeoff, curves, metric_correlation and, where runs have it, mutual_information.
+    """
+    from disentangle_bench.rundir import StudyDir
+
+    if tensorboard is not None:
+        from disentangle_bench.report.tensorboard import write_events
+
+        written = write_events(StudyDir(study), tensorboard)
+        click.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
+        return
+    from disentangle_bench.report.study import write_figures
+
+    folder = out or study / "figures"
+    for path in write_figures(StudyDir(study), folder, styles):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+def status(study: Path) -> None:
+    """Say how STUDY gets on: runs done, running and failed, the rate, the time left.
+
+    It reads the disk alone, so it can be asked from another terminal, or another machine that sees the directory.
+    """
+    from disentangle_bench.errors import BenchError
+    from disentangle_bench.report.status import study_status
+    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.spec import expand, read_grid
+
+    if not (study / "grid.toml").is_file():
+        raise BenchError(f"{study} holds no study (there is no {study / 'grid.toml'})")
+    print_status(study_status(StudyDir(study), expand(read_grid(study / "grid.toml"))))
+
+
+def print_status(found: Status) -> None:
+    """The status in a few lines."""
+    words = {
+        "running": "running",
+        "stopped": "stopped: whoever ran it is gone; the same command goes on from here",
+        "idle": "nobody is at work",
+        "finished": "finished",
+    }
+    left = found.total - found.done - found.failed
+    click.echo(
+        f"{found.done} of {found.total} runs done, {found.failed} failed, {left} to go; {words[found.state]}"
+    )
+    for phase in found.running[:RUNNING_SHOWN]:
+        share = f" {100 * phase.done / phase.total:.0f} %" if phase.total else ""
+        click.echo(f"  {phase.run}: {phase.phase}{share}")
+    if len(found.running) > RUNNING_SHOWN:
+        click.echo(f"  and {len(found.running) - RUNNING_SHOWN} more at the same time")
+    if found.rate is not None:
+        click.echo(f"{found.rate:.1f} runs an hour")
+    if found.seconds_left is not None:
+        click.echo(f"about {duration(found.seconds_left)} left")

@@ -1,0 +1,99 @@
+"""The methods section of a report, from what is on record: the grid as it was run, and each metric's own words."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.scoring import named_metrics
+
+
+@dataclass(frozen=True)
+class MetricDescription:
+    """A metric as the runs were scored with it: its paper is on record, its text and constants are the code's."""
+
+    name: str
+    headlines: tuple[str, ...]
+    revisions: tuple[str, ...]
+    paper: str
+    paragraphs: tuple[str, ...]
+    constants: str
+
+
+def describe_metrics(runs: pd.DataFrame) -> list[MetricDescription]:
+    """The metrics that these runs were scored with.
+
+    A metric whose code is not at hand (a plugin of somebody else's) is described by what is on record.
+    """
+    revisions: dict[str, dict[str, None]] = {}
+    for text in runs["metric_revisions"].dropna().unique():
+        for name, revision in json.loads(text).items():
+            revisions.setdefault(name, {})[str(revision)] = None
+    found = []
+    for name, about in runs.attrs["metrics"].items():
+        text, constants = _own_words(name, revisions[name])
+        found.append(
+            MetricDescription(
+                name=name,
+                headlines=tuple(about["headlines"]),
+                revisions=tuple(revisions[name]),
+                paper=about["paper"],
+                paragraphs=tuple(" ".join(part.split()) for part in text.split("\n\n")),
+                constants=constants,
+            )
+        )
+    return found
+
+
+def describe_grid(grid: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The resolved grid of a study as (what, its value) lines, lists joined by commas."""
+    lines = [("data set", _settings(entry)) for entry in grid.get("datasets", [])]
+    lines += [("model", _settings(entry)) for entry in grid.get("models", [])]
+    seeds = grid.get("seeds", [])
+    shown = (
+        f"{seeds[0]} to {seeds[-1]}, {len(seeds)} in all" if isinstance(seeds, list) and seeds else str(seeds)
+    )
+    lines.append(("seeds", shown))
+    for table in ("network", "training", "scoring"):
+        lines += [(f"{table}, {_words(key)}", _value(value)) for key, value in grid.get(table, {}).items()]
+    return lines
+
+
+def _own_words(name: str, revisions: Mapping[str, None]) -> tuple[str, str]:
+    """A metric's docstring and its protocol constants, from the code."""
+    try:
+        metric = named_metrics([name])[name]
+    except BenchError:
+        return "Its code is not installed where this report was made.", ""
+    text = inspect.getdoc(metric.score) or ""
+    if str(metric.revision) not in revisions:
+        text = f"(The code at hand is revision {metric.revision}; the runs were scored with another.) {text}"
+    constants = {
+        key: parameter.default
+        for key, parameter in inspect.signature(metric.score).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    return text, ", ".join(f"{key} = {value!r}" for key, value in constants.items())
+
+
+def _settings(entry: Mapping[str, Any]) -> str:
+    rest = [f"{_words(key)} {_value(value)}" for key, value in entry.items() if key != "name" and value != {}]
+    return ": ".join(filter(None, [str(entry.get("name", "")), "; ".join(rest)]))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_value(each)}" for key, each in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_value(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")

@@ -1,0 +1,127 @@
+"""How a study that somebody else is running gets on, from what is on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from disentangle_bench.rundir import DONE, FAILED, StudyDir
+from disentangle_bench.spec import RunSpec
+
+STALE_AFTER = 60.0  # seconds without a sign of life
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a run in work is doing: `done` of `total` units of the phase."""
+
+    run: str
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of a study's runs, who is at work, and when it may be ready.
+
+    `state` is "running", "stopped" (somebody began and is gone), "idle" (nobody is at work) or "finished". `rate` is in
+    runs per hour, None where no run has finished; `seconds_left` is None where nobody is at work or nothing is known.
+    """
+
+    total: int
+    done: int
+    failed: int
+    state: str
+    running: tuple[Phase, ...]
+    rate: float | None
+    seconds_left: float | None
+
+
+def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None = None) -> Status:
+    """The status of the study whose grid describes the runs `expected`, at the time `now` (seconds).
+
+    The rate is that of the seconds that finished runs were charged (those of a stack share theirs), one after the
+    other; what is left is taken to cost what finished runs of the same data set and model did, less what the runs in
+    work have trained already.
+    """
+    now = time.time() if now is None else now
+    statuses = {spec.id: study.status(spec.id) for spec in expected}
+    counts = Counter(statuses.values())
+    progress = study.progress()
+    alive = progress is not None and _alive(progress, now)
+    if alive:
+        state = "running"
+    elif not counts[None]:
+        state = "finished"
+    else:
+        state = "idle" if progress is None else "stopped"
+    running = _phases(progress) if progress is not None and alive else ()
+    costs = _costs(study, [spec for spec in expected if statuses[spec.id] == DONE])
+    every = [seconds for charged in costs.values() for seconds in charged]
+    left = [spec for spec in expected if statuses[spec.id] is None]
+    return Status(
+        total=len(expected),
+        done=counts[DONE],
+        failed=counts[FAILED],
+        state=state,
+        running=running,
+        rate=3600 * len(every) / sum(every) if sum(every) > 0 else None,
+        seconds_left=_left(left, running, costs) if alive and every else None,
+    )
+
+
+def _alive(progress: dict[str, Any], now: float) -> bool:
+    """Whether the writer of progress.json gave a sign of life lately and, if it is of this machine, still exists."""
+    if now - float(progress.get("updated", 0)) > STALE_AFTER:
+        return False
+    if progress.get("host") != platform.node():
+        return True
+    try:
+        os.kill(int(progress["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it is there and somebody else's
+    return True
+
+
+def _phases(progress: dict[str, Any]) -> tuple[Phase, ...]:
+    runs = progress.get("runs", {})
+    return tuple(Phase(run, str(p["phase"]), int(p["done"]), int(p["total"])) for run, p in runs.items())
+
+
+def _costs(study: StudyDir, done: Sequence[RunSpec]) -> dict[tuple[str, str], list[float]]:
+    """The seconds that finished runs were charged, by data set and model."""
+    costs: dict[tuple[str, str], list[float]] = {}
+    for spec in done:
+        try:
+            text = (study.runs / spec.id / "provenance.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue  # it is being replaced at this moment
+        seconds = json.loads(text).get("seconds", {})
+        if seconds:
+            costs.setdefault(_kind(spec), []).append(sum(seconds.values()))
+    return costs
+
+
+def _kind(spec: RunSpec) -> tuple[str, str]:
+    return spec.dataset.label, spec.model
+
+
+def _left(
+    left: Sequence[RunSpec], running: Sequence[Phase], costs: Mapping[tuple[str, str], Sequence[float]]
+) -> float:
+    every = [seconds for charged in costs.values() for seconds in charged]
+    trained = {p.run: p.done / p.total for p in running if p.phase == "training" and p.total > 0}
+    seconds = 0.0
+    for spec in left:
+        known = costs.get(_kind(spec), every)
+        seconds += sum(known) / len(known) * (1 - min(trained.get(spec.id, 0.0), 1.0))
+    return seconds
