@@ -21,7 +21,8 @@ start = time.perf_counter()
 from disentangle_bench.rundir import StudyDir
 {work}
 seconds = time.perf_counter() - start
-print(f"{{seconds:.1f}} s, {{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}} MiB at most")
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(f"{{seconds:.1f}} s ({{used.ru_utime + used.ru_stime:.1f}} s of a core), {{used.ru_maxrss / 1024:.0f}} MiB at most")
 """
 WORK = {
     "tables (all six CSV files)": """

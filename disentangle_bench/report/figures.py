@@ -142,14 +142,16 @@ def _information_panels(
     tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
 ) -> list[tuple[str, str, RunRecord]]:
     """(title of the data set, model and setting, run) for every panel that there are numbers for."""
-    first = dict(reversed(pictured))  # the lowest seed of each row
+    first = dict(reversed(pictured))  # the lowest seed of each row; a row with an ELBO has a finished run
     rows = tables.rows[~tables.rows["control"].astype(bool)]
     panels = []
     for _, group in rows.groupby("group", sort=True):
         for model, part in group.groupby("model", sort=False):
             row = best_row(part, "", "elbo")
-            record = None if row is None else first.get(row["row"])
-            if record is not None and record.scores.get("mutual_information"):
+            if row is None:
+                continue
+            record = first[row["row"]]
+            if record.scores.get("mutual_information"):
                 panels.append((_title(part), f"{model} {row['setting']}".strip(), record))
     return panels
 
