@@ -66,8 +66,8 @@ def improvement_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequenc
     """improvement.csv: how probable it is that a run of one model scores above a run of another, each at its best.
 
     Columns: group, dataset, provenance, metric, chosen_by (elbo: each model's setting was chosen without labels;
-    labels: by this very metric, which flatters both), model_a, setting_a, model_b, setting_b, n_a, n_b, probability,
-    ci_low, ci_high (`statistics.improvements`).
+    labels: by this very metric, which flatters both), model_a, setting_a, model_b, setting_b, n_a, n_failed_a, n_b,
+    n_failed_b, probability, ci_low, ci_high (`statistics.improvements`).
     """
     done = (told["status"] == "DONE").to_numpy()
     row = row_of_run(told)
@@ -80,7 +80,8 @@ def improvement_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequenc
                 pair = scores[done & (row == a["row"])], scores[done & (row == b["row"])]
                 lines.append(_pair(a, b, *pair) | {"metric": metric, "chosen_by": choice})
                 samples.append(pair)
-    columns = [*IDENTITY, "metric", "chosen_by", "model_a", "setting_a", "model_b", "setting_b", "n_a", "n_b"]
+    sides = ("model_a", "setting_a", "model_b", "setting_b", "n_a", "n_failed_a", "n_b", "n_failed_b")
+    columns = [*IDENTITY, "metric", "chosen_by", *sides]
     table = pd.DataFrame(lines, columns=columns)
     return table.assign(
         **dict(zip(("probability", "ci_low", "ci_high"), improvements(samples).T, strict=True))
@@ -180,5 +181,7 @@ def _pair(a: pd.Series, b: pd.Series, first: Any, second: Any) -> dict[str, Any]
         "model_b": b["model"],
         "setting_b": b["setting"],
         "n_a": int((~np.isnan(first)).sum()),
+        "n_failed_a": int(a["n_failed"]),
         "n_b": int((~np.isnan(second)).sum()),
+        "n_failed_b": int(b["n_failed"]),
     }

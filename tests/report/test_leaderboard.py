@@ -252,6 +252,7 @@ def test_improvement_by_hand() -> None:
     assert by_labels["probability"] == 1  # .9 and .9 against .5 and .7
     by_elbo = table[(table["metric"] == "factor_vae") & (table["chosen_by"] == "elbo")].iloc[0]
     assert (by_elbo["setting_a"], by_elbo["n_a"], by_elbo["n_b"]) == ("beta=2", 1, 2)
+    assert (by_elbo["n_failed_a"], by_elbo["n_failed_b"]) == (1, 0)
     assert by_elbo["probability"] == 0.5  # .6 beats .5 and loses to .7
 
 

@@ -35,10 +35,10 @@
     const pairs = chosen(report.data.improvement).filter((line) => line.chosen_by === choice.value);
     fill(
       "improvement",
-      [["a run of"], ["beats a run of"], ["with probability", 1], ["runs", 1]],
+      [["a run of"], ["beats a run of"], ["with probability", 1], ["runs", 1], ["failed", 1]],
       pairs.map((line) => [
         `${line.model_a} ${line.setting_a}`.trim(), `${line.model_b} ${line.setting_b}`.trim(),
-        `${shown(line.probability)}${interval(line.ci_low, line.ci_high)}`, `${line.n_a}, ${line.n_b}`,
+        `${shown(line.probability)}${interval(line.ci_low, line.ci_high)}`, `${line.n_a}, ${line.n_b}`, `${line.n_failed_a}, ${line.n_failed_b}`,
       ]),
     );
   }
