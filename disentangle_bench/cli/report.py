@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +11,21 @@ import click
 
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.output import duration
+from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from disentangle_bench.report.status import Status
 
 RUNNING_SHOWN = 20
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What the disk refuses within becomes a message that names `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 @main.command()
@@ -23,7 +35,9 @@ def report(study: Path) -> None:
     from disentangle_bench.report.html import write_report
     from disentangle_bench.rundir import StudyDir
 
-    click.echo(f"written to {write_report(StudyDir(study))}; open it in a browser")
+    with writing(study / "report"):
+        page = write_report(StudyDir(study))
+    click.echo(f"written to {page}; open it in a browser")
 
 
 @main.command()
@@ -52,13 +66,16 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
     if tensorboard is not None:
         from disentangle_bench.report.tensorboard import write_events
 
-        written = write_events(StudyDir(study), tensorboard)
+        with writing(tensorboard):
+            written = write_events(StudyDir(study), tensorboard)
         click.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
         return
     from disentangle_bench.report.study import write_figures
 
     folder = out or study / "figures"
-    for path in write_figures(StudyDir(study), folder, styles):
+    with writing(folder):
+        files = write_figures(StudyDir(study), folder, styles)
+    for path in files:
         click.echo(path)
 
 
@@ -69,7 +86,6 @@ def status(study: Path) -> None:
 
     It reads the disk alone, so it can be asked from another terminal, or another machine that sees the directory.
     """
-    from disentangle_bench.errors import BenchError
     from disentangle_bench.report.status import study_status
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import expand, read_grid

@@ -32,7 +32,8 @@ class Status:
     """Counts of a study's runs, who is at work, and when it may be ready.
 
     `state` is "running", "stopped" (somebody began and is gone), "idle" (nobody is at work) or "finished". `rate` is in
-    runs per hour, None where no run has finished; `seconds_left` is None where nobody is at work or nothing is known.
+    runs per hour of all processes at work, or of one where none is, and None where no run has finished; `seconds_left`
+    is None where nobody is at work or nothing is known.
     """
 
     total: int
@@ -47,22 +48,22 @@ class Status:
 def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None = None) -> Status:
     """The status of the study whose grid describes the runs `expected`, at the time `now` (seconds).
 
-    The rate is that of the seconds that finished runs were charged (those of a stack share theirs), one after the
-    other; what is left is taken to cost what finished runs of the same data set and model did, less what the runs in
-    work have trained already.
+    The rate of a process comes from the seconds that finished runs were charged (those of a stack share theirs).
+    What is left is taken to cost what finished runs of the same data set and model did, less what the runs in work have
+    trained already, and to be shared evenly by the processes at work.
     """
     now = time.time() if now is None else now
     statuses = {spec.id: study.status(spec.id) for spec in expected}
     counts = Counter(statuses.values())
-    progress = study.progress()
-    alive = progress is not None and _alive(progress, now)
+    told = study.progress()
+    alive = [progress for progress in told if _alive(progress, now)]
     if alive:
         state = "running"
     elif not counts[None]:
         state = "finished"
     else:
-        state = "idle" if progress is None else "stopped"
-    running = _phases(progress) if progress is not None and alive else ()
+        state = "stopped" if told else "idle"
+    running = tuple(phase for progress in alive for phase in _phases(progress))
     costs = _costs(study, [spec for spec in expected if statuses[spec.id] == DONE])
     every = [seconds for charged in costs.values() for seconds in charged]
     left = [spec for spec in expected if statuses[spec.id] is None]
@@ -72,13 +73,13 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
         failed=counts[FAILED],
         state=state,
         running=running,
-        rate=3600 * len(every) / sum(every) if sum(every) > 0 else None,
-        seconds_left=_left(left, running, costs) if alive and every else None,
+        rate=3600 * max(1, len(alive)) * len(every) / sum(every) if sum(every) > 0 else None,
+        seconds_left=_left(left, running, costs) / len(alive) if alive and every else None,
     )
 
 
 def _alive(progress: dict[str, Any], now: float) -> bool:
-    """Whether the writer of progress.json gave a sign of life lately and, if it is of this machine, still exists."""
+    """Whether the writer of this progress gave a sign of life lately and, if it is of this machine, still exists."""
     if now - float(progress.get("updated", 0)) > STALE_AFTER:
         return False
     if progress.get("host") != platform.node():

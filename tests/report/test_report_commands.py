@@ -127,9 +127,10 @@ def test_status_tells_who_is_gone(tmp_path: Path) -> None:
         working(study, **changed)
         found = study_status(study, specs())
         assert (found.state, found.running, found.seconds_left) == ("stopped", (), None)
+        study.clean()
     working(study, pid=2**22 + 1, host="another")  # its processes cannot be seen from here
     assert study_status(study, specs()).state == "running"
-    study.end_progress()
+    study.clean()
     assert study_status(study, specs()[:6]).state == "finished"
 
 
