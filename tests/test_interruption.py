@@ -1,5 +1,6 @@
 """Stopped politely or killed outright, a study goes on where it was and ends with the scores of an undisturbed one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -76,3 +77,67 @@ def test_a_stopped_study_goes_on(folder: Path, how: signal.Signals) -> None:
     assert process.returncode == 0
     assert numbers(folder, out).equals(numbers(folder, "undisturbed"))
     assert {path: stamp for path, stamp in weights(folder, out).items() if path in finished} == finished
+
+
+CHILD = """
+import os, random, sys, time
+sys.argv[0] = "bench"
+import pandas, torch
+import disentangle_bench.pipeline, disentangle_bench.report.figures, disentangle_bench.metrics.mig
+import torch._dynamo, disentangle_bench.metrics.factor_vae
+from disentangle_bench.cli import main
+
+# One process imports, its children are the studies: a study that starts in an instant can be killed more often.
+arguments, seed, kills = sys.argv[1:-2], int(sys.argv[-2]), int(sys.argv[-1])
+chance = random.Random(seed)
+died = 0
+while died < kills:
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        main(arguments)
+    time.sleep(chance.uniform(0.0, 1.5))
+    os.kill(child, 9)
+    died += os.waitpid(child, 0)[1] == 9
+    print(died, flush=True)
+"""
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(folder: Path, stack: int) -> None:
+    """The scores, and every byte of the weights, are those of the study that nobody disturbed."""
+    study = ["run", "tiny.toml", "--seeds", "1", "--stack-size", str(stack), "--checkpoint-every", "0.05s"]
+    study += ["--set", "training.steps=800", "--set", "scoring.points=40"]
+    calm, hurt = folder / f"calm{stack}", folder / f"hurt{stack}"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    bench = [sys.executable, "-m", "disentangle_bench"]
+    subprocess.run(
+        [*bench, *study, "--out", calm], cwd=folder, env=environment, check=True, capture_output=True
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, *study, "--out", hurt, "7", "10"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    stamps: dict[Path, int] = {}
+    resumed = set()
+    for _ in process.stdout:
+        found = {path: path.stat().st_mtime_ns for path in hurt.glob("runs/[!.]*/weights.safetensors")}
+        assert stamps.items() <= found.items(), "a finished run was lost or repeated"
+        stamps = found
+    assert process.wait() == 0
+    subprocess.run(
+        [*bench, *study, "--out", hurt], cwd=folder, env=environment, check=True, capture_output=True
+    )
+    for run in (calm / "runs").iterdir():
+        for name in ("weights.safetensors", "curves.csv", "scores.json"):
+            assert (hurt / "runs" / run.name / name).read_bytes() == (run / name).read_bytes()
+        provenance = json.loads((hurt / "runs" / run.name / "provenance.json").read_text())
+        resumed.add(provenance["resumed_at_step"])
+    assert numbers(folder, hurt.name).equals(numbers(folder, calm.name))
+    assert any(resumed - {None}), "no kill fell into training; the test shows nothing"
+    assert not list(hurt.glob("checkpoints/*.safetensors"))
