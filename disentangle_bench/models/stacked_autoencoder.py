@@ -18,6 +18,10 @@ from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
 from disentangle_bench.models.reconstruction import squared_error
 
 
+# Sigmoids are four times flatter than tanh, for which Glorot's distribution is made (Glorot & Bengio 2010, section 4).
+SIGMOID_GAIN = 4.0
+
+
 @dataclass(frozen=True)
 class StackedAutoencoder(Autoencoder):
     """Greedy layer-wise pretraining, then fine-tuning of the whole (Bengio et al. 2007; Vincent et al. 2010).
@@ -44,6 +48,8 @@ class StackedAutoencoder(Autoencoder):
         networks["decoder_1"] = nn.Sequential(networks["decoder_1"], nn.Unflatten(1, image_shape))
         for network in networks.values():
             initialise(network)
+            for parameter in network.parameters():
+                parameter.data *= SIGMOID_GAIN
         return networks | self.variance_network()
 
     def losses(
