@@ -176,11 +176,11 @@ def _apart(rows: pd.DataFrame, board: pd.DataFrame, write: Callable[[pd.DataFram
 
 
 def _best(rows: pd.DataFrame, name: str) -> pd.Series:
-    """Whether the row's mean is the best of its group's models, where there are several to choose from."""
+    """Whether the row's mean is the best of its group's models, where they differ."""
     means = rows[f"{name}_mean"].where(~rows["control"].astype(bool))
     groups = means.groupby(rows["group"])
     best = groups.transform("min" if name in LOWER_IS_BETTER else "max")
-    return (means == best) & (groups.transform("count") > 1)
+    return (means == best) & (groups.transform("nunique") > 1)
 
 
 def _is_best(cell: object) -> bool:
