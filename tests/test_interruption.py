@@ -108,7 +108,7 @@ while died < kills:
 def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(folder: Path, stack: int) -> None:
     """The scores, and every byte of the weights, are those of the study that nobody disturbed."""
     study = ["run", "tiny.toml", "--seeds", "1", "--stack-size", str(stack), "--checkpoint-every", "0.05s"]
-    study += ["--set", "training.steps=800", "--set", "scoring.points=40"]
+    study += ["--set", "training.steps=500", "--set", "scoring.points=40"]
     calm, hurt = folder / f"calm{stack}", folder / f"hurt{stack}"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     bench = [sys.executable, "-m", "disentangle_bench"]
