@@ -17,8 +17,7 @@ from disentangle_bench.models.networks import initialise
 from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
 from disentangle_bench.models.reconstruction import squared_error
 
-
-# Sigmoids are four times flatter than tanh, for which Glorot's distribution is made (Glorot & Bengio 2010, section 4).
+# At 0 a sigmoid is four times flatter than tanh, for which Glorot's distribution is made (Glorot & Bengio 2010).
 SIGMOID_GAIN = 4.0
 
 

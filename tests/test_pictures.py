@@ -1,0 +1,153 @@
+"""Pictures of trained models, made by `run_pictures` and by each command, from real run directories."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_data
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from disentangle_bench.cli import main
+from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.job import load_run, make_objective
+from disentangle_bench.launch.pictures import run_pictures, traversals
+from disentangle_bench.models.objective import is_fitted
+from disentangle_bench.rundir import RunRecord, StudyDir
+from disentangle_bench.spec import RunSpec, check_grid
+from disentangle_bench.train.alone import train_alone
+from disentangle_bench.train.fit import train_fitted
+from disentangle_bench.train.trained import TrainedModel
+
+SQUARES = tiny_data.squares()
+LATENTS = 4
+TILE = 16 + 2  # pixels of an image and of the gap beside it
+
+
+def model_of(model: str) -> tuple[TrainedModel, list[dict[str, float]]]:
+    spec = RunSpec.model_validate(
+        {
+            "dataset": {"name": "tiny_data:SQUARES"},
+            "model": model,
+            "hypers": {},
+            "options": {},
+            "seed": 0,
+            "network": {"channels": (4, 4), "kernels": (4, 4), "hidden": 16, "latents": LATENTS},
+            "training": {"steps": 5, "batch_size": 8, "learning_rate": 1e-3},
+        }
+    )
+    objective = make_objective(spec, SQUARES)
+    trained = (train_fitted if is_fitted(objective) else train_alone)(objective, spec, SQUARES)
+    return TrainedModel(spec, objective, trained.networks, SQUARES.device), trained.curves
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run directory each of a VAE and of PCA."""
+    study = StudyDir(tmp_path_factory.mktemp("study"))
+    study.create(
+        check_grid({"name": "x", "datasets": [{"name": "tiny_data:SQUARES"}], "models": [{"name": "vae"}]})
+    )
+    found = {}
+    about = {"images": 48, "image_shape": [1, 16, 16], "provenance": "user", "fingerprint": "squares-1"}
+    for name in ("vae", "pca"):
+        model, curves = model_of(name)
+        record = RunRecord(model.spec, {"data": about}, {"scores": {}}, curves, model.weights())
+        study.save(record)
+        found[name] = study.runs / model.spec.id
+    return found
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["vae", "pca"])
+def test_the_pictures_of_a_run(runs: dict[str, Path], name: str) -> None:
+    model = load_run(runs[name])
+    pictures = run_pictures(model, SQUARES)
+    sizes = {file: opened(content).size for file, content in pictures.items()}
+    expected = {
+        "reconstructions.png": (2 + 10 * TILE, 2 + 2 * TILE),
+        "traversals.png": (2 + 10 * TILE, 2 + LATENTS * TILE),
+        "traversals.gif": (2 + LATENTS * TILE, 2 + TILE),
+    }
+    assert sizes == expected | ({"samples.png": (2 + 8 * TILE, 2 + 8 * TILE)} if name == "vae" else {})
+    assert pictures == run_pictures(model, SQUARES)  # bit for bit, whatever was drawn before
+    moving = opened(pictures["traversals.gif"])
+    assert moving.n_frames > 2  # frames that are the same are merged
+    sheet = np.asarray(opened(pictures["reconstructions.png"]))
+    original, below = sheet[2:18, 2:18], sheet[20:36, 2:18] / 255
+    every = SQUARES.images(range(48))[:, 0].numpy()
+    given = every[(every == original).all((1, 2))]
+    assert len(given) == 1  # the upper row holds images of the data set
+    rebuilt = model.reconstruct(torch.from_numpy(given)[:, None])[0, 0].numpy()
+    assert below == pytest.approx(rebuilt, abs=1 / 255)
+
+
+def test_traversals_move_one_latent_and_pass_through_what_they_should(runs: dict[str, Path]) -> None:
+    model = load_run(runs["vae"])
+    drawn = traversals(model, SQUARES, 7)
+    assert drawn.shape == (LATENTS, 10, 1, 16, 16)
+    code = model.encode(SQUARES.images([7]))[0]
+    code[2] = 2.0
+    assert torch.allclose(drawn[2, -1], model.decode(code[None])[0], atol=1e-6)
+    pca = load_run(runs["pca"])
+    codes = pca.encode(SQUARES.images(range(48)))
+    drawn = traversals(pca, SQUARES, 7)
+    ends = torch.stack([codes.quantile(q, dim=0) for q in (0.05, 0.95)])
+    assert drawn.std(1).sum() > 0
+    assert (ends[0] < ends[1]).all()
+    with pytest.raises(BenchError, match=r"images 0\.\.47, not 48"):
+        traversals(model, SQUARES, 48)
+
+
+def bench(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_each_command_writes_its_picture(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    vae = runs["vae"]
+    assert f"samples-{vae.name}.png" in bench("sample", vae, "-n", 5)
+    assert Image.open(f"samples-{vae.name}.png").size == (2 + 5 * TILE, 2 + TILE)
+    bench("sample", vae, "-n", 5, "--seed", 1, "--out", "other.png")
+    assert Path("other.png").read_bytes() != Path(f"samples-{vae.name}.png").read_bytes()
+    bench("traverse", vae, "--image", 3)
+    bench("traverse", vae, "--out", "moves.gif")
+    assert Image.open("moves.gif").format == "GIF"
+    bench("interpolate", vae, "--from", 0, "--to", 47, "--out", "line.png")
+    line = np.asarray(Image.open("line.png"))
+    assert line.shape == (2 + TILE, 2 + 12 * TILE)
+    for position, image in ((0, 0), (11, 47)):
+        tile = line[2:18, 2 + position * TILE : 18 + position * TILE]
+        assert np.array_equal(tile, SQUARES.images([image])[0, 0].numpy())
+
+
+def test_show_draws_once(runs: dict[str, Path]) -> None:
+    drawn = bench("show", runs["pca"])
+    assert sorted(path.name for path in (runs["pca"] / "pictures").iterdir()) == [
+        "reconstructions.png",
+        "traversals.gif",
+        "traversals.png",
+    ]
+    stamps = {path: path.stat().st_mtime_ns for path in (runs["pca"] / "pictures").iterdir()}
+    again = bench("show", runs["pca"])
+    assert {line for line in again.splitlines() if "pictures" in line} <= set(drawn.splitlines())
+    assert stamps == {path: path.stat().st_mtime_ns for path in (runs["pca"] / "pictures").iterdir()}
+
+
+def test_mistakes_are_told(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "pca has no prior to sample from" in bench("sample", runs["pca"], code=2)
+    assert "images 0..47, not 99" in bench("interpolate", runs["vae"], "--from", 0, "--to", 99, code=2)
+    assert "written as .png or .gif" in bench("traverse", runs["vae"], "--out", "a.jpg", code=2)
+    assert "is not a run directory" in bench("show", tmp_path, code=2)
+    assert "cannot be written" in bench("sample", runs["vae"], "--out", "nowhere/at/all.png", code=2)
+    assert not list(tmp_path.iterdir())
