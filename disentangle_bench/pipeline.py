@@ -2,11 +2,14 @@
 
 grid --spec.expand--> runs --plan--> those still to do --train.plan--> stacks --launch.job--> trained, encoded, scored
      --rundir--> results/<study>/runs/<id>/ --report--> scores.csv, leaderboard.csv, tradeoff.png
+
+Several processes may run one study at once: each claims what it works on, and leaves alone what others have claimed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +21,18 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.calibrate import calibrate
-from disentangle_bench.launch.job import Job, check_fit, load_run, make_objective, run_job, score_model
+from disentangle_bench.launch.claims import Claims
+from disentangle_bench.launch.job import check_fit, load_run, score_model
+from disentangle_bench.launch.local import run_here
+from disentangle_bench.launch.ray_cluster import Cluster, run_on_cluster
 from disentangle_bench.launch.reported import Reported
+from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress, Silent
 from disentangle_bench.report.study import write_tables
 from disentangle_bench.rundir import FAILED, StudyDir
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 from disentangle_bench.train.batches import Batches
-from disentangle_bench.train.checkpoint import Checkpoint
-from disentangle_bench.train.plan import stack_size, stacks
 from disentangle_bench.train.stop import Stop, Stopped
 
 
@@ -48,11 +53,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study ended: where it is, how many of its runs are done and have failed, and metrics that raised."""
+    """How a study ended: where it is, how many of its runs are done and have failed, and metrics that raised.
+
+    `left` runs are not done, because other processes work on them.
+    """
 
     path: Path
     done: int
     failed: int
+    left: int
     metric_failures: Mapping[str, str]
 
 
@@ -62,6 +71,8 @@ class Conditions:
 
     `stack_size`: runs that train together at most (None: as many as the device's memory holds, one on a CPU).
     `checkpoint_every`: seconds of training. `stop` may be asked to end the work early, which raises Stopped.
+    `shard` (i, n): of n parts into which the grid's runs fall, the i-th, from 1. `metric_seconds`: what a metric may
+    take for one run. `cluster`: the Ray cluster that trains, None for this process.
     """
 
     device: torch.device
@@ -70,6 +81,9 @@ class Conditions:
     stop: Stop = field(default_factory=Stop)
     retry_failed: bool = False
     data_dir: str | Path | None = None
+    shard: tuple[int, int] = (1, 1)
+    metric_seconds: float | None = None
+    cluster: Cluster | None = None
 
 
 def run(
@@ -107,110 +121,93 @@ def run_study(
     With `train=False` only the finished runs are scored with the metrics that they lack.
     """
     check_headlines(grid)
-    todo = plan(grid, study, conditions.retry_failed)
+    todo = plan(grid, study, conditions.retry_failed, conditions.shard)
     runs = todo.score + (todo.train if train else ())
     for spec in runs:
         check_fit(spec)
     # All data sets are ready before anything is written and the first step is spent.
-    needed = {spec.label: spec for spec in [s.dataset for s in runs] + missing_controls(grid, study)}
+    controls = missing_controls(grid, study)
+    needed = {spec.label: spec for spec in [s.dataset for s in runs] + controls}
     datasets = {label: load(spec, progress, conditions.data_dir) for label, spec in needed.items()}
     for label, entry in needed.items():
         Batches(entry, datasets[label])  # says now what of the entry does not fit the data
     study.create(grid)
+    claims = Claims(study)
     reported = Reported(progress, study)
-    try:
-        with reported.study(runs=len(runs)):
-            for label, dataset in datasets.items():
-                resident = dataset.to(conditions.device)
-                if label in [spec.label for spec in missing_controls(grid, study)]:
-                    add_controls(label, grid, study, resident, reported)
-                for spec in (s for s in todo.score if s.dataset.label == label):
-                    conditions.stop.check()
-                    reported.run_started([spec.id])
-                    add_scores(spec, grid, study, resident, reported, conditions.retry_failed)
-                    reported.run_finished(spec.id, None)
+    with claims.working():
+        try:
+            with reported.study(runs=len(runs) + len(controls)):
+                for label, dataset in datasets.items():
+                    unscored = [run for run in todo.score if run.dataset.label == label]
+                    uncontrolled = label in [spec.label for spec in controls]
+                    if uncontrolled or unscored:
+                        resident = dataset.to(conditions.device)
+                    if uncontrolled:
+                        add_controls(label, grid, study, resident, conditions, claims, reported)
+                    for run in unscored:
+                        add_scores(run, grid, study, resident, conditions, claims, reported)
                 if train:
-                    train_all(
-                        [s for s in todo.train if s.dataset.label == label],
-                        grid, study, resident, conditions, reported,
-                    )  # fmt: skip
-    except Stopped:
-        if any(study.status(spec.id) for spec in expand(grid)):
+                    train_all(todo.train, grid, study, datasets, conditions, claims, reported)
+        except Stopped:
+            if any(study.status(spec.id) for spec in expand(grid)):
+                with claims.tables():
+                    write_tables(study)
+            raise
+        if not any(study.status(spec.id) for spec in expand(grid)):
+            return outcome(grid, study, conditions.shard)  # all is in the hands of others, who are not ready
+        with claims.tables():
             write_tables(study)
-        raise
-    write_tables(study)
-    return outcome(grid, study)
+    return outcome(grid, study, conditions.shard)
 
 
 def train_all(
     specs: Sequence[RunSpec],
     grid: Grid,
     study: StudyDir,
-    dataset: FactorDataset,
+    datasets: Mapping[str, FactorDataset],
     conditions: Conditions,
+    claims: Claims,
     progress: Progress,
 ) -> None:
-    """Train, score and keep these runs of one data set; those that have a checkpoint go on from it, first."""
-    resumed = resumable(specs, study, dataset.fingerprint)
-    begun = {spec.id for stack, _ in resumed for spec in stack}
-    fresh = stacks(
-        [spec for spec in specs if spec.id not in begun],
-        lambda group: conditions.stack_size or stack_size(make_objective(group[0], dataset), group, dataset),
-    )
-
-    def keep(checkpoint: Checkpoint) -> None:
-        tensors = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
-        study.save_checkpoint(checkpoint.about() | {"data": dataset.fingerprint}, tensors)
-
-    for stack, path in [*resumed, *((stack, None) for stack in fresh)]:
-        conditions.stop.check()
-        progress.run_started([spec.id for spec in stack])
-        resume = None if path is None else read_checkpoint(stack, study, path)
-        job = Job(stack, grid.scoring, grid.metrics, resume)
-        for record in run_job(
-            job, dataset, progress,
-            keep=keep, checkpoint_every=conditions.checkpoint_every, stop=conditions.stop,
-        ):  # fmt: skip
-            study.save(record)
+    """Train, score and keep these runs; those that have a checkpoint go on from it, first."""
+    work = Work(
+        specs, grid, study, claims, datasets,
+        retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
+    )  # fmt: skip
+    how: dict[str, Any] = {
+        "together": conditions.stack_size,
+        "checkpoint_every": conditions.checkpoint_every,
+    }
+    if conditions.cluster is None:
+        records = run_here(work, progress, conditions.stop, device=conditions.device, **how)
+    else:
+        records = run_on_cluster(
+            work, progress, conditions.stop,
+            cluster=conditions.cluster, data_dir=conditions.data_dir, **how,
+        )  # fmt: skip
+    with closing(records):
+        for record in records:
+            work.save(record)
             progress.run_finished(record.spec.id, record.failure)
-        study.drop_finished_checkpoints()
 
 
-def resumable(
-    specs: Sequence[RunSpec], study: StudyDir, fingerprint: str
-) -> list[tuple[tuple[RunSpec, ...], Path]]:
-    """The runs that checkpoints of these very data hold, together as they were, with the file that is furthest."""
-    left = {spec.id: spec for spec in specs}
-    kept = [(about, path) for about, path in study.checkpoints() if about.get("data") == fingerprint]
-    found = []
-    for about, path in sorted(kept, key=lambda entry: -int(entry[0]["step"])):
-        stack = tuple(left.pop(run["id"]) for run in about["runs"] if run["id"] in left)
-        if stack:
-            found.append((stack, path))
-    return found
-
-
-def read_checkpoint(stack: Sequence[RunSpec], study: StudyDir, path: Path) -> Checkpoint:
-    """Where these runs stood. Raises BenchError where the file is damaged."""
-    about, arrays = study.load_checkpoint(path)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Checkpoint.from_parts(about, tensors).only([spec.id for spec in stack])
-
-
-def outcome(grid: Grid, study: StudyDir) -> Outcome:
-    """How the grid's runs stand in this study."""
-    records = [study.load(spec.id) for spec in expand(grid) if study.status(spec.id)]
+def outcome(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
+    """How the grid's runs, or those of one shard, stand in this study."""
+    specs = [spec for spec in expand(grid) if in_shard(spec, shard)]
+    records = [study.load(spec.id) for spec in specs if study.status(spec.id)]
     failures: dict[str, str] = {}
     for record in records:
         failures |= record.scores.get("failures", {})
     failed = sum(record.failure is not None for record in records)
-    return Outcome(study.path, len(records) - failed, failed, failures)
+    return Outcome(study.path, len(records) - failed, failed, len(specs) - len(records), failures)
 
 
-def plan(grid: Grid, study: StudyDir, retry_failed: bool = False) -> Plan:
-    """What is done, what has failed and what is still to do of the grid in this study directory."""
+def plan(grid: Grid, study: StudyDir, retry_failed: bool = False, shard: tuple[int, int] = (1, 1)) -> Plan:
+    """What is done, what has failed and what is still to do of the grid, or of one shard, in this study directory."""
     train, score, done, failed = [], [], [], []
     for spec in expand(grid):
+        if not in_shard(spec, shard):
+            continue
         status = study.status(spec.id)
         if status is None or (status == FAILED and retry_failed):
             train.append(spec)
@@ -221,6 +218,12 @@ def plan(grid: Grid, study: StudyDir, retry_failed: bool = False) -> Plan:
         else:
             done.append(spec)
     return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
+
+
+def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:
+    """Whether the run falls to the i-th of n shards (i, n); decided by the run alone, so that a grid can grow."""
+    number, count = shard
+    return int(spec.digest, 16) % count == number - 1
 
 
 def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
@@ -242,20 +245,30 @@ def add_scores(
     grid: Grid,
     study: StudyDir,
     dataset: FactorDataset,
+    conditions: Conditions,
+    claims: Claims,
     progress: Progress,
-    retry_failed: bool,
 ) -> None:
     """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained."""
-    missing = missing_metrics(spec, grid, study, retry_failed)
-    model = load_run(study.runs / spec.id, device=str(dataset.device))
-    scores = score_model(model, grid.scoring, missing, dataset, progress, seconds={})
-    kept = study.load(spec.id).scores
-    if kept["scoring"] == scores["scoring"]:
-        for part in ("scores", "metrics", "failures"):
-            scores[part] = kept[part] | scores[part]
-        for name in scores["metrics"]:
-            scores["failures"].pop(name, None)
-    study.save_scores(spec.id, scores)
+    conditions.stop.check()
+    claimed = claims.take([spec.id])
+    missing = missing_metrics(spec, grid, study, conditions.retry_failed) if claimed else []
+    if missing:
+        progress.run_started([spec.id])
+        model = load_run(study.run_path(spec.id), device=str(dataset.device))
+        scores = score_model(
+            model, grid.scoring, missing, dataset, progress,
+            seconds={}, metric_seconds=conditions.metric_seconds,
+        )  # fmt: skip
+        kept = study.load(spec.id).scores
+        if kept["scoring"] == scores["scoring"]:
+            for part in ("scores", "metrics", "failures"):
+                scores[part] = kept[part] | scores[part]
+            for name in scores["metrics"]:
+                scores["failures"].pop(name, None)
+        study.save_scores(spec.id, scores)
+        progress.run_finished(spec.id, None)
+    claims.release(claimed)
 
 
 def missing_controls(grid: Grid, study: StudyDir) -> list[DatasetSpec]:
@@ -265,17 +278,29 @@ def missing_controls(grid: Grid, study: StudyDir) -> list[DatasetSpec]:
     return [spec for spec in grid.datasets if grid.controls and kept.get(spec.label) != asked]
 
 
-def add_controls(label: str, grid: Grid, study: StudyDir, dataset: FactorDataset, progress: Progress) -> None:
+def add_controls(
+    label: str,
+    grid: Grid,
+    study: StudyDir,
+    dataset: FactorDataset,
+    conditions: Conditions,
+    claims: Claims,
+    progress: Progress,
+) -> None:
     """Score control codes on the data set once a seed, so that the leaderboard can show them beside the models."""
-    progress.run_started([f"controls on {label}"])
-    rows = [
-        row
-        for seed in grid.seeds
-        for row in calibrate(dataset, grid.metrics, grid.scoring.points, seed, progress)
-    ]
-    study.save_controls(
-        label, {"asked": controls_asked(grid), "provenance": dataset.provenance, "rows": rows}
-    )
+    name = f"controls on {label}"
+    claimed = claims.take([name])
+    if claimed and label in [spec.label for spec in missing_controls(grid, study)]:
+        progress.run_started([name])
+        rows = []
+        for seed in grid.seeds:
+            conditions.stop.check()
+            rows += calibrate(dataset, grid.metrics, grid.scoring.points, seed, progress)
+        study.save_controls(
+            label, {"asked": controls_asked(grid), "provenance": dataset.provenance, "rows": rows}
+        )
+        progress.run_finished(name, None)
+    claims.release(claimed)
 
 
 def controls_asked(grid: Grid) -> dict[str, Any]:

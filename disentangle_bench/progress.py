@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -33,7 +34,11 @@ class Progress(Protocol):
         ...
 
     def run_started(self, ids: Sequence[str]) -> None:
-        """These runs begin, together."""
+        """These runs begin, together; what is told next is about them."""
+        ...
+
+    def turn_to(self, ids: Sequence[str]) -> None:
+        """What is told next is about these runs, which have begun before; for several jobs at once."""
         ...
 
     def phase(self, name: str, total: int, done: int = 0) -> None:
@@ -68,6 +73,9 @@ class Silent:
     def run_started(self, ids: Sequence[str]) -> None:
         """Say nothing."""
 
+    def turn_to(self, ids: Sequence[str]) -> None:
+        """Say nothing."""
+
     def phase(self, name: str, total: int, done: int = 0) -> None:
         """Say nothing."""
 
@@ -79,7 +87,7 @@ class Silent:
 
 
 class Terminal:
-    """Two bars: the study's runs, and the phase of the run at work, with rate and time left."""
+    """A bar for the study's runs, and one for each job at work with its phase, rate and time left."""
 
     def __init__(self, console: Console) -> None:
         self.bars = Bars(
@@ -92,8 +100,8 @@ class Terminal:
             console=console,
         )
         self.overall: TaskID | None = None
-        self.current: TaskID | None = None
-        self.run_id = ""
+        self.jobs: dict[str, TaskID] = {}
+        self.job = ""
 
     @contextmanager
     def study(self, runs: int) -> Iterator[None]:
@@ -106,32 +114,35 @@ class Terminal:
     def preparing(self, what: str, done: int, total: int) -> None:
         """A bar for the data set, gone when it is ready."""
         self.bars.start()
-        if self.current is None or self.run_id != what:
-            self._clear()
-            self.run_id = what
-            self.current = self.bars.add_task(what, total=total, rate="")
-        self.bars.update(self.current, completed=done)
+        self.job = what
+        if what not in self.jobs:
+            self.jobs[what] = self.bars.add_task(what, total=total, rate="")
+        self.bars.update(self.jobs[what], completed=done)
         if done >= total:
             self._clear()
             self.bars.stop()
 
     def run_started(self, ids: Sequence[str]) -> None:
         """Remember the runs' name for their phases."""
-        self.run_id = together(ids)
+        self.job = together(ids)
+
+    def turn_to(self, ids: Sequence[str]) -> None:
+        """Go on with these runs' bar."""
+        self.job = together(ids)
 
     def phase(self, name: str, total: int, done: int = 0) -> None:
         """A fresh bar for the phase."""
         self._clear()
-        self.current = self.bars.add_task(
-            f"{self.run_id} [dim]{name}[/dim]", total=total, completed=done, rate=""
-        )
+        description = f"{self.job} [dim]{name}[/dim]"
+        self.jobs[self.job] = self.bars.add_task(description, total=total, completed=done, rate="")
 
     def advance(self, units: int) -> None:
         """Move the phase's bar and its rate."""
-        if self.current is not None:
-            self.bars.advance(self.current, units)
-            speed = self.bars.tasks[self.bars.task_ids.index(self.current)].speed
-            self.bars.update(self.current, rate=f"{speed:.3g}/s" if speed else "")
+        if self.job in self.jobs:
+            bar = self.jobs[self.job]
+            self.bars.advance(bar, units)
+            speed = self.bars.tasks[self.bars.task_ids.index(bar)].speed
+            self.bars.update(bar, rate=f"{speed:.3g}/s" if speed else "")
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Move the study's bar; a failure gets a line that stays."""
@@ -144,9 +155,21 @@ class Terminal:
             )
 
     def _clear(self) -> None:
-        if self.current is not None:
-            self.bars.remove_task(self.current)
-            self.current = None
+        if self.job in self.jobs:
+            self.bars.remove_task(self.jobs.pop(self.job))
+
+
+@dataclass
+class _Job:
+    """What `Lines` remembers of a job at work."""
+
+    runs: int
+    began: float
+    phase: str = ""
+    started: float = 0.0
+    before: int = 0
+    done: int = 0
+    total: int = 0
 
 
 class Lines:
@@ -154,10 +177,10 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.runs = self.finished = 0
-        self.name = ""
-        self.total = self.done = self.before = 0
-        self.started = self.last = self.run_began = 0.0
+        self.runs = self.begun = 0
+        self.last = 0.0
+        self.jobs: dict[str, _Job] = {}
+        self.job = ""
 
     @contextmanager
     def study(self, runs: int) -> Iterator[None]:
@@ -172,29 +195,43 @@ class Lines:
 
     def run_started(self, ids: Sequence[str]) -> None:
         """Say which runs begin."""
-        self.run_began = time.monotonic()
-        self._say(f"[{self.finished + 1}/{self.runs}] {together(ids)}")
+        self.job = together(ids)
+        self.jobs[self.job] = _Job(len(ids), time.monotonic())
+        self._say(f"[{self.begun + 1}/{self.runs}] {self.job}")
+        self.begun += len(ids)
+
+    def turn_to(self, ids: Sequence[str]) -> None:
+        """Go on counting these runs."""
+        self.job = together(ids)
 
     def phase(self, name: str, total: int, done: int = 0) -> None:
         """Start counting."""
-        self.name, self.total, self.started = name, total, time.monotonic()
-        self.done = self.before = done
+        job = self.jobs.setdefault(self.job, _Job(1, time.monotonic()))
+        job.phase, job.total, job.started = name, total, time.monotonic()
+        job.done = job.before = done
 
     def advance(self, units: int) -> None:
         """A line with rate and time left, no more often than every ten seconds."""
-        self.done += units
+        job = self.jobs[self.job]
+        job.done += units
         now = time.monotonic()
-        if now - self.last > LINE_EVERY and self.done < self.total:
-            rate = (self.done - self.before) / max(now - self.started, 1e-9)
-            left = (self.total - self.done) / max(rate, 1e-9)
-            self._say(f"  {self.name} {self.done}/{self.total}, {rate:.3g}/s, {left:.0f} s left")
+        if now - self.last > LINE_EVERY and job.done < job.total:
+            rate = (job.done - job.before) / max(now - job.started, 1e-9)
+            left = (job.total - job.done) / max(rate, 1e-9)
+            self._say(f"  {self._whose()}{job.phase} {job.done}/{job.total}, {rate:.3g}/s, {left:.0f} s left")
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Say how the run ended."""
-        self.finished += 1
-        took = time.monotonic() - self.run_began
+        job = self.jobs.setdefault(self.job, _Job(1, time.monotonic()))
+        took = time.monotonic() - job.began
         end = f"done in {took:.0f} s" if failure is None else f"FAILED: {failure.splitlines()[0]}"
-        self._say(f"  {end}")
+        self._say(f"  {self._whose()}{end}")
+        job.runs -= 1
+        if not job.runs:
+            del self.jobs[self.job]
+
+    def _whose(self) -> str:
+        return f"{self.job}: " if len(self.jobs) > 1 else ""
 
     def _say(self, text: str) -> None:
         self.last = time.monotonic()

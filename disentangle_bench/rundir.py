@@ -7,10 +7,12 @@
                              /DONE           or FAILED, which holds the reason
                    /controls/<data set>.json what the metrics say of codes whose worth is known
                    /checkpoints/<stack>.safetensors  training that is not finished yet
-                   /progress.json            what is being done now, for who watches from elsewhere
+                   /progress/<host>-<pid>.json  what each process is doing now, for who watches from elsewhere
+                   /.lock                    who works on what, held by the operating system (launch/claims.py)
                    /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
 
-A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all.
+A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all. Nothing
+is written outside the study's directory, whatever a name says; a write that fails is a BenchError that says what to do.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,8 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.spec import Grid, RunSpec
 
 DONE, FAILED = "DONE", "FAILED"
+# One part of a path: never hidden, never leading elsewhere.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -75,49 +81,61 @@ class StudyDir:
         """
         if self.path.exists() and not self.path.is_dir():
             raise BenchError(f"{self.path} is a file; a study needs a directory")
-        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "grid.toml").exists():
+        if self.path.is_dir() and not (self.path / "grid.toml").exists() and self._holds_something():
             raise BenchError(
                 f"{self.path} is not empty and holds no study; choose another directory with --out"
             )
-        try:
-            self.runs.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.path / "grid.toml", tomli_w.dumps(_plain_grid(grid)))
-        except OSError as error:
-            raise BenchError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            self.runs.mkdir(exist_ok=True)
+
+    def _holds_something(self) -> bool:
+        """Whether there is more than what another process leaves that is creating this study at this moment."""
+        found = [path.name for path in self.path.iterdir()]
+        return "grid.toml" not in found and any(not name.endswith(".tmp") for name in found)
+
+    def run_path(self, run_id: str) -> Path:
+        """The directory of a run. Raises BenchError for a name that could lead out of the study."""
+        return self.runs / _plain(run_id)
 
     def status(self, run_id: str) -> str | None:
         """DONE, FAILED, or None for a run that is still to do."""
         for status in (DONE, FAILED):
-            if (self.runs / run_id / status).exists():
+            if (self.run_path(run_id) / status).exists():
                 return status
         return None
 
     def save(self, record: RunRecord) -> None:
         """Write one run, whole: it appears under its final name complete and synced to disk."""
-        final = self.runs / record.spec.id
+        final = self.run_path(record.spec.id)
         token = secrets.token_hex(4)
         partial, replaced = self.runs / f".partial-{token}", self.runs / f".replaced-{token}"
-        try:
-            partial.mkdir()
-            _fill(partial, record)
-            if final.exists():
-                final.rename(replaced)  # in one stroke: deleting it in place could be cut short half-way
-            partial.rename(final)
-            _sync(self.runs)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        with writing(final):
+            try:
+                partial.mkdir()
+                _fill(partial, record)
+                if final.exists():
+                    final.rename(replaced)  # in one stroke: deleting it in place could be cut short half-way
+                partial.rename(final)
+                _sync(self.runs)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
         shutil.rmtree(replaced, ignore_errors=True)
 
     def save_scores(self, run_id: str, scores: Mapping[str, Any]) -> None:
         """Replace a finished run's scores."""
-        write_text(self.runs / run_id / "scores.json", _json(scores))
+        path = self.run_path(run_id) / "scores.json"
+        with writing(path):
+            write_text(path, _json(scores))
 
     def save_controls(self, dataset: str, controls: Mapping[str, Any]) -> None:
         """Keep what the metrics say of control codes on this data set (its label)."""
         folder = self.path / "controls"
-        folder.mkdir(exist_ok=True)
-        write_text(folder / f"{_file_name(dataset)}.json", _json({"dataset": dataset, **controls}))
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            write_text(folder / f"{_file_name(dataset)}.json", _json({"dataset": dataset, **controls}))
 
     def controls(self) -> list[dict[str, Any]]:
         """What `save_controls` kept, by data set."""
@@ -128,64 +146,103 @@ class StudyDir:
     def save_checkpoint(self, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of the runs that `about["runs"]` lists by `id`, in place of an older one of these runs."""
         folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
         stack = hashlib.sha256(" ".join(run["id"] for run in about["runs"]).encode()).hexdigest()[:16]
         temporary = folder / f".{stack}.{secrets.token_hex(4)}.tmp"
-        try:
-            safetensors.numpy.save_file(
-                {key: np.ascontiguousarray(value) for key, value in tensors.items()},
-                temporary,
-                {"about": json.dumps(about)},
-            )
-            _sync(temporary)
-            temporary.replace(folder / f"{stack}.safetensors")
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(folder)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            try:
+                safetensors.numpy.save_file(
+                    {key: np.ascontiguousarray(value) for key, value in tensors.items()},
+                    temporary,
+                    {"about": json.dumps(about)},
+                )
+                _sync(temporary)
+                temporary.replace(folder / f"{stack}.safetensors")
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync(folder)
 
     def checkpoints(self) -> Iterator[tuple[dict[str, Any], Path]]:
         """What `save_checkpoint` was told of each checkpoint, and its file. Raises BenchError for a damaged one."""
-        for path in sorted(self.path.glob("checkpoints/*.safetensors")):
-            yield _read_safetensors(path, tensors=False)[0], path
+        for path in sorted(self.path.glob("checkpoints/[!.]*.safetensors")):
+            try:
+                yield _read_safetensors(path, tensors=False)[0], path
+            except FileNotFoundError:
+                continue  # its runs are finished: another process has dropped it since
 
     def load_checkpoint(self, path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """The same and the tensors of the checkpoint in this file. Raises BenchError where it is damaged."""
         return _read_safetensors(path, tensors=True)
 
-    def drop_finished_checkpoints(self) -> None:
-        """Delete the checkpoints all of whose runs are done or have failed."""
+    def drop_finished_checkpoints(self, open: Collection[str] = ()) -> None:
+        """Delete the checkpoints all of whose runs are done or have failed; those of the runs `open` stay."""
         for about, path in self.checkpoints():
-            if all(self.status(run["id"]) for run in about["runs"]):
+            ids = [run["id"] for run in about["runs"]]
+            if all(run_id not in open and self.status(run_id) for run_id in ids):
                 path.unlink(missing_ok=True)
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
-        """Keep what is being done now, for `bench status`; not synced, it is worth nothing after a power cut."""
-        temporary = self.path / f".progress.{os.getpid()}.tmp"
-        temporary.write_text(_json(progress), encoding="utf-8")
-        temporary.replace(self.path / "progress.json")
+        """Keep what a process of `progress["host"]` and `progress["pid"]` is doing now, for `bench status`."""
+        path = self._progress_file(str(progress["host"]), int(progress["pid"]))
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            temporary.write_text(
+                _json(progress), encoding="utf-8"
+            )  # not synced: worth nothing after a power cut
+            temporary.replace(path)
+        except OSError:
+            # Hours of training are not given up for a line of `bench status`; where the disk is full or gone, the
+            # next checkpoint or run says so.
+            return
 
     def end_progress(self) -> None:
-        """Nothing is being done any more."""
-        (self.path / "progress.json").unlink(missing_ok=True)
+        """This process does nothing any more."""
+        self._progress_file(platform.node(), os.getpid()).unlink(missing_ok=True)
 
-    def progress(self) -> dict[str, Any] | None:
-        """What `write_progress` kept last, None where nothing is being done."""
-        try:
-            return json.loads((self.path / "progress.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+    def progress(self) -> list[dict[str, Any]]:
+        """What each process has told `write_progress` last; those that were killed have left theirs too."""
+        found = []
+        for path in sorted(self.path.glob("progress/[!.]*.json")):
+            try:
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                continue  # it has just ended, or the power was cut while it wrote
+        return found
+
+    def _progress_file(self, host: str, pid: int) -> Path:
+        return self.path / "progress" / f"{_file_name(host)}-{pid}.json"
+
+    def clean(self) -> None:
+        """Remove what killed processes have left half-written; only for who knows that nobody else works here.
+
+        A finished run that was about to be replaced gets its place back.
+        """
+        with writing(self.path):
+            for path in self.runs.glob(".replaced-*"):
+                try:
+                    final = self.run_path(load_record(path, curves=False).spec.id)
+                except BenchError:
+                    final = path  # deleting it had begun
+                if not final.exists():
+                    path.rename(final)
+            for path in [*self.runs.glob(".partial-*"), *self.runs.glob(".replaced-*")]:
+                shutil.rmtree(path)
+            for pattern in (".*.tmp", "*/.*.tmp", "runs/*/.*.tmp", "progress/*.json"):
+                for path in self.path.glob(pattern):
+                    path.unlink()
 
     def load(self, run_id: str, weights: bool = False) -> RunRecord:
         """One run as it was saved; its weights only when asked for. Raises BenchError for a damaged directory."""
-        return load_record(self.runs / run_id, weights=weights)
+        return load_record(self.run_path(run_id), weights=weights)
 
     def records(self, curves: bool = True) -> Iterator[RunRecord]:
         """All finished and failed runs, by id, without weights; without curves they are read several times as fast."""
         if not self.runs.is_dir():
             raise BenchError(f"{self.path} holds no study (there is no {self.runs})")
         for path in sorted(self.runs.iterdir()):
-            if self.status(path.name) and not path.name.startswith("."):
+            if PLAIN_NAME.fullmatch(path.name) and self.status(path.name):
                 yield load_record(path, curves=curves)
 
 
@@ -221,10 +278,25 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[s
         with safetensors.safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["about"])
             arrays = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         # Written whole or not at all, so something else has damaged it; that is worth a word.
         raise BenchError(f"the checkpoint {path} is damaged: {error}. Delete it to train anew.") from error
     return about, arrays
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, what the disk refuses becomes a BenchError that names `path`, the reason and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BenchError(
+            f"{path} cannot be written: {reason}. What was finished before is kept whole; see to the disk and the"
+            " directory's permissions, and give the same command again."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -263,7 +335,7 @@ def _fill(directory: Path, record: RunRecord) -> None:
     if record.pictures:
         (directory / "pictures").mkdir()
         for name, content in record.pictures.items():
-            write_bytes(directory / "pictures" / name, content)
+            write_bytes(directory / "pictures" / _plain(name), content)
     write_text(directory / DONE, "")
 
 
@@ -276,8 +348,17 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def _plain(name: str) -> str:
+    """The name itself. Raises BenchError unless it is one plain part of a path."""
+    if not PLAIN_NAME.fullmatch(name):
+        raise BenchError(
+            f"{name!r} is no name for a file here: letters, digits, '.', '_' and '-' are allowed"
+        )
+    return name
+
+
 def _file_name(label: str) -> str:
-    """A file name for a data set's label, which may be a path: readable, and never leading elsewhere."""
+    """A file name for a label, which may be a path: readable, and never leading elsewhere."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "_", label).strip("_")[-80:]
     return f"{readable}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 

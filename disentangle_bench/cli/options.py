@@ -41,11 +41,36 @@ class Duration(click.ParamType):
         return float(found[1]) * self.units[found[2]]
 
 
+class Shard(click.ParamType):
+    """(i, n) from a text such as `2/8`: the second of eight parts."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The number of the part, from 1, and how many there are."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value).strip())
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            self.fail(f"{value!r} is no part; write i/n with i from 1 to n, for instance 2/8", param, ctx)
+        return int(found[1]), int(found[2])
+
+
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="DISENTANGLE_BENCH_DATA",
     help="Where data files are kept.  [default: ./datasets, else a cache of yours]",
+)
+
+
+metric_limit_option = click.option(
+    "--metric-limit",
+    "metric_seconds",
+    type=Duration(),
+    help="Give a metric up that takes longer than this (10m) for one run.  [default: no limit]",
 )
 
 

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
 def finish(outcome: Outcome) -> None:
     """The leaderboard, and how the study stands; exit code 1 where a run has failed."""
-    print_leaderboard(outcome.path, None, "table")
+    if outcome.done + outcome.failed:
+        print_leaderboard(outcome.path, None, "table")
     for name, reason in outcome.metric_failures.items():
         click.echo(f"metric {name} gave no score: {reason}", err=True)
     click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
+    if outcome.left:
+        click.echo(
+            f"{outcome.left} runs are not done: other processes had claimed them. Should one of those have ended early,"
+            " the same command does what it left."
+        )
     if outcome.failed:
         sys.exit(1)
 

@@ -11,8 +11,10 @@ from disentangle_bench import registry
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     Duration,
+    Shard,
     data_dir_option,
     grid_options,
+    metric_limit_option,
     plugin_metrics,
     plugin_option,
     with_metrics,
@@ -47,6 +49,36 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Train so many runs together.  [default: what a GPU's memory holds; 1 on a CPU]",
 )
+@click.option(
+    "--shard",
+    type=Shard(),
+    default="1/1",
+    help="Run the i-th of n parts of the grid only (2/8), for arrays of batch jobs.",
+)
+@click.option(
+    "--launcher",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Train here, or on a Ray cluster.",
+)
+@click.option(
+    "--address",
+    help="The Ray cluster: host:port, or auto for the one of this machine.  [default: a new one of this machine alone]",
+)
+@click.option(
+    "--gpus-per-job",
+    type=click.FloatRange(min=0),
+    help="GPUs that a stack takes of a Ray cluster.  [default: 1 where there are any]",
+)
+@click.option(
+    "--cpus-per-job",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU cores that a stack takes of a Ray cluster.",
+)
+@metric_limit_option
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
 def run_command(
@@ -60,14 +92,21 @@ def run_command(
     time_limit: float | None,
     checkpoint_every: float,
     stack_size: int | None,
+    shard: tuple[int, int],
+    launcher: str,
+    address: str | None,
+    gpus_per_job: float | None,
+    cpus_per_job: int,
+    metric_seconds: float | None,
     retry_failed: bool,
     dry_run: bool,
 ) -> None:
     """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
 
     Finished runs are kept and never repeated; stop it with Ctrl-C or SIGTERM at any time and give the same command to
-    go on from its checkpoint.
+    go on from its checkpoint. Several such commands at once share the work.
     """
+    from disentangle_bench.launch.ray_cluster import Cluster
     from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
@@ -77,7 +116,7 @@ def run_command(
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
     place = pick_device(device)
-    todo = plan(checked, study, retry_failed)
+    todo = plan(checked, study, retry_failed, shard)
     if dry_run:
         print_plan(study.path, todo, str(place))
         return
@@ -85,7 +124,11 @@ def run_command(
         click.echo(
             f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
         )
-    conditions = Conditions(place, stack_size, checkpoint_every, stop, retry_failed, data_dir)
+    gpus = 0 if device == "cpu" else gpus_per_job
+    cluster = Cluster(address, gpus, cpus_per_job) if launcher == "ray" else None
+    conditions = Conditions(
+        place, stack_size, checkpoint_every, stop, retry_failed, data_dir, shard, metric_seconds, cluster
+    )
     with stopping_politely(stop):
         outcome = run_study(checked, study, conditions, make_progress())
     finish(outcome)

@@ -18,7 +18,7 @@ import torch
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.score_pool import score_many
+from disentangle_bench.launch.score_pool import score_limited, score_many
 from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
 from disentangle_bench.scoring import score_report
@@ -56,11 +56,12 @@ class Job:
     scoring: ScoringSpec
     metrics: tuple[str, ...]
     resume: Checkpoint | None = None
+    metric_seconds: float | None = None  # what a metric may take for one run
 
     def half(self, specs: tuple[RunSpec, ...], resume: Checkpoint | None) -> Job:
         """The same with some of the runs, from a checkpoint that holds them."""
         only = None if resume is None else resume.only([spec.id for spec in specs])
-        return Job(specs, self.scoring, self.metrics, only)
+        return Job(specs, self.scoring, self.metrics, only, self.metric_seconds)
 
 
 def run_job(
@@ -89,7 +90,7 @@ def run_job(
         trained = _train(job, dataset, watcher, Keeping(keep_last, checkpoint_every), stop, provenance)
     except BenchError:
         raise
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         if len(job.specs) == 1:
             yield RunRecord(job.specs[0], provenance, failure=f"out of memory: {error}\n")
             return
@@ -164,7 +165,10 @@ def _score(
     for model, result in good:
         seconds = {"training": result.seconds}
         try:
-            scores = score_model(model, job.scoring, job.metrics, dataset, watcher, seconds=seconds)
+            scores = score_model(
+                model, job.scoring, job.metrics, dataset, watcher,
+                seconds=seconds, metric_seconds=job.metric_seconds,
+            )  # fmt: skip
             record = RunRecord(
                 model.spec, provenance | {"seconds": seconds}, scores, result.curves, model.weights()
             )
@@ -192,7 +196,9 @@ def _score_together(
     encoding = (time.perf_counter() - started) / len(models)
     watcher.phase("scoring", len(models))
     started = time.perf_counter()
-    reports = score_many(tables, factors, [model.spec.seed for model in models], job.metrics)
+    reports = score_many(
+        tables, factors, [model.spec.seed for model in models], job.metrics, job.metric_seconds
+    )
     for (model, result), measures, report in zip(good, measured, reports, strict=True):
         watcher.advance(1)
         seconds = {
@@ -216,10 +222,12 @@ def score_model(
     dataset: FactorDataset,
     watcher: Watcher,
     seconds: dict[str, float],
+    metric_seconds: float | None = None,
 ) -> dict[str, Any]:
     """What scores.json holds: the numbers, how they were obtained, and the metrics that raised, with their errors.
 
-    The seconds taken by encoding and scoring are added to `seconds`.
+    The seconds taken by encoding and scoring are added to `seconds`. A metric that takes longer than `metric_seconds`
+    is given up, as if it had raised.
     """
     started = time.perf_counter()
     watcher.phase(
@@ -230,7 +238,12 @@ def score_model(
     seconds["encoding"] = time.perf_counter() - started
     watcher.phase("scoring", len(metrics))
     started = time.perf_counter()
-    report = score_report(codes, factors, metrics, model.spec.seed, lambda: watcher.advance(1))
+    if metric_seconds is None:
+        report = score_report(codes, factors, metrics, model.spec.seed, lambda: watcher.advance(1))
+    else:
+        report = score_limited(
+            codes, factors, metrics, model.spec.seed, metric_seconds, lambda: watcher.advance(1)
+        )
     seconds["scoring"] = time.perf_counter() - started
     return _scores(measures, report, scoring)
 

@@ -15,13 +15,13 @@ EVERY = 2.0  # seconds between two versions of the file
 
 
 class Reported:
-    """Hands everything on to `progress`, and keeps progress.json up to date while the study is worked on."""
+    """Hands everything on to `progress`, and keeps this process's progress file up to date during the work."""
 
     def __init__(self, progress: Progress, study: StudyDir) -> None:
         self.progress = progress
         self.directory = study
         self.ids: tuple[str, ...] = ()
-        self.name, self.done, self.total = "", 0, 0
+        self.phases: dict[str, dict[str, str | int]] = {}  # by run; those that train together share one
         self.written = 0.0
 
     @contextmanager
@@ -41,17 +41,24 @@ class Reported:
     def run_started(self, ids: Sequence[str]) -> None:
         """These runs begin, together."""
         self.ids = tuple(ids)
+        self._set("", 0, 0)
         self.progress.run_started(ids)
+
+    def turn_to(self, ids: Sequence[str]) -> None:
+        """What is told next is about these runs."""
+        self.ids = tuple(run_id for run_id in ids if run_id in self.phases)
+        self.progress.turn_to(ids)
 
     def phase(self, name: str, total: int, done: int = 0) -> None:
         """A phase of these runs begins, or goes on."""
-        self.name, self.done, self.total = name, done, total
+        self._set(name, total, done)
         self.progress.phase(name, total, done)
         self._write()
 
     def advance(self, units: int) -> None:
         """That many units of the phase are done."""
-        self.done += units
+        for phase in {id(phase): phase for phase in map(self.phases.get, self.ids) if phase}.values():
+            phase["done"] = int(phase["done"]) + units
         self.progress.advance(units)
         if time.monotonic() - self.written > EVERY:
             self._write()
@@ -59,17 +66,16 @@ class Reported:
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """The run is saved."""
         self.ids = tuple(other for other in self.ids if other != run_id)
+        self.phases.pop(run_id, None)
         self.progress.run_finished(run_id, failure)
         self._write()
 
+    def _set(self, name: str, total: int, done: int) -> None:
+        shared: dict[str, str | int] = {"phase": name, "done": done, "total": total}
+        self.phases |= {run_id: shared for run_id in self.ids}
+
     def _write(self) -> None:
         self.written = time.monotonic()
-        phase = {"phase": self.name, "done": self.done, "total": self.total}
         self.directory.write_progress(
-            {
-                "updated": time.time(),
-                "pid": os.getpid(),
-                "host": platform.node(),
-                "runs": {run_id: phase for run_id in self.ids},
-            }
+            {"updated": time.time(), "pid": os.getpid(), "host": platform.node(), "runs": self.phases}
         )

@@ -1,11 +1,12 @@
-"""Many tables of codes scored at once, a process each: metrics are single-threaded or nearly so."""
+"""Metrics in processes of their own: many tables at once, and metrics that are given up when they take too long."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,22 @@ def score_many(
     factors: NDArray[np.int64],
     seeds: Sequence[int],
     metrics: Sequence[str],
+    seconds: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """`score_report` of each of the tables [tables, points, latents] with its seed, in order, on all cores.
 
-    Processes start afresh: a script that calls this must be importable, its doings under `if __name__ == "__main__"`.
+    With `seconds` as `score_limited`. Processes start afresh: a script that calls this must be importable, its doings
+    under `if __name__ == "__main__"`.
     """
+    workers = min(len(tables), os.cpu_count() or 1)
+    if seconds is not None:
+        with ThreadPoolExecutor(workers) as threads:  # each waits for a process that it can kill
+            yield from threads.map(
+                lambda codes, seed: score_limited(codes, factors, metrics, seed, seconds), tables, seeds
+            )
+        return
     with ProcessPoolExecutor(
-        max_workers=min(len(tables), os.cpu_count() or 1),
+        max_workers=workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
         initargs=(registry.plugin_files(),),
@@ -38,6 +48,73 @@ def score_many(
         ]
         for future in waiting:
             yield future.result()
+
+
+def score_limited(
+    codes: NDArray[np.float32],
+    factors: NDArray[np.int64],
+    metrics: Sequence[str],
+    seed: int,
+    seconds: float,
+    on_metric: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """`score_report`, where a metric that has not answered after `seconds` is killed and counts as one that raised.
+
+    The clock starts with the metric, not with its process. A metric that kills its process counts so too.
+    """
+    left = list(metrics)
+    report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
+    while True:
+        here, there = multiprocessing.get_context("spawn").Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=_score_each,
+            args=(there, registry.plugin_files(), codes, factors, tuple(left), seed),
+            daemon=True,
+        )
+        process.start()
+        there.close()
+        try:
+            here.recv()  # it has imported what it needs
+            while left:
+                if not here.poll(seconds):
+                    report["failures"][left.pop(0)] = f"TimeLimit: no answer within {seconds:g} s"
+                    break
+                part = here.recv()
+                for key in ("scores", "metrics", "failures"):
+                    report[key] |= part[key]
+                left.pop(0)
+                on_metric()
+            else:
+                return report | here.recv()
+        except EOFError:
+            if not left:
+                raise RuntimeError("the process that scores ended before its work was done") from None
+            process.join()
+            report["failures"][left.pop(0)] = f"its process ended with exit code {process.exitcode}"
+        finally:
+            here.close()
+            process.kill()
+            process.join()
+        on_metric()
+
+
+def _score_each(
+    answers: Connection,
+    plugins: list[Path],
+    codes: NDArray[np.float32],
+    factors: NDArray[np.int64],
+    metrics: tuple[str, ...],
+    seed: int,
+) -> None:
+    """A report per metric, then what a report says of the tables themselves."""
+    _begin(plugins)
+    from disentangle_bench.scoring import score_report
+
+    answers.send(None)
+    for name in metrics:
+        answers.send(score_report(codes, factors, [name], seed))
+    whole = score_report(codes, factors, [], seed)
+    answers.send({key: whole[key] for key in ("points", "mutual_information")})
 
 
 def _begin(plugins: list[Path]) -> None:

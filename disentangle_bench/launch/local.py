@@ -1,0 +1,44 @@
+"""The launcher of one device: job after job, here."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import torch
+
+from disentangle_bench.launch.job import make_objective, run_job
+from disentangle_bench.launch.work import Work
+from disentangle_bench.progress import Progress
+from disentangle_bench.rundir import RunRecord
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.train.plan import stack_size
+from disentangle_bench.train.stop import Stop
+
+
+def run_here(
+    work: Work,
+    progress: Progress,
+    stop: Stop,
+    *,
+    device: torch.device,
+    together: int | None = None,
+    checkpoint_every: float = 300.0,
+) -> Generator[RunRecord, None, None]:
+    """The records of all jobs, each as soon as it is there; one data set after the other is on the device.
+
+    `together`: runs of a stack at most, None for what fits. Raises Stopped when `stop` is asked for.
+    """
+    for label, data in work.datasets.items():
+        if not any(spec.dataset.label == label for spec in work.specs):
+            continue
+        dataset = data.to(device)
+
+        def size(group: Sequence[RunSpec], dataset=dataset) -> int:  # type: ignore[no-untyped-def]
+            return together or stack_size(make_objective(group[0], dataset), group, dataset)
+
+        for job in work.jobs(label, size):
+            stop.check()
+            progress.run_started([spec.id for spec in job.specs])
+            yield from run_job(
+                job, dataset, progress, keep=work.keep, checkpoint_every=checkpoint_every, stop=stop
+            )

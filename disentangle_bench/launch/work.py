@@ -1,0 +1,120 @@
+"""The runs of a study that are to be trained: claimed, made into jobs that go on from checkpoints, and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.launch.claims import Claims
+from disentangle_bench.launch.job import Job
+from disentangle_bench.rundir import DONE, RunRecord, StudyDir
+from disentangle_bench.spec import Grid, RunSpec
+from disentangle_bench.train.checkpoint import Checkpoint
+from disentangle_bench.train.plan import stacks
+
+Size = Callable[[tuple[RunSpec, ...]], int]
+
+
+class Work:
+    """What a launcher is given: jobs to do, and where their checkpoints and records go.
+
+    `retry_failed`: whether runs that have failed are to be trained again.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[RunSpec],
+        grid: Grid,
+        study: StudyDir,
+        claims: Claims,
+        datasets: Mapping[str, FactorDataset],
+        retry_failed: bool = False,
+        metric_seconds: float | None = None,
+    ) -> None:
+        self.specs = tuple(specs)
+        self.grid = grid
+        self.study = study
+        self.claims = claims
+        self.datasets = datasets
+        self.retry_failed = retry_failed
+        self.metric_seconds = metric_seconds
+        self.open: dict[
+            str, tuple[RunSpec, ...]
+        ] = {}  # claimed runs that are not saved yet, with their stacks
+
+    def jobs(self, label: str, size: Size) -> Iterator[Job]:
+        """Jobs on the data set of this label, those with a checkpoint first; each is claimed when it is asked for.
+
+        Runs that another process works on or has finished meanwhile are left out. `size` as for `train.plan.stacks`.
+        """
+        specs = [spec for spec in self.specs if spec.dataset.label == label]
+        resumed = self._resumable(specs)
+        begun = {spec.id for stack, _ in resumed for spec in stack}
+        fresh = stacks([spec for spec in specs if spec.id not in begun], size)
+        for stack in (*(stack for stack, _ in resumed), *fresh):
+            yield from self._parts(self._claim(stack))
+
+    def again(self, job: Job) -> list[Job]:
+        """What is left of a job that was lost, from its last checkpoints."""
+        return list(self._parts([spec for spec in job.specs if spec.id in self.open]))
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint of claimed runs."""
+        label = self.open[checkpoint.runs[0].id][0].dataset.label
+        tensors = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
+        about = checkpoint.about() | {"data": self.datasets[label].fingerprint}
+        self.study.save_checkpoint(about, tensors)
+
+    def save(self, record: RunRecord) -> None:
+        """Write a run, and drop its stack's checkpoint with the last of its stack."""
+        self.study.save(record)
+        stack = self.open.pop(record.spec.id)
+        self.claims.release([record.spec.id])
+        if not any(spec.id in self.open for spec in stack):
+            self.study.drop_finished_checkpoints(self.open)
+
+    def _claim(self, stack: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
+        """Those of the runs that are this process's to train."""
+        taken = self.claims.take(spec.id for spec in stack)
+        # What another process finished since the plan was made could be claimed again.
+        status = {run_id: self.study.status(run_id) for run_id in taken}
+        todo = {run_id for run_id in taken if not status[run_id] or self._retried(status[run_id])}
+        self.claims.release(set(taken) - todo)
+        return tuple(spec for spec in stack if spec.id in todo)
+
+    def _retried(self, status: str | None) -> bool:
+        return self.retry_failed and status != DONE
+
+    def _parts(self, claimed: Sequence[RunSpec]) -> Iterator[Job]:
+        """Jobs of these runs, from where checkpoints hold them now: who had claimed them before may have left some."""
+        resumed = self._resumable(claimed)
+        begun = {spec.id for stack, _ in resumed for spec in stack}
+        fresh = tuple(spec for spec in claimed if spec.id not in begun)
+        for stack, path in [*resumed, *([(fresh, None)] if fresh else [])]:
+            self.open |= {spec.id: stack for spec in stack}
+            resume = None if path is None else self._read_checkpoint(stack, path)
+            yield Job(stack, self.grid.scoring, self.grid.metrics, resume, self.metric_seconds)
+
+    def _read_checkpoint(self, stack: Sequence[RunSpec], path: Path) -> Checkpoint | None:
+        """Where these runs stood. Raises BenchError where the file is damaged; None where it is gone."""
+        try:
+            about, arrays = self.study.load_checkpoint(path)
+        except FileNotFoundError:
+            return None
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return Checkpoint.from_parts(about, tensors).only([spec.id for spec in stack])
+
+    def _resumable(self, specs: Sequence[RunSpec]) -> list[tuple[tuple[RunSpec, ...], Path]]:
+        """The runs that checkpoints of these very data hold, together as they were, with the file that is furthest."""
+        left = {spec.id: spec for spec in specs}
+        prints = {spec.id: self.datasets[spec.dataset.label].fingerprint for spec in specs}
+        found = []
+        for about, path in sorted(self.study.checkpoints(), key=lambda entry: -int(entry[0]["step"])):
+            ids = [run["id"] for run in about["runs"]]
+            held = [run_id for run_id in ids if run_id in left and about.get("data") == prints[run_id]]
+            if held:
+                found.append((tuple(left.pop(run_id) for run_id in held), path))
+        return found
