@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,21 +17,12 @@ if TYPE_CHECKING:
 RUNNING_SHOWN = 20
 
 
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """What the disk refuses within becomes a message that names `folder`."""
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
-
-
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
 def report(study: Path) -> None:
     """Write STUDY/report, a folder of HTML that opens from a disk without a network."""
     from disentangle_bench.report.html import write_report
-    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.rundir import StudyDir, writing
 
     with writing(study / "report"):
         page = write_report(StudyDir(study))
@@ -61,7 +50,7 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
 
     tradeoff, curves, metric_correlation and, where runs have it, mutual_information.
     """
-    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.rundir import StudyDir, writing
 
     if tensorboard is not None:
         from disentangle_bench.report.tensorboard import write_events
