@@ -121,7 +121,10 @@ class Likelihood(Protocol):
     """What a generative objective can say besides: how likely images are, by importance weights."""
 
     def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x) in nats [n] for z drawn from q(z|x) with standard normal noise [n, latents]."""
+        """log p(x, z) - log q(z|x) in nats [n, samples].
+
+        z is drawn from q(z|x) with standard normal noise [n, samples, latents].
+        """
         ...
 
 

@@ -95,12 +95,17 @@ class VAE(Reconstruction):
         }
 
     def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x) in nats [n] for a posterior sample (Burda et al. 2016, arXiv:1509.00519)."""
-        mean, log_variance = self.posterior(call, images)
+        """log p(x, z) - log q(z|x) in nats [n, samples] (Burda et al. 2016, arXiv:1509.00519).
+
+        z are posterior samples, made with standard normal noise [n, samples, latents].
+        """
+        mean, log_variance = (values[:, None] for values in self.posterior(call, images))
         latents = mean + noise * torch.exp(0.5 * log_variance)
         # log p(z) - log q(z|x); what the two normal densities have in common cancels.
-        ratio = 0.5 * (noise.square() + log_variance - latents.square()).sum(1)
-        return ratio - self.reconstruction(call, call("decoder", latents), images)
+        ratio = 0.5 * (noise.square() + log_variance - latents.square()).sum(2)
+        repeated = images.repeat_interleave(noise.shape[1], dim=0)
+        nats = self.reconstruction(call, call("decoder", latents.flatten(0, 1)), repeated)
+        return ratio - nats.unflatten(0, noise.shape[:2])
 
     def posterior(self, call: Call, images: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances of q(z|x), each [n, latents]."""

@@ -37,10 +37,6 @@ class Batches:
                 " must have every combination of at least two factors for that"
             )
 
-    def images(self, seed: Tensor, step: int, count: int) -> Tensor:
-        """uint8 [count, channels, height, width], a function of (seed, step), drawn with replacement."""
-        return self.dataset.images(self.index(seed, step, count))
-
     def step_images(self, seed: Tensor, step: Tensor | int, objective: Objective, batch_size: int) -> Tensor:
         """uint8 [*seed.shape, batches * batch_size, channels, height, width]: what one step trains on.
 

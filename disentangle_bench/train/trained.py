@@ -62,7 +62,10 @@ class TrainedModel:
             return self.objective.evaluate(self._call, self._input(images), noise.to(self.device))
 
     def log_weights(self, images: Tensor, noise: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x) in nats [n] for z drawn with `noise` [n, latents], where the objective has it."""
+        """log p(x, z) - log q(z|x) in nats [n, samples] for z drawn with `noise` [n, samples, latents].
+
+        Raises BenchError for an objective without importance weights.
+        """
         if not isinstance(self.objective, Likelihood):
             raise BenchError(f"{self.spec.model} says nothing of how likely an image is")
         with torch.no_grad():
@@ -145,12 +148,11 @@ def importance_weighted_bound(
     index = _points(dataset, images, model.spec.seed, "likelihood points")
     stream = randomness.key(torch.tensor(model.spec.seed), 0, "likelihood noise")
     noise = randomness.normal(stream, (len(index), samples, model.spec.network.latents))
-    found = []
-    for part, drawn in zip(
-        index.split(ENCODING_BATCH // samples), noise.split(ENCODING_BATCH // samples), strict=True
-    ):
-        repeated = dataset.images(part).repeat_interleave(samples, dim=0)
-        found.append(model.log_weights(repeated, drawn.flatten(0, 1)).double().reshape(-1, samples))
+    at_once = max(1, ENCODING_BATCH // samples)
+    found = [
+        model.log_weights(dataset.images(part), drawn).double()
+        for part, drawn in zip(index.split(at_once), noise.split(at_once), strict=True)
+    ]
     return float((torch.cat(found).logsumexp(1) - math.log(samples)).mean())
 
 

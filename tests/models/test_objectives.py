@@ -233,7 +233,7 @@ def check_use(objective, call, images) -> None:
     if objective.generative:
         # Without noise the sample is the mean, and the bound is what it is made of.
         assert torch.allclose(measured["elbo"], -(measured["reconstruction_nats"] + measured["kl"]))
-        assert objective.log_weights(call, images, torch.zeros(len(images), 3)).shape == (len(images),)
+        assert objective.log_weights(call, images, torch.zeros(len(images), 2, 3)).shape == (len(images), 2)
 
 
 @pytest.mark.parametrize("objective", ALL + VARIANTS, ids=named)
