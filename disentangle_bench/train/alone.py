@@ -61,8 +61,10 @@ class Alone:
         self._networks = build_networks(
             objective, dataset.image_shape, spec.network, spec.seed, dataset.device
         )
+        # Channels last, in weights and images, is a tenth faster on a CPU.
+        self.layout = torch.channels_last if dataset.device.type == "cpu" else torch.contiguous_format
         for network in self._networks.values():
-            network.to(self.precision.kept)
+            network.to(self.precision.kept).to(memory_format=self.layout)
         self.optimisers = build_optimisers(objective, self._networks, spec.training)
         self.hyper = {
             name: torch.tensor(value, dtype=self.precision.kept, device=dataset.device)
@@ -80,7 +82,8 @@ class Alone:
         size = self.specs[0].training.batch_size
         images = self.batches.step_images(self.seed, step, self.objective, size)
         noise = in_precision(randomness.draw(self.draws, self.seed, step), self.precision.kept)
-        log = self._update(as_floats(images, self.precision.kept), noise, step)
+        floats = as_floats(images, self.precision.kept).contiguous(memory_format=self.layout)
+        log = self._update(floats, noise, step)
         self.sums = {name: self.sums[name] + value for name, value in log.items()} if self.sums else log
 
     def _update(self, images: Tensor, noise: dict[str, Tensor], step: Tensor) -> Log:
@@ -125,12 +128,16 @@ class Alone:
                 theirs: torch.empty_like(parameter).copy_(state[f"{ours}.{name}.{key}"][0]).detach()
                 for ours, theirs in MOMENTS.items()
             }
-            # torch's Adam counts its steps per weight, as a float32 on the CPU.
-            self.optimisers[name].state[parameter] = {"step": torch.tensor(float(step)), **moments}
+            # torch's Adam counts its steps per weight, as a float32.
+            count = torch.tensor(float(step), device=device)
+            self.optimisers[name].state[parameter] = {"step": count, **moments}
 
     def networks(self, run: int) -> Networks:
         """A copy of the run's networks, in float32."""
-        return {name: copy.deepcopy(network).to(torch.float32) for name, network in self._networks.items()}
+        return {
+            name: copy.deepcopy(network).to(torch.float32).to(memory_format=torch.contiguous_format)
+            for name, network in self._networks.items()
+        }
 
     def _parameters(self) -> list[tuple[str, str, nn.Parameter]]:
         return [
@@ -194,4 +201,5 @@ def _adam(network: nn.Module, settings: Adam) -> torch.optim.Optimizer:
         betas=settings.betas,
         eps=settings.eps,
         weight_decay=settings.weight_decay,
+        fused=True,  # one pass over the weights instead of ten, on a CPU too
     )
