@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.pictures import run_pictures
 from disentangle_bench.launch.score_pool import score_limited, score_many
 from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
@@ -62,6 +65,15 @@ class Job:
         """The same with some of the runs, from a checkpoint that holds them."""
         only = None if resume is None else resume.only([spec.id for spec in specs])
         return Job(specs, self.scoring, self.metrics, only, self.metric_seconds)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Codes [models, points, latents] and factors [points, factors], and the seconds that a model took."""
+
+    codes: NDArray[np.float32]
+    factors: NDArray[np.int64]
+    seconds: float
 
 
 def run_job(
@@ -159,8 +171,9 @@ def _score(
                 model.spec, provenance, curves=result.curves, failure=f"diverged: {result.failure}\n"
             )
     good = [(model, result) for model, result in trained if result.failure is None]
-    if len(good) > 1 and job.scoring.points == "all":
-        yield from _score_together(good, job, dataset, watcher, provenance)
+    tables = _encode_together([model for model, _ in good], job, dataset, watcher)
+    if tables is not None:
+        yield from _score_together(good, tables, job, dataset, watcher, provenance)
         return
     for model, result in good:
         seconds = {"training": result.seconds}
@@ -169,50 +182,64 @@ def _score(
                 model, job.scoring, job.metrics, dataset, watcher,
                 seconds=seconds, metric_seconds=job.metric_seconds,
             )  # fmt: skip
-            record = RunRecord(
-                model.spec, provenance | {"seconds": seconds}, scores, result.curves, model.weights()
-            )
+            yield _record(model, result, scores, dataset, provenance | {"seconds": seconds})
         except BenchError:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
-            record = RunRecord(model.spec, provenance, failure=reason)
-        yield record
+            yield RunRecord(model.spec, provenance, failure=reason)
+
+
+def _encode_together(
+    models: Sequence[TrainedModel], job: Job, dataset: FactorDataset, watcher: Watcher
+) -> Tables | None:
+    """The whole data set encoded by all models at once; None where that is not asked for or does not fit."""
+    if len(models) < 2 or job.scoring.points != "all":
+        return None
+    started = time.perf_counter()
+    watcher.phase("encoding", len(dataset))
+    try:
+        codes, factors = encode_stack(models, dataset, watcher.advance)
+    except torch.OutOfMemoryError:
+        return None  # one by one needs less
+    return Tables(codes, factors, (time.perf_counter() - started) / len(models))
 
 
 def _score_together(
     good: Sequence[tuple[TrainedModel, Result]],
+    tables: Tables,
     job: Job,
     dataset: FactorDataset,
     watcher: Watcher,
     provenance: dict[str, Any],
 ) -> Iterator[RunRecord]:
-    """As `_score`, with the whole data set encoded by all models at once and the tables scored side by side."""
-    models = [model for model, _ in good]
+    """As `_score`, with the tables of all models scored side by side."""
+    watcher.phase("scoring", len(good))
     started = time.perf_counter()
-    watcher.phase("encoding", len(dataset))
-    tables, factors = encode_stack(models, dataset, watcher.advance)
-    measured = [measure_reconstruction(model, dataset, job.scoring.reconstruction_points) for model in models]
-    encoding = (time.perf_counter() - started) / len(models)
-    watcher.phase("scoring", len(models))
-    started = time.perf_counter()
-    reports = score_many(
-        tables, factors, [model.spec.seed for model in models], job.metrics, job.metric_seconds
-    )
-    for (model, result), measures, report in zip(good, measured, reports, strict=True):
+    seeds = [model.spec.seed for model, _ in good]
+    reports = score_many(tables.codes, tables.factors, seeds, job.metrics, job.metric_seconds)
+    for (model, result), report in zip(good, reports, strict=True):
         watcher.advance(1)
+        measures = measure_reconstruction(model, dataset, job.scoring.reconstruction_points)
         seconds = {
             "training": result.seconds,
-            "encoding": encoding,
-            "scoring": (time.perf_counter() - started) / len(models),
+            "encoding": tables.seconds,
+            "scoring": (time.perf_counter() - started) / len(good),
         }
-        yield RunRecord(
-            model.spec,
-            provenance | {"seconds": seconds},
-            _scores(measures, report, job.scoring),
-            result.curves,
-            model.weights(),
-        )
+        scores = _scores(measures, report, job.scoring)
+        yield _record(model, result, scores, dataset, provenance | {"seconds": seconds})
+
+
+def _record(
+    model: TrainedModel,
+    result: Result,
+    scores: dict[str, Any],
+    dataset: FactorDataset,
+    provenance: dict[str, Any],
+) -> RunRecord:
+    """A finished run, with its pictures."""
+    pictures = run_pictures(model, dataset)
+    return RunRecord(model.spec, provenance, scores, result.curves, model.weights(), pictures)
 
 
 def score_model(
