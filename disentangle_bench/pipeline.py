@@ -29,7 +29,7 @@ from disentangle_bench.launch.reported import Reported
 from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress, Silent
 from disentangle_bench.report.study import write_tables
-from disentangle_bench.rundir import FAILED, StudyDir
+from disentangle_bench.rundir import FAILED, StudyDir, writing
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 from disentangle_bench.train.batches import Batches
@@ -150,14 +150,18 @@ def run_study(
                     train_all(todo.train, grid, study, datasets, conditions, claims, reported)
         except Stopped:
             if any(study.status(spec.id) for spec in expand(grid)):
-                with claims.tables():
-                    write_tables(study)
+                rebuild_tables(study, claims)
             raise
         if not any(study.status(spec.id) for spec in expand(grid)):
             return outcome(grid, study, conditions.shard)  # all is in the hands of others, who are not ready
-        with claims.tables():
-            write_tables(study)
+        rebuild_tables(study, claims)
     return outcome(grid, study, conditions.shard)
+
+
+def rebuild_tables(study: StudyDir, claims: Claims) -> None:
+    """Write the study's tables and figures from its runs, after whoever else does so at this moment."""
+    with claims.tables(), writing(study.path):
+        write_tables(study)
 
 
 def train_all(

@@ -195,11 +195,13 @@ class StudyDir:
         except OSError:
             # Hours of training are not given up for a line of `bench status`; where the disk is full or gone, the
             # next checkpoint or run says so.
-            return
+            temporary.unlink(missing_ok=True)
 
     def end_progress(self) -> None:
         """This process does nothing any more."""
-        self._progress_file(platform.node(), os.getpid()).unlink(missing_ok=True)
+        path = self._progress_file(platform.node(), os.getpid())
+        with writing(path):
+            path.unlink(missing_ok=True)
 
     def progress(self) -> list[dict[str, Any]]:
         """What each process has told `write_progress` last; those that were killed have left theirs too."""

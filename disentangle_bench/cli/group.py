@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from typing import Any
 
@@ -21,10 +23,18 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a path need not be text
         try:
             return super().invoke(ctx)
         except BenchError as error:
             raise Mistake(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read the output has seen enough; click knows what to do
+            what = f"{error.filename}: " if error.filename else ""
+            raise Mistake(f"{what}{error.strerror or error}") from error
         except KeyboardInterrupt:
             click.echo("\nStopped. Finished runs are kept; the same command goes on from there.", err=True)
             sys.exit(130)

@@ -8,7 +8,13 @@ import click
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.options import data_dir_option, plugin_metrics, plugin_option, with_metrics
+from disentangle_bench.cli.options import (
+    data_dir_option,
+    metric_limit_option,
+    plugin_metrics,
+    plugin_option,
+    with_metrics,
+)
 from disentangle_bench.cli.output import finish, make_progress
 from disentangle_bench.errors import BenchError
 
@@ -24,6 +30,7 @@ from disentangle_bench.errors import BenchError
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
+@metric_limit_option
 def score(
     study: Path | None,
     metrics: tuple[str, ...],
@@ -33,6 +40,7 @@ def score(
     seed: int,
     device: str,
     data_dir: Path | None,
+    metric_seconds: float | None,
 ) -> None:
     """Score without training: finished runs of STUDY with further metrics, or any codes with --codes.
 
@@ -52,7 +60,9 @@ def score(
         raise BenchError("name at least one metric with --metric or --plugin")
     assert study is not None
     grid = with_metrics(read_grid(study / "grid.toml"), asked)
-    conditions = Conditions(pick_device(device), retry_failed=True, data_dir=data_dir)
+    conditions = Conditions(
+        pick_device(device), retry_failed=True, data_dir=data_dir, metric_seconds=metric_seconds
+    )
     finish(run_study(grid, StudyDir(study), conditions, make_progress(), train=False))
 
 

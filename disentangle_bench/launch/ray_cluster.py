@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -56,11 +57,15 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Kit:
-    """What a worker needs beside its job: the driver's version, plug-in files, where data are, its device."""
+    """What a worker needs beside its job: the driver's version, plug-in files by path, and surroundings; its device.
+
+    `folder` is the driver's current directory and `paths` where it finds modules; both hold where a node has them too.
+    """
 
     version: str
     plugins: Mapping[str, str]
     folder: str
+    paths: tuple[str, ...]
     data_dir: str | None
     device: str
     cpus: int
@@ -103,6 +108,7 @@ def run_on_cluster(
             version=importlib.metadata.version("disentangle_bench"),
             plugins={str(path): path.read_text(encoding="utf-8") for path in registry.plugin_files()},
             folder=os.getcwd(),
+            paths=tuple(os.path.abspath(path) for path in sys.path),
             data_dir=None if data_dir is None else str(Path(data_dir).absolute()),
             device="cuda" if gpus else "cpu",
             cpus=cluster.cpus,
@@ -362,7 +368,7 @@ def _run_job(
                 tell("record", replace(record, provenance={**record.provenance, **where}))
                 stop.check()
         except BenchError as error:
-            return str(error)
+            return f"{error} (on {platform.node()})"
         except Stopped:
             return None
     return None
@@ -383,6 +389,7 @@ def _prepared(spec: DatasetSpec, kit: Kit) -> FactorDataset:
     if Path(kit.folder).is_dir():
         os.chdir(kit.folder)  # relative paths mean what they mean to the driver
     torch.set_num_threads(kit.cpus)
+    sys.path += [path for path in kit.paths if path not in sys.path and Path(path).exists()]
     if _held is None:
         _load_plugins(kit.plugins)
     if _held is None or _held[0] != spec.label:

@@ -1,0 +1,283 @@
+"""Full disks, read-only directories, lost files, odd paths and clocks, metrics that hang, memory that is not there.
+
+Every time: one clear message or a failed run with its reason, nothing finished is lost, and the same command completes.
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_data
+from click.testing import CliRunner, Result
+
+from disentangle_bench.cli import main
+from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.claims import Claims
+from disentangle_bench.pipeline import rebuild_tables
+from disentangle_bench.rundir import StudyDir
+
+SMALL = ("--set", "scoring.points=40", "--set", "controls=false", "--set", 'metrics=["mig"]')
+PLUGIN = """
+import os, time
+
+def hangs(codes, factors):
+    time.sleep(1e6)
+
+def kills(codes, factors):
+    os._exit(9)
+
+def spread(codes, factors):
+    return float(codes.std())
+"""
+
+
+def bench(*arguments: object) -> Result:
+    """The command, in this process; what is no message is raised."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
+    (tmp_path / "odd_metrics.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def fill(disk: Path, but: int = 0) -> Path:
+    """Fill the disk up, all but so many bytes."""
+    filler = disk / "filler"
+    free = shutil.disk_usage(disk).free - but
+    filler.write_bytes(bytes(max(0, free)))
+    return filler
+
+
+def finished(study: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in study.glob("runs/[!.]*/weights.safetensors")}
+
+
+def leftovers(study: Path) -> list[Path]:
+    return [*study.rglob(".*.tmp"), *study.glob("runs/.*")]
+
+
+def test_a_full_disk_at_a_checkpoint(folder: Path, disk: Path) -> None:
+    study = disk / "study"
+    run = (
+        "run",
+        "tiny.toml",
+        "--out",
+        study,
+        "--checkpoint-every",
+        "0.01s",
+        "--set",
+        "training.steps=300",
+        *SMALL,
+    )
+    filler = fill(disk, but=40_000)  # a checkpoint of the VAE takes more
+    result = bench(*run)
+    assert result.exit_code == 2
+    assert "checkpoints cannot be written: " in result.output
+    assert "No space left" in result.output
+    assert not leftovers(study)
+    filler.unlink()
+    assert bench(*run).exit_code == 0
+    assert len(finished(study)) == 6
+
+
+def test_a_full_disk_at_a_run_at_scores_and_at_tables(folder: Path, disk: Path) -> None:
+    study = disk / "study"
+    run = ("run", "tiny.toml", "--out", study, *SMALL)
+    fill(disk, but=100_000)
+    result = bench(*run)
+    assert result.exit_code == 2
+    assert "No space left" in result.output
+    kept = finished(study)
+    assert 1 <= len(kept) < 6
+    assert not leftovers(study)
+    (disk / "filler").unlink()
+    assert bench(*run).exit_code == 0
+    assert finished(study).items() >= kept.items()
+
+    fill(disk)
+    kept_scores = {path: path.read_bytes() for path in study.glob("runs/*/scores.json")}
+    result = bench("score", study, "--metric", "sap")
+    assert result.exit_code == 2
+    assert "No space left" in result.output
+    directory = StudyDir(study)
+    with pytest.raises(BenchError, match="scores.json cannot be written: No space left"):
+        directory.save_scores(next(iter(kept_scores)).parent.name, {"scores": "x" * 10_000})
+    assert {path: path.read_bytes() for path in study.glob("runs/*/scores.json")} == kept_scores
+
+    kept_tables = {path: path.read_bytes() for path in study.glob("*.csv")}
+    with pytest.raises(BenchError, match="No space left"):
+        rebuild_tables(directory, Claims(directory))
+    assert {path: path.read_bytes() for path in study.glob("*.csv")} == kept_tables
+    assert not leftovers(study)
+    (disk / "filler").unlink()
+    result = bench("score", study, "--metric", "sap")
+    assert result.exit_code == 0
+    assert finished(study).items() >= kept.items()
+
+
+def test_files_may_not_grow(folder: Path) -> None:
+    """The same with a limit on the size of files, which hits weights and lets small files pass."""
+    study = folder / "study"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, hard))
+    try:
+        result = bench("run", "tiny.toml", "--out", study, *SMALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.exit_code == 2
+    assert "File too large" in result.output
+    assert not leftovers(study)
+    assert bench("run", "tiny.toml", "--out", study, *SMALL).exit_code == 0
+
+
+def test_a_read_only_study(folder: Path, disk: Path) -> None:
+    study = disk / "study"
+    assert bench("run", "tiny.toml", "--out", study, "--seeds", "1", *SMALL).exit_code == 0
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for command in (
+        ("run", "tiny.toml", "--out", study, *SMALL),
+        ("run", "tiny.toml", "--out", disk / "new", *SMALL),
+        ("score", study, "--metric", "sap"),
+        ("leaderboard", study),
+    ):
+        result = bench(*command)
+        assert result.exit_code == (0 if command[0] == "leaderboard" else 2), result.output
+        if command[0] != "leaderboard":
+            assert "Read-only file system" in result.output
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    assert bench("run", "tiny.toml", "--out", study, *SMALL).exit_code == 0
+    assert len(finished(study)) == 6
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("harm", [remove, halve])
+@pytest.mark.parametrize("name", ["scores.json", "provenance.json", "spec.json"])
+def test_damaged_runs_are_named_and_replaced(folder: Path, harm: Callable[[Path], None], name: str) -> None:
+    study = folder / "study"
+    run = ("run", "tiny.toml", "--out", study, "--seeds", "1", *SMALL)
+    assert bench(*run).exit_code == 0
+    path = sorted(study.glob(f"runs/*/{name}"))[1]
+    harm(path)
+    result = bench(*run)
+    assert result.exit_code == 2
+    assert str(path.parent) in result.output.replace("\n", "")
+    shutil.rmtree(path.parent)
+    assert bench(*run).exit_code == 0
+    assert len(finished(study)) == 3
+
+
+def test_a_clock_that_jumps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(0)
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + chance.uniform(-1e8, 1e8))
+    assert bench("run", "tiny.toml", "--out", "study", "--checkpoint-every", "0.01s", *SMALL).exit_code == 0
+    for path in Path("study").glob("runs/*/provenance.json"):
+        assert all(0 <= seconds < 600 for seconds in json.loads(path.read_text())["seconds"].values())
+    assert bench("status", "study").exit_code == 0
+
+
+def test_a_path_that_is_no_text(folder: Path) -> None:
+    out = os.fsdecode(b"caf\xe9 \xff")
+    done = subprocess.run(
+        [sys.executable, "-m", "disentangle_bench", "run", "tiny.toml", "--seeds", "1", "--out", out, *SMALL],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / out / "leaderboard.csv").is_file()
+    assert b"3 runs done" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000])
+def test_paths_that_cannot_be(folder: Path, name: str) -> None:
+    for command in (("run", "tiny.toml", "--out", name), ("leaderboard", name), ("validate", name)):
+        result = bench(*command)
+        assert result.exit_code == 2, result.output
+    assert sorted(path.name for path in folder.iterdir()) == ["odd_metrics.py", "tiny.toml"]
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+def test_metrics_that_hang_or_die_cost_their_own_column(folder: Path, stack: int) -> None:
+    grid = ("--set", 'metrics=["odd_metrics:hangs", "mig", "odd_metrics:kills", "odd_metrics:spread"]')
+    models = ("--set", 'models=[{name="vae"}]', "--set", 'scoring.points="all"')
+    arguments = ("run", "tiny.toml", "--seeds", stack, "--stack-size", stack, *grid, *models)
+    result = bench(*arguments, "--metric-limit", "1s", "--out", "study")
+    assert result.exit_code == 0
+    assert "odd_metrics:hangs gave no score: TimeLimit: no answer within 1 s" in result.output
+    assert "odd_metrics:kills gave no score: its process ended with exit code 9" in result.output
+    fine = ("--set", 'metrics=["mig", "odd_metrics:spread"]')
+    assert bench(*arguments, *fine, "--out", "fine").exit_code == 0
+    limited, plain = (
+        [record.scores for record in StudyDir(Path(name)).records()] for name in ("study", "fine")
+    )
+    for one, other in zip(limited, plain, strict=True):
+        assert one["scores"] == other["scores"]
+        assert one["mutual_information"] == other["mutual_information"]
+        assert set(one["failures"]) == {"odd_metrics:hangs", "odd_metrics:kills"}
+    again = bench("score", "study", "--metric", "sap", "--metric-limit", "1s")
+    assert again.exit_code == 0
+
+
+def test_memory_that_is_not_there(folder: Path) -> None:
+    """A network of terabytes; the other runs of the study are done before and after it."""
+    run = ("run", "tiny.toml", "--out", "study", "--seeds", "1", *SMALL, "--set", 'models=[{name="vae"}]')
+    result = bench(*run, "--set", "network.hidden=4000000000")
+    assert result.exit_code == 1
+    (failed,) = Path("study").glob("runs/*/FAILED")
+    assert "memory" in failed.read_text()
+    assert bench(*run).exit_code == 0
+
+
+def test_a_data_set_that_vanishes(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 16, 16), dtype=np.uint8)
+    factors = np.stack([np.arange(12) // 4, np.arange(12) % 4], 1)
+    np.savez("own.npz", images=images, factors=factors)
+    run = ("run", "tiny.toml", "--out", "study", *SMALL, "--set", 'datasets=[{name="own.npz"}]')
+    run = (*run, "--set", 'models=[{name="vae"}]', "--set", "scoring.points=12")
+    done = bench(*run, "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    kept = finished(Path("study"))
+    Path("own.npz").rename("elsewhere.npz")
+    result = bench(*run, "--seeds", "2")
+    assert result.exit_code == 2
+    assert "own.npz" in result.output
+    Path("elsewhere.npz").rename("own.npz")
+    assert bench(*run, "--seeds", "2").exit_code == 0
+    assert finished(Path("study")).items() > kept.items()
