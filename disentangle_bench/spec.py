@@ -274,7 +274,12 @@ def check_grid(document: Mapping[str, Any], source: str = "grid") -> Grid:
         raise BenchError("\n".join(f"{source}: {_complaint(e)}" for e in error.errors())) from error
     try:
         for dataset in grid.datasets:
-            registry.resolve("data set", dataset.name).check_every(dataset.every)
+            source = registry.resolve("data set", dataset.name)
+            if not hasattr(source, "check_every"):
+                raise BenchError(
+                    f"data set {dataset.name!r} is {type(source).__name__!r}: it must be a DataSource"
+                )
+            source.check_every(dataset.every)
         for metric in grid.metrics:
             registry.resolve("metric", metric)
         expand(grid)
@@ -312,6 +317,9 @@ def expand(grid: Grid) -> tuple[RunSpec, ...]:
 def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Value]]]:
     """Each combination of the model's hyper-parameters (numbers a stack can vary) and options (how it is built)."""
     objective = registry.resolve("model", model.name)
+    if not (isinstance(objective, type) and hasattr(objective, "build")):
+        what = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+        raise BenchError(f"model {model.name!r} is {what!r}: it must be the class of an Objective")
     hypers: Mapping[str, float] = getattr(objective, "hypers", {})
     options = model_options(objective)
     choices: dict[str, list[Any]] = {key: [value] for key, value in {**hypers, **options}.items()}

@@ -129,7 +129,7 @@ def test_a_full_disk_at_a_run_at_scores_and_at_tables(folder: Path, disk: Path) 
     assert result.exit_code == 2
     assert "No space left" in result.output
     directory = StudyDir(study)
-    with pytest.raises(BenchError, match="scores.json cannot be written: No space left"):
+    with pytest.raises(BenchError, match=r"scores\.json cannot be written: No space left"):
         directory.save_scores(next(iter(kept_scores)).parent.name, {"scores": "x" * 10_000})
     assert {path: path.read_bytes() for path in study.glob("runs/*/scores.json")} == kept_scores
 

@@ -148,7 +148,7 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
 
 def print_plan(study: Path, todo: Plan, device: str) -> None:
     """What `bench run` would do, and how long it may take."""
-    from disentangle_bench.launch.job import make_objective
+    from disentangle_bench.launch.job import check_fit, make_objective
     from disentangle_bench.train.estimate import estimate_seconds
 
     click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
@@ -157,9 +157,16 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
     )
     for spec in todo.train:
         click.echo(f"  {spec.id}")
+    for spec in todo.train:
+        check_fit(spec)
     if todo.train:
         shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
-        seconds = estimate_seconds(todo.train, shapes, device, make_objective)
+        try:
+            seconds = estimate_seconds(todo.train, shapes, device, make_objective)
+        except Exception as error:  # anyone's models at any size; the plan is still worth showing
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
+            return
         click.echo(
             f"about {duration(seconds)} of training, from a few steps timed here; scoring comes on top"
         )

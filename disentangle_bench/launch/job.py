@@ -314,10 +314,18 @@ def new_objective(spec: RunSpec) -> Objective | Fitted:
 def check_fit(spec: RunSpec) -> None:
     """Raise BenchError where the spec's networks cannot take its data set's images; builds and loads nothing."""
     image_shape = registry.resolve("data set", spec.dataset.name).image_shape
-    with torch.device("meta"):
-        told_of_data(new_objective(spec), 1, image_shape).build(
-            image_shape, NetworkSize(**spec.network.model_dump())
-        )
+    try:
+        with torch.device("meta"):
+            told_of_data(new_objective(spec), 1, image_shape).build(
+                image_shape, NetworkSize(**spec.network.model_dump())
+            )
+    except BenchError:
+        raise
+    except (
+        Exception
+    ) as error:  # anyone's code, and networks of any size: what cannot be built is said before the run
+        reason = f"{type(error).__name__}: {error}"
+        raise BenchError(f"model {spec.model!r} cannot be built as the grid asks: {reason}") from error
 
 
 def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.job import Job, make_objective, provenance_of, run_job
+from disentangle_bench.launch.ray_desk import Desk
 from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress
 from disentangle_bench.rundir import RunRecord
@@ -139,7 +140,7 @@ class _Driver:
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        self.desk = ray.remote(_Desk).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def records(self, together: int | None, checkpoint_every: float) -> Iterator[RunRecord]:
         """Send jobs while there is room, hear what the workers say, send again what was lost."""
@@ -305,27 +306,6 @@ def _room(ray: Any, cluster: Cluster) -> tuple[float, int]:
             " See --cpus-per-job and --gpus-per-job."
         )
     return gpus, slots
-
-
-class _Desk:
-    """An actor: workers lay down what they have to say, the driver takes it."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[int, str, Any]] = []
-        self.reason = ""
-
-    def tell(self, number: int, kind: str, content: Any) -> None:
-        self.events.append((number, kind, content))
-
-    def take(self) -> list[tuple[int, str, Any]]:
-        taken, self.events = self.events, []
-        return taken
-
-    def ask_to_stop(self, reason: str) -> None:
-        self.reason = reason
-
-    def asked_to_stop(self) -> str:
-        return self.reason
 
 
 # From here on: what runs in a worker.
