@@ -21,6 +21,7 @@ from disentangle_bench.cli.options import (
 )
 from disentangle_bench.cli.output import duration, finish, make_progress
 from disentangle_bench.cli.signals import stopping_politely
+from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from disentangle_bench.pipeline import Plan
@@ -112,6 +113,8 @@ def run_command(
     from disentangle_bench.spec import read_grid
     from disentangle_bench.train.stop import Stop
 
+    if launcher == "local" and (address is not None or gpus_per_job is not None):
+        raise BenchError("--address and --gpus-per-job are for --launcher ray")
     stop = Stop(time_limit)
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))

@@ -199,7 +199,8 @@ class _Driver:
             sent = self.sent[number]
             if kind == "began":
                 sent.phase = ""
-                self.progress.run_started(sent.ids)
+                if not sent.lost:  # else they have begun before
+                    self.progress.run_started(sent.ids)
                 continue
             self.progress.turn_to(sent.ids)
             if kind == "phase":
@@ -231,7 +232,7 @@ class _Driver:
 
     def _given_up(self, job: Job, lost: tuple[str, ...], reason: str) -> Iterator[RunRecord]:
         provenance = provenance_of(self.work.datasets[job.specs[0].dataset.label], job)
-        self.progress.run_started([spec.id for spec in job.specs])
+        self.progress.turn_to([spec.id for spec in job.specs])
         for spec in job.specs:
             failure = f"its worker died {len(lost)} times: {lost[-1]}\n\n{reason}\n"
             yield _with_losses(RunRecord(spec, provenance, failure=failure), lost)
