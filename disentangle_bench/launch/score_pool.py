@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -119,9 +120,18 @@ def _score_each(
 
 def _begin(plugins: list[Path]) -> None:
     """One thread a process, set before any numerical library is loaded; and the plug-ins that the parent loaded."""
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     for path in plugins:
         registry.load_plugin(path)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that is killed outright cannot tell its processes to end, and they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _score(
