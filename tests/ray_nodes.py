@@ -76,6 +76,12 @@ class Nodes:
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
+    def working(self, title: str) -> list[int]:
+        """The nodes that have a process of this title."""
+        found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        workers = {int(line.split()[0]) for line in found.splitlines() if title in line}
+        return [i for i, node in enumerate(self.nodes) if workers & set(descendants(node.pid))]
+
     def stop(self) -> None:
         while self.nodes:
             self.kill(-1)
