@@ -22,7 +22,8 @@ from disentangle_bench.rundir import StudyDir
 {work}
 seconds = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(f"{{seconds:.1f}} s ({{used.ru_utime + used.ru_stime:.1f}} s of a core), {{used.ru_maxrss / 1024:.0f}} MiB at most")
+busy = used.ru_utime + used.ru_stime
+print(f"{{seconds:.1f}} s ({{busy:.1f}} s of a core), {{used.ru_maxrss / 1024:.0f}} MiB at most")
 """
 WORK = {
     "tables (all six CSV files)": """
