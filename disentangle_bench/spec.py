@@ -274,12 +274,12 @@ def check_grid(document: Mapping[str, Any], source: str = "grid") -> Grid:
         raise BenchError("\n".join(f"{source}: {_complaint(e)}" for e in error.errors())) from error
     try:
         for dataset in grid.datasets:
-            source = registry.resolve("data set", dataset.name)
-            if not hasattr(source, "check_every"):
+            found = registry.resolve("data set", dataset.name)
+            if not hasattr(found, "check_every"):
                 raise BenchError(
-                    f"data set {dataset.name!r} is {type(source).__name__!r}: it must be a DataSource"
+                    f"data set {dataset.name!r} is {type(found).__name__!r}: it must be a DataSource"
                 )
-            source.check_every(dataset.every)
+            found.check_every(dataset.every)
         for metric in grid.metrics:
             registry.resolve("metric", metric)
         expand(grid)
