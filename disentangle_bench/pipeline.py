@@ -22,7 +22,7 @@ from disentangle_bench.data.load import default_data_dir, find_source, load_data
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.calibrate import calibrate
 from disentangle_bench.launch.claims import Claims
-from disentangle_bench.launch.job import check_fit, load_run, score_model
+from disentangle_bench.launch.job import check_fit, check_pairs, load_run, score_model
 from disentangle_bench.launch.local import run_here
 from disentangle_bench.launch.ray_cluster import Cluster, run_on_cluster
 from disentangle_bench.launch.reported import Reported
@@ -123,7 +123,8 @@ def run_study(
     check_headlines(grid)
     todo = plan(grid, study, conditions.retry_failed, conditions.shard)
     runs = todo.score + (todo.train if train else ())
-    for spec in runs:
+    programs = {spec.program: spec for spec in runs}.values()
+    for spec in programs:
         check_fit(spec)
     # All data sets are ready before anything is written and the first step is spent.
     controls = missing_controls(grid, study)
@@ -131,6 +132,8 @@ def run_study(
     datasets = {label: load(spec, progress, conditions.data_dir) for label, spec in needed.items()}
     for label, entry in needed.items():
         Batches(entry, datasets[label])  # says now what of the entry does not fit the data
+    for spec in programs:
+        check_pairs(spec, datasets[spec.dataset.label])
     study.create(grid)
     claims = Claims(study)
     reported = Reported(progress, study)

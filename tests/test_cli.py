@@ -297,3 +297,15 @@ def test_a_leaderboard_opens_without_torch(here: Path) -> None:
     output, loaded = loaded_by("leaderboard", "results/tiny")
     assert "factor_vae" in output
     assert "torch" not in loaded
+
+
+def test_a_model_of_pairs_on_images_that_make_none_is_refused_before_anything_is_written(here: Path) -> None:
+    (here / "pairs.toml").write_text(
+        tiny_data.GRID.replace('{ name = "vae" }', '{ name = "ada_gvae" }').replace(
+            '{ name = "tiny_data:SQUARES" }', '{ name = "tiny_data:SQUARES", hold_out = { row = [0] } }'
+        )
+    )
+    result = bench("run", "pairs.toml")
+    assert result.exit_code == 2
+    assert "every combination" in result.output
+    assert not (here / "results").exists()

@@ -328,6 +328,13 @@ def check_fit(spec: RunSpec) -> None:
         raise BenchError(f"model {spec.model!r} cannot be built as the grid asks: {reason}") from error
 
 
+def check_pairs(spec: RunSpec, dataset: FactorDataset) -> None:
+    """Raise BenchError where the spec's model trains on pairs that these images do not make up."""
+    objective = new_objective(spec)
+    if not is_fitted(objective) and objective.pairs:
+        Batches(spec.dataset, dataset).check(objective)
+
+
 def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
     """Where a result comes from: versions, device, commit, time, how it trained, and the data with their hash."""
     return {
