@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.objective import Adam, Fitted, Log, Losses, NetworkSize, Objective
+from disentangle_bench.models.objective import Adam, Call, Fitted, Log, Losses, NetworkSize, Objective
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
 from disentangle_bench.train.loop import Diverged, train
-from disentangle_bench.train.precision import PRECISIONS, caller, direct_caller
+from disentangle_bench.train.precision import PRECISIONS, caller
 
 Networks = dict[str, nn.Module]
 MOMENTS = {"means": "exp_avg", "squares": "exp_avg_sq"}  # our names and torch's for what Adam keeps
@@ -88,18 +88,20 @@ class Alone:
 
     def _update(self, images: Tensor, noise: dict[str, Tensor], step: Tensor) -> Log:
         """Every network moved by its own loss, all gradients taken at the same weights. Returns the log."""
-        if self.precision.computed == self.precision.kept:
-            call = direct_caller(self._networks)
-        else:
-            weights = {name: dict(network.named_parameters()) for name, network in self._networks.items()}
-            call = caller(self._networks, weights, self.precision)
-        losses, log = self.objective.losses(call, images, noise, self.hyper, step)
+        losses, log = self.objective.losses(self._caller(), images, noise, self.hyper, step)
         for name, gradients in own_gradients(losses, self._networks).items():
             for parameter, gradient in zip(self._networks[name].parameters(), gradients, strict=True):
                 parameter.grad = gradient
         for optimiser in self.optimisers.values():
             optimiser.step()
         return {name: value.detach() for name, value in log.items()}
+
+    def _caller(self) -> Call:
+        """How the objective calls the networks: as they are, where nothing needs to be converted."""
+        if self.precision.computed == self.precision.kept:
+            return lambda name, inputs: self._networks[name](inputs)
+        weights = {name: dict(network.named_parameters()) for name, network in self._networks.items()}
+        return caller(self._networks, weights, self.precision)
 
     def take_sums(self) -> list[dict[str, Tensor]]:
         """Each logged value summed over the steps since the last call."""

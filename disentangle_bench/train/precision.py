@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -64,9 +64,3 @@ def float32_products(precision: Precision) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(products)
         torch.backends.cudnn.allow_tf32 = convolutions
-
-
-# What a module's plain call is to the trainer: `networks[name](inputs)` where nothing needs converting.
-def direct_caller(networks: Mapping[str, nn.Module]) -> Callable[[str, Tensor], Tensor]:
-    """`call(name, inputs)` with the networks' own weights, in their own precision."""
-    return lambda name, inputs: networks[name](inputs)
