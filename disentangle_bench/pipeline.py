@@ -127,7 +127,7 @@ def run_study(
     for spec in programs:
         check_fit(spec)
     # All data sets are ready before anything is written and the first step is spent.
-    controls = missing_controls(grid, study)
+    controls = missing_controls(grid, study, conditions.retry_failed)
     needed = {spec.label: spec for spec in [s.dataset for s in runs] + controls}
     datasets = {label: load(spec, progress, conditions.data_dir) for label, spec in needed.items()}
     for label, entry in needed.items():
@@ -203,6 +203,8 @@ def outcome(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Out
     specs = [spec for spec in expand(grid) if in_shard(spec, shard)]
     records = [study.load(spec.id) for spec in specs if study.status(spec.id)]
     failures: dict[str, str] = {}
+    for entry in study.controls():
+        failures |= entry["failures"]
     for record in records:
         failures |= record.scores.get("failures", {})
     failed = sum(record.failure is not None for record in records)
@@ -278,10 +280,11 @@ def add_scores(
     claims.release(claimed)
 
 
-def missing_controls(grid: Grid, study: StudyDir) -> list[DatasetSpec]:
-    """The data sets whose control codes have not been scored as this grid asks."""
+def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[DatasetSpec]:
+    """The data sets whose control codes are not scored as this grid asks; those with failures too if `retry_failed`."""
     asked = controls_asked(grid)
-    kept = {entry["dataset"]: entry["asked"] for entry in study.controls()}
+    entries = [entry for entry in study.controls() if not (retry_failed and entry["failures"])]
+    kept = {entry["dataset"]: entry["asked"] for entry in entries}
     return [spec for spec in grid.datasets if grid.controls and kept.get(spec.label) != asked]
 
 
@@ -297,15 +300,15 @@ def add_controls(
     """Score control codes on the data set once a seed, so that the leaderboard can show them beside the models."""
     name = f"controls on {label}"
     claimed = claims.take([name])
-    if claimed and label in [spec.label for spec in missing_controls(grid, study)]:
+    missing = missing_controls(grid, study, conditions.retry_failed)
+    if claimed and label in [spec.label for spec in missing]:
         progress.run_started([name])
-        rows = []
-        for seed in grid.seeds:
-            conditions.stop.check()
-            rows += calibrate(dataset, grid.metrics, grid.scoring.points, seed, progress)
-        study.save_controls(
-            label, {"asked": controls_asked(grid), "provenance": dataset.provenance, "rows": rows}
-        )
+        found = calibrate(
+            dataset, grid.metrics, grid.scoring.points, grid.seeds, progress,
+            conditions.metric_seconds, conditions.stop,
+        )  # fmt: skip
+        about = {"asked": controls_asked(grid), "provenance": dataset.provenance}
+        study.save_controls(label, about | {"rows": found.rows, "failures": found.failures})
         progress.run_finished(name, None)
     claims.release(claimed)
 

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
+from disentangle_bench.launch import calibrate
 from disentangle_bench.launch.claims import Claims
 from disentangle_bench.pipeline import rebuild_tables
 from disentangle_bench.rundir import StudyDir
@@ -34,6 +35,9 @@ def hangs(codes, factors):
 
 def kills(codes, factors):
     os._exit(9)
+
+def raises(codes, factors):
+    raise ValueError("never")
 
 def spread(codes, factors):
     return float(codes.std())
@@ -252,6 +256,33 @@ def test_metrics_that_hang_or_die_cost_their_own_column(folder: Path, stack: int
         assert set(one["failures"]) == {"odd_metrics:hangs", "odd_metrics:kills"}
     again = bench("score", "study", "--metric", "sap", "--metric-limit", "1s")
     assert again.exit_code == 0
+
+
+def test_a_metric_that_kills_its_process_while_a_stack_is_scored(folder: Path) -> None:
+    """Without a limit all tables share processes, which one such metric takes down together."""
+    grid = ("--set", 'metrics=["mig", "odd_metrics:kills"]', "--set", 'models=[{name="vae"}]')
+    result = bench("run", "tiny.toml", "--seeds", 2, "--stack-size", 2, *grid, "--out", "study")
+    assert result.exit_code == 0, result.output
+    assert "odd_metrics:kills gave no score: its process ended with exit code 9" in result.output
+    assert all("mig" in record.scores["scores"] for record in StudyDir(Path("study")).records())
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "reason"),
+    [("raises", (), "BenchError"), ("kills", ("--metric-limit", "9s"), "its process ended with exit code 9")],
+)
+def test_controls_outlive_metrics_that_raise_or_die(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, metric: str, limit: tuple[str, ...], reason: str
+) -> None:
+    if limit:
+        monkeypatch.setattr(calibrate, "CONTROLS", {})  # two are left: a process each takes its time
+    grid = ("--set", f'metrics=["odd_metrics:{metric}"]', "--set", 'models=[{name="pca"}]')
+    run = ("run", "tiny.toml", "--seeds", 1, *grid, "--set", "controls=true", *limit, "--out", "study")
+    first, again = bench(*run), bench(*run)
+    assert first.exit_code == again.exit_code == 0
+    assert f"odd_metrics:{metric} on control 'pca' gave no score: {reason}" in first.output
+    assert "controls on" in first.output
+    assert "controls on" not in again.output, "what failed is tried again unasked"
 
 
 def test_memory_that_is_not_there(folder: Path) -> None:

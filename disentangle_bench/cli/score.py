@@ -78,6 +78,7 @@ def score(
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
+@metric_limit_option
 def calibrate(
     dataset: str,
     metrics: tuple[str, ...],
@@ -86,6 +87,7 @@ def calibrate(
     out: Path | None,
     device: str,
     data_dir: Path | None,
+    metric_seconds: float | None,
 ) -> None:
     """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
     import pandas as pd
@@ -98,13 +100,13 @@ def calibrate(
     progress = make_progress()
     images = load(DatasetSpec(name=dataset), progress, data_dir).to(pick_device(device))
     names = metrics or tuple(registry.names("metric"))
-    with progress.study(runs=seeds):
-        rows = []
-        for seed in range(seeds):
-            progress.run_started([f"{dataset}, seed {seed}"])
-            rows += calibration.calibrate(images, names, points or "all", seed, progress)
-            progress.run_finished(dataset, None)
-    table = pd.DataFrame(rows)
+    with progress.study(runs=1):
+        progress.run_started([dataset])
+        found = calibration.calibrate(images, names, points or "all", range(seeds), progress, metric_seconds)
+        progress.run_finished(dataset, None)
+    for name, reason in found.failures.items():
+        click.echo(f"metric {name} gave no score: {reason}", err=True)
+    table = pd.DataFrame(found.rows)
     path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
     try:
         write_text(path, table.to_csv(index=False))

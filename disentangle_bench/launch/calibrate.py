@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,55 @@ from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.launch.job import Watcher, make_objective
+from disentangle_bench.launch.score_pool import score_one
 from disentangle_bench.metrics.controls import CONTROLS
 from disentangle_bench.metrics.metric import Codes, Factors
-from disentangle_bench.scoring import score_codes
 from disentangle_bench.spec import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.alone import as_floats, build_networks
+from disentangle_bench.train.stop import Stop
 from disentangle_bench.train.trained import TrainedModel, encode_dataset
 
 PCA_IMAGES = 5000  # principal components settle long before; more only takes longer
 CODE = 10
 
 
+@dataclass
+class Calibration:
+    """`rows`: {"control", "seed", score: value, ...}; `failures`: why a metric gave no score, by metric and control."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
 def calibrate(
-    dataset: FactorDataset, metrics: Sequence[str], points: int | str, seed: int, watcher: Watcher
-) -> list[dict[str, Any]]:
-    """A row per control, {"control", "seed", score: value, ...}, on `points` random images ("all": every one).
+    dataset: FactorDataset,
+    metrics: Sequence[str],
+    points: int | str,
+    seeds: Sequence[int],
+    watcher: Watcher,
+    metric_seconds: float | None = None,
+    stop: Stop | None = None,
+) -> Calibration:
+    """A row per seed and control on `points` random images ("all": every one), and the metrics that raised.
 
     Controls: the factors themselves (the metric's ceiling here), rotated, duplicated, noisy; random codes; the first
-    ten principal components; the standard study's encoder before its first step.
+    ten principal components; the standard study's encoder before its first step. A metric that takes longer than
+    `metric_seconds` for one of them is given up, as if it had raised. Raises Stopped when `stop` is asked for.
     """
-    watcher.phase("calibrating", len(CONTROLS) + 2)
-    rows = []
-    for name, codes, factors in _controls(dataset, points, seed):
-        rows.append({"control": name, "seed": seed} | score_codes(codes, factors, metrics=metrics, seed=seed))
-        watcher.advance(1)
-    return rows
+    watcher.phase("calibrating", len(seeds) * (len(CONTROLS) + 2))
+    found = Calibration()
+    for seed in seeds:
+        for name, codes, factors in _controls(dataset, points, seed):
+            if stop is not None:
+                stop.check()
+            report = score_one(codes, factors, metrics, seed, metric_seconds)
+            found.rows.append({"control": name, "seed": seed} | report["scores"])
+            found.failures |= {
+                f"{metric} on control {name!r}": why for metric, why in report["failures"].items()
+            }
+            watcher.advance(1)
+    return found
 
 
 def _controls(dataset: FactorDataset, points: int | str, seed: int) -> Iterator[tuple[str, Codes, Factors]]:

@@ -21,10 +21,9 @@ from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.pictures import run_pictures
-from disentangle_bench.launch.score_pool import score_limited, score_many
+from disentangle_bench.launch.score_pool import score_many, score_one
 from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
-from disentangle_bench.scoring import score_report
 from disentangle_bench.spec import RunSpec, ScoringSpec
 from disentangle_bench.train.alone import build_networks
 from disentangle_bench.train.batches import Batches
@@ -265,12 +264,7 @@ def score_model(
     seconds["encoding"] = time.perf_counter() - started
     watcher.phase("scoring", len(metrics))
     started = time.perf_counter()
-    if metric_seconds is None:
-        report = score_report(codes, factors, metrics, model.spec.seed, lambda: watcher.advance(1))
-    else:
-        report = score_limited(
-            codes, factors, metrics, model.spec.seed, metric_seconds, lambda: watcher.advance(1)
-        )
+    report = score_one(codes, factors, metrics, model.spec.seed, metric_seconds, lambda: watcher.advance(1))
     seconds["scoring"] = time.perf_counter() - started
     return _scores(measures, report, scoring)
 

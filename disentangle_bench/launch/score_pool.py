@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,8 @@ def score_many(
 ) -> Iterator[dict[str, Any]]:
     """`score_report` of each of the tables [tables, points, latents] with its seed, in order, on all cores.
 
-    With `seconds` as `score_limited`. Processes start afresh: a script that calls this must be importable, its doings
-    under `if __name__ == "__main__"`.
+    With `seconds` as `score_limited`, and so are the tables that are left when a metric kills its process. Processes
+    start afresh: a script that calls this must be importable, its doings under `if __name__ == "__main__"`.
     """
     workers = min(len(tables), os.cpu_count() or 1)
     if seconds is not None:
@@ -47,8 +48,30 @@ def score_many(
             pool.submit(_score, codes, factors, tuple(metrics), seed)
             for codes, seed in zip(tables, seeds, strict=True)
         ]
-        for future in waiting:
-            yield future.result()
+        for number, future in enumerate(waiting):
+            try:
+                report = future.result()
+            except (
+                BrokenProcessPool
+            ):  # which metric of which table it was shows when each has a process of its own
+                report = score_limited(tables[number], factors, metrics, seeds[number], None)
+            yield report
+
+
+def score_one(
+    codes: NDArray[np.float32],
+    factors: NDArray[np.int64],
+    metrics: Sequence[str],
+    seed: int,
+    seconds: float | None,
+    on_metric: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """`score_report` in this process where no metric has a limit, else `score_limited`."""
+    if seconds is not None:
+        return score_limited(codes, factors, metrics, seed, seconds, on_metric)
+    from disentangle_bench.scoring import score_report
+
+    return score_report(codes, factors, metrics, seed, on_metric)
 
 
 def score_limited(
@@ -56,12 +79,13 @@ def score_limited(
     factors: NDArray[np.int64],
     metrics: Sequence[str],
     seed: int,
-    seconds: float,
+    seconds: float | None,
     on_metric: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """`score_report`, where a metric that has not answered after `seconds` is killed and counts as one that raised.
 
-    The clock starts with the metric, not with its process. A metric that kills its process counts so too.
+    The clock starts with the metric, not with its process. A metric that kills its process counts so too. None waits
+    for each as long as it takes.
     """
     left = list(metrics)
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
