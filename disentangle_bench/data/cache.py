@@ -2,17 +2,20 @@
 
 A cache file is an ordinary `.npy` file with the sha256 of all its bytes appended: it is read by mapping it into
 memory, never unpickled, and taken only if the hash is right. It is written under a temporary name and renamed when
-it is complete, so that a reader never sees half a file and two writers do no harm.
+it is complete, so that a reader never sees half a file. Of several processes that want it, one makes it while the
+others wait; they then share its pages.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
 import os
 import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -40,7 +43,12 @@ def cached_array(
     if found is not None:
         return found
     try:
-        write(path, shape, dtype, blocks())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(path.parent):
+            found = open_verified(path, shape, dtype)  # somebody may have made it meanwhile
+            if found is not None:
+                return found
+            write(path, shape, dtype, blocks())
     except OSError as error:
         warnings.warn(f"{path} cannot be written ({error}); its content stays in memory", stacklevel=2)
         return in_memory(shape, dtype, blocks())
@@ -48,6 +56,18 @@ def cached_array(
     if found is None:
         raise OSError(f"{path} reads back differently from what was written")
     return found
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One process after the other; where the file system has no locks, all at once, which does no harm."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def open_verified(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[Any], str] | None:

@@ -118,3 +118,28 @@ def test_two_processes_at_once_do_no_harm(tmp_path):
     assert [racer.wait() for racer in racers] == [0, 0]
     assert open_verified(path, (2000, 4096), np.int16) is not None
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npy"]
+
+
+RIVAL = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from disentangle_bench.data.cache import cached_array
+
+folder = Path(sys.argv[1])
+
+def blocks():
+    with (folder / "made.txt").open("a") as file:
+        file.write("once\\n")
+    time.sleep(1)
+    yield np.arange(6)
+
+array, _ = cached_array(folder / "a.npy", (6,), np.int64, blocks)
+assert array.tolist() == [0, 1, 2, 3, 4, 5]
+"""
+
+
+def test_of_several_processes_one_makes_it(tmp_path):
+    rivals = [subprocess.Popen([sys.executable, "-c", RIVAL, tmp_path]) for _ in range(3)]
+    assert [rival.wait() for rival in rivals] == [0, 0, 0]
+    assert (tmp_path / "made.txt").read_text() == "once\n"
