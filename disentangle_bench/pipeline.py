@@ -134,10 +134,11 @@ def run_study(
         Batches(entry, datasets[label])  # says now what of the entry does not fit the data
     for spec in programs:
         check_pairs(spec, datasets[spec.dataset.label])
-    study.create(grid)
+    study.create()
     claims = Claims(study)
     reported = Reported(progress, study)
     with claims.working():
+        study.write_grid(grid)  # not before: another process could take it for what a killed one left
         try:
             with reported.study(runs=len(runs) + len(controls)):
                 for label, dataset in datasets.items():

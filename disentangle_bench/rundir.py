@@ -74,11 +74,8 @@ class StudyDir:
         """Where the run directories are."""
         return self.path / "runs"
 
-    def create(self, grid: Grid) -> None:
-        """Make the directory and write the resolved grid; refuse a directory that holds something else.
-
-        Raises BenchError when it cannot be written.
-        """
+    def create(self) -> None:
+        """Make the directory; refuse one that holds something else. Raises BenchError when it cannot be written."""
         if self.path.exists() and not self.path.is_dir():
             raise BenchError(f"{self.path} is a file; a study needs a directory")
         if self.path.is_dir() and not (self.path / "grid.toml").exists() and self._holds_something():
@@ -87,13 +84,20 @@ class StudyDir:
             )
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+
+    def write_grid(self, grid: Grid) -> None:
+        """Write the resolved grid, which makes the directory a study. Raises BenchError when it cannot be written."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.path / "grid.toml", tomli_w.dumps(_plain_grid(grid)))
             self.runs.mkdir(exist_ok=True)
 
     def _holds_something(self) -> bool:
         """Whether there is more than what another process leaves that is creating this study at this moment."""
         found = [path.name for path in self.path.iterdir()]
-        return "grid.toml" not in found and any(not name.endswith(".tmp") for name in found)
+        return "grid.toml" not in found and any(
+            name != ".lock" and not name.endswith(".tmp") for name in found
+        )
 
     def run_path(self, run_id: str) -> Path:
         """The directory of a run. Raises BenchError for a name that could lead out of the study."""

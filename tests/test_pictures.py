@@ -47,7 +47,7 @@ def model_of(model: str) -> tuple[TrainedModel, list[dict[str, float]]]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run directory each of a VAE and of PCA."""
     study = StudyDir(tmp_path_factory.mktemp("study"))
-    study.create(
+    study.write_grid(
         check_grid({"name": "x", "datasets": [{"name": "tiny_data:SQUARES"}], "models": [{"name": "vae"}]})
     )
     found = {}

@@ -40,7 +40,7 @@ def record(seed: int = 0, failure: str | None = None) -> RunRecord:
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     study = StudyDir(tmp_path / "study")
-    study.create(GRID)
+    study.write_grid(GRID)
     study.save(record())
     loaded = study.load(record().spec.id, weights=True)
     assert loaded.spec == record().spec
@@ -52,7 +52,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_a_failed_run_keeps_its_reason_and_gives_way_to_a_good_one(tmp_path: Path) -> None:
     study = StudyDir(tmp_path)
-    study.create(GRID)
+    study.write_grid(GRID)
     study.save(record(failure="diverged: loss is not finite\n"))
     assert study.status(record().spec.id) == "FAILED"
     assert [kept.failure for kept in study.records()] == ["diverged: loss is not finite\n"]
@@ -63,7 +63,7 @@ def test_a_failed_run_keeps_its_reason_and_gives_way_to_a_good_one(tmp_path: Pat
 
 def test_half_written_runs_are_no_runs(tmp_path: Path) -> None:
     study = StudyDir(tmp_path)
-    study.create(GRID)
+    study.write_grid(GRID)
     study.save(record())
     (study.runs / ".partial-abc").mkdir()
     (study.runs / ".partial-abc" / "DONE").touch()
@@ -80,7 +80,7 @@ FILES = ("spec.json", "scores.json", "provenance.json", "weights.safetensors", "
 )
 def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
     study = StudyDir(tmp_path)
-    study.create(GRID)
+    study.write_grid(GRID)
     study.save(record())
     path = study.runs / record().spec.id / name
     if content is None:
@@ -94,9 +94,9 @@ def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes | None
 def test_other_directories_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(BenchError, match="holds no study"):
-        StudyDir(tmp_path).create(GRID)
+        StudyDir(tmp_path).create()
     with pytest.raises(BenchError, match="is a file"):
-        StudyDir(tmp_path / "precious.txt").create(GRID)
+        StudyDir(tmp_path / "precious.txt").create()
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
@@ -104,13 +104,13 @@ def test_other_directories_are_left_alone(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(BenchError, match="cannot be written"):
-        StudyDir(tmp_path / "study").create(GRID)
+        StudyDir(tmp_path / "study").create()
 
 
 def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BenchError, match="cannot be written"):
-        StudyDir(tmp_path / "file" / "study").create(GRID)
+        StudyDir(tmp_path / "file" / "study").create()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_rundir import StudyDir, GRID, record
 study = StudyDir(Path({path!r}))
-study.create(GRID)
+study.write_grid(GRID)
 print("ready", flush=True)
 while True:
     for seed in range(40):

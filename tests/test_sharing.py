@@ -1,7 +1,6 @@
 """Several processes on one study: shards, two at once, kills; every run once, and the scores of one process alone."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import tiny_data
 from click.testing import CliRunner
+from forked import Bench, ends_well
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
@@ -20,25 +20,16 @@ from disentangle_bench.pipeline import in_shard
 from disentangle_bench.rundir import StudyDir
 from disentangle_bench.spec import check_grid, expand, read_grid
 
-STEPS = ("--set", "training.steps=600", "--set", "scoring.points=40", "--checkpoint-every", "0.1s")
-HERE = str(Path(__file__).parent)
+STEPS = ("--set", "training.steps=300", "--set", "scoring.points=40", "--checkpoint-every", "0.1s")
 
 
-def bench(folder: Path, out: str, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "disentangle_bench", "run", "tiny.toml", "--out", out, *STEPS, *more],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": HERE, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def bench(folder: Path, out: str, *more: str) -> Bench:
+    return Bench("run", "tiny.toml", "--out", out, *STEPS, *more, folder=folder)
 
 
-def started(process: subprocess.Popen[str]) -> None:
+def started(process: Bench) -> None:
     """Wait until it works on a run."""
-    assert process.stderr is not None
-    for line in process.stderr:
+    for line in process.lines():
         if line.startswith("["):
             return
     raise AssertionError(f"it ended with {process.wait()}")
@@ -66,7 +57,7 @@ def same_study(folder: Path, one: str, other: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared")
     (folder / "tiny.toml").write_text(tiny_data.GRID)
-    assert bench(folder, "alone").wait() == 0
+    ends_well(bench(folder, "alone"))
     return folder
 
 
@@ -78,23 +69,21 @@ def test_four_shards_two_of_them_killed(folder: Path) -> None:
     largest = sorted(range(4), key=lambda i: -sizes[i])[:2]
     for i in largest:
         started(shards[i])
-        shards[i].kill()
+        shards[i].send(signal.SIGKILL)
     for i, process in enumerate(shards):
-        said = process.communicate()[1]
-        assert process.returncode == (-signal.SIGKILL if i in largest else 0), said
+        assert process.wait() == (-signal.SIGKILL if i in largest else 0), process.said
     again = [bench(folder, "shards", "--shard", f"{i + 1}/4") for i in largest]
     for process in again:
-        process.communicate()
-        assert process.returncode == 0
+        ends_well(process)
     same_study(folder, "alone", "shards")
 
 
 def test_two_at_once_share_the_work(folder: Path) -> None:
     both = [bench(folder, "both") for _ in range(2)]
-    said = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    begun = [sum(line.startswith("[") for line in errors.splitlines()) for _, errors in said]
-    assert sum(begun) == 6, said  # each run by one of them
+    for process in both:
+        ends_well(process)
+    begun = [line for process in both for line in process.said.splitlines() if line.startswith("[")]
+    assert len(begun) == 6, begun  # each run by one of them
     same_study(folder, "alone", "both")
 
 
@@ -102,11 +91,11 @@ def test_what_a_killed_process_had_claimed_is_free(folder: Path) -> None:
     first = bench(folder, "taken")
     started(first)
     time.sleep(0.5)
-    first.kill()
-    first.wait()
+    first.send(signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
     (folder / "taken" / "runs" / ".partial-0123abcd").mkdir()
     (folder / "taken" / ".scores.csv.0123abcd.tmp").touch()
-    assert bench(folder, "taken").wait() == 0
+    ends_well(bench(folder, "taken"))
     same_study(folder, "alone", "taken")
 
 

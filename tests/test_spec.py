@@ -157,6 +157,6 @@ def test_the_resolved_grid_is_a_grid_again(tmp_path: Path) -> None:
     from disentangle_bench.rundir import StudyDir
 
     grid = read_grid(GRIDS / "quickstart.toml")
-    StudyDir(tmp_path / "s").create(grid)
+    StudyDir(tmp_path / "s").write_grid(grid)
     again = check_grid(tomllib.loads((tmp_path / "s" / "grid.toml").read_text()))
     assert expand(again) == expand(grid)

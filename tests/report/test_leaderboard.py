@@ -131,7 +131,7 @@ def test_sorting_by_a_measure_where_low_is_good() -> None:
 
 def test_columns_and_types_survive_the_csv(tmp_path: Path, board: pd.DataFrame) -> None:
     study = StudyDir(tmp_path / "hand")
-    study.create(GRID)
+    study.write_grid(GRID)
     for kept in records():
         study.save(kept)
     write_tables(study)
@@ -164,7 +164,7 @@ def test_columns_and_types_survive_the_csv(tmp_path: Path, board: pd.DataFrame) 
 
 def test_derived_files_are_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     study = StudyDir(tmp_path / "hand")
-    study.create(GRID)
+    study.write_grid(GRID)
     for kept in records():
         study.save(kept)
     tables = ("scores", "leaderboard", "models", "improvement", "variance", "metric_correlation")
@@ -292,7 +292,7 @@ def test_compare_two_choices() -> None:
 
 def study_of(path: Path, runs) -> StudyDir:
     study = StudyDir(path)
-    study.create(GRID)
+    study.write_grid(GRID)
     for kept in runs:
         study.save(kept)
     return study
