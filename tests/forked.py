@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,8 @@ PRELOADED = [
     "disentangle_bench.metrics.factor_vae",
     "disentangle_bench.metrics.mig",
 ]
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(PRELOADED)
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(PRELOADED)
 
 
 class Bench:
@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, *arguments: object, folder: Path, paths: tuple[Path, ...] = ()) -> None:
         self.outputs = [folder / f".{kind}-{time.monotonic_ns()}" for kind in ("out", "err")]
-        self.process = _context.Process(
+        self.process = processes.Process(
             target=_run, args=([str(argument) for argument in arguments], folder, self.outputs, paths)
         )
         self.process.start()

@@ -1,44 +1,32 @@
 """Stopped politely or killed outright, a study goes on where it was and ends with the scores of an undisturbed one."""
 
 import json
-import os
+import random
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny_data
+from forked import Bench, ends_well
 
 STEPS = "training.steps=400"
 
 
-def start(folder: Path, out: str) -> subprocess.Popen[str]:
-    """The study as a process; its lines come from standard error."""
-    arguments = ["run", "tiny.toml", "--out", out, "--set", STEPS, "--seeds", "2"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "disentangle_bench", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A test run in the background of a shell ignores Ctrl-C and would hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+def start(folder: Path, out: str) -> Bench:
+    """The study as a process."""
+    return Bench("run", "tiny.toml", "--out", out, "--set", STEPS, "--seeds", "2", folder=folder)
 
 
 def stop_after(folder: Path, out: str, runs: int, how: signal.Signals) -> tuple[int, str]:
-    """Stop the study as its run number `runs` begins; its exit code and what it said last."""
+    """Stop the study as its run number `runs` begins; its exit code and what it said."""
     process = start(folder, out)
-    assert process.stderr is not None
-    for line in process.stderr:
+    for line in process.lines():
         if line.startswith(f"[{runs}/"):
-            process.send_signal(how)
+            process.send(how)
             break
-    rest = process.stderr.read()
-    return process.wait(), rest
+    return process.wait(), process.said
 
 
 def numbers(folder: Path, out: str) -> pd.DataFrame:
@@ -54,9 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grid and the study that nobody disturbed."""
     folder = tmp_path_factory.mktemp("interrupted")
     (folder / "tiny.toml").write_text(tiny_data.GRID)
-    process = start(folder, "undisturbed")
-    process.communicate()
-    assert process.returncode == 0
+    ends_well(start(folder, "undisturbed"))
     return folder
 
 
@@ -72,36 +58,9 @@ def test_a_stopped_study_goes_on(folder: Path, how: signal.Signals) -> None:
         assert code == -signal.SIGKILL
     finished = weights(folder, out)
     assert len(finished) == 2
-    process = start(folder, out)
-    process.communicate()
-    assert process.returncode == 0
+    ends_well(start(folder, out))
     assert numbers(folder, out).equals(numbers(folder, "undisturbed"))
     assert {path: stamp for path, stamp in weights(folder, out).items() if path in finished} == finished
-
-
-CHILD = """
-import os, random, sys, time
-sys.argv[0] = "bench"
-import pandas, torch
-import disentangle_bench.pipeline, disentangle_bench.report.figures, disentangle_bench.metrics.mig
-import torch._dynamo, disentangle_bench.metrics.factor_vae
-from disentangle_bench.cli import main
-
-# One process imports, its children are the studies: a study that starts in an instant can be killed more often.
-arguments, seed, kills = sys.argv[1:-2], int(sys.argv[-2]), int(sys.argv[-1])
-chance = random.Random(seed)
-died = 0
-while died < kills:
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        main(arguments)
-    time.sleep(chance.uniform(0.0, 1.5))
-    os.kill(child, 9)
-    died += os.waitpid(child, 0)[1] == 9
-    print(died, flush=True)
-"""
 
 
 @pytest.mark.parametrize("stack", [1, 2])
@@ -110,29 +69,20 @@ def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(folder: Path, st
     study = ["run", "tiny.toml", "--seeds", "1", "--stack-size", str(stack), "--checkpoint-every", "0.05s"]
     study += ["--set", "training.steps=500", "--set", "scoring.points=40"]
     calm, hurt = folder / f"calm{stack}", folder / f"hurt{stack}"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    bench = [sys.executable, "-m", "disentangle_bench"]
-    subprocess.run(
-        [*bench, *study, "--out", calm], cwd=folder, env=environment, check=True, capture_output=True
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, *study, "--out", hurt, "7", "10"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    ends_well(Bench(*study, "--out", calm, folder=folder))
+    chance = random.Random(7)
     stamps: dict[Path, int] = {}
     resumed = set()
-    for _ in process.stdout:
+    died = 0
+    while died < 10:
+        process = Bench(*study, "--out", hurt, folder=folder)
+        time.sleep(chance.uniform(0.0, 1.5))
+        process.send(signal.SIGKILL)
+        died += process.wait() == -signal.SIGKILL
         found = {path: path.stat().st_mtime_ns for path in hurt.glob("runs/[!.]*/weights.safetensors")}
         assert stamps.items() <= found.items(), "a finished run was lost or repeated"
         stamps = found
-    assert process.wait() == 0
-    subprocess.run(
-        [*bench, *study, "--out", hurt], cwd=folder, env=environment, check=True, capture_output=True
-    )
+    ends_well(Bench(*study, "--out", hurt, folder=folder))
     for run in (calm / "runs").iterdir():
         for name in ("weights.safetensors", "curves.csv", "scores.json"):
             assert (hurt / "runs" / run.name / name).read_bytes() == (run / name).read_bytes()

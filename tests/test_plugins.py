@@ -1,8 +1,5 @@
 """Anyone's own metric, tried as a new user would: from an empty folder and in a fresh process."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +7,7 @@ import pandas as pd
 import pytest
 import tiny_data
 from click.testing import CliRunner
+from forked import Bench
 
 from disentangle_bench import registry
 from disentangle_bench.cli import main
@@ -48,16 +46,9 @@ def folder(tmp_path: Path) -> Path:
 
 def bench(folder: Path, *arguments: str, code: int = 0) -> str:
     """Run the command in a process of its own, which does not look for modules in its folder; what it printed."""
-    path = os.pathsep.join([str(folder.parent / "site"), str(Path(__file__).parent)])
-    run = subprocess.run(
-        [sys.executable, "-P", "-m", "disentangle_bench", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    return run.stdout + run.stderr
+    run = Bench(*arguments, folder=folder, paths=(folder.parent / "site",))
+    assert run.wait() == code, run.said
+    return run.said
 
 
 def test_a_metric_in_a_file_shows_up_in_both_tables(folder: Path) -> None:

@@ -3,14 +3,13 @@
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import processes
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes
@@ -125,31 +124,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
-WRITER = """
-import sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from test_rundir import StudyDir, GRID, record
-study = StudyDir(Path({path!r}))
-study.write_grid(GRID)
-print("ready", flush=True)
-while True:
-    for seed in range(40):
-        study.save(record(seed))
-"""
+def write_for_ever(path: Path, ready: Event) -> None:
+    study = StudyDir(path)
+    study.write_grid(GRID)
+    ready.set()
+    while True:
+        for seed in range(40):
+            study.save(record(seed))
 
 
 def test_killed_at_random_moments_every_run_is_whole_or_absent(tmp_path: Path) -> None:
     chance = random.Random(0)
     study = StudyDir(tmp_path / "study")
-    script = WRITER.format(tests=str(Path(__file__).parent), path=str(study.path))
     for _ in range(5):
-        writer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"ready\n"
+        ready = processes.Event()
+        writer = processes.Process(target=write_for_ever, args=(study.path, ready))
+        writer.start()
+        assert ready.wait(60)
         time.sleep(chance.uniform(0.05, 0.4))
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
+        writer.kill()
+        writer.join()
         for kept in study.records():
             whole = study.load(kept.spec.id, weights=True)
             assert whole.scores == json.loads(json.dumps(record().scores))
