@@ -87,6 +87,18 @@ def busy_node(cluster: Cluster, out: str) -> int:
     raise AssertionError("no node has worked")
 
 
+def test_without_a_cluster_there_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the cluster of the other tests is there, which "auto" would find."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    command = ["run", "tiny.toml", "--launcher", "ray", "--address", "auto"]
+    environment = {"RAY_TMPDIR": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    result = CliRunner(env=environment).invoke(main, command)
+    assert result.exit_code == 2, result.output
+    assert "no Ray cluster" in result.output
+
+
 def test_a_study_completes(cluster: Cluster) -> None:
     process = cluster.on_ray("whole")
     training(cluster, "whole", 2)
@@ -155,6 +167,8 @@ def test_a_node_is_killed(cluster: Cluster) -> None:
 
 
 DEADLY = """
+import os
+import torch
 from disentangle_bench.models.vae import VAE
 
 class Deadly(VAE):
@@ -174,14 +188,3 @@ def test_a_run_that_kills_its_workers_is_given_up(cluster: Cluster) -> None:
     assert len(provenance["lost_workers"]) == 4  # type: ignore[arg-type]
     (failed,) = cluster.folder.glob("deadly/runs/*/FAILED")
     assert "its worker died 4 times" in failed.read_text()
-
-
-def test_without_a_cluster_there_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    command = ["run", "tiny.toml", "--launcher", "ray", "--address", "auto"]
-    environment = {"RAY_TMPDIR": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
-    result = CliRunner(env=environment).invoke(main, command)
-    assert result.exit_code == 2, result.output
-    assert "no Ray cluster" in result.output
