@@ -247,21 +247,36 @@ class StudyDir:
         """All finished and failed runs, by id, without weights; without curves they are read several times as fast."""
         if not self.runs.is_dir():
             raise BenchError(f"{self.path} holds no study (there is no {self.runs})")
-        for path in sorted(self.runs.iterdir()):
-            if PLAIN_NAME.fullmatch(path.name) and self.status(path.name):
-                yield load_record(path, curves=curves)
+        for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
+            path = self.runs / name
+            files = _files(path)
+            if DONE in files or FAILED in files:
+                yield _load(path, files, weights=False, curves=curves)
 
 
 def load_record(path: Path, weights: bool = False, curves: bool = True) -> RunRecord:
     """The run in directory `path`. Raises BenchError where it is no run or a file of it is damaged."""
-    if not (path / "spec.json").is_file():
+    return _load(path, _files(path), weights, curves)
+
+
+def _files(path: Path) -> frozenset[str]:
+    """The names in a directory; none where there is no directory."""
+    try:
+        return frozenset(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
+def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> RunRecord:
+    """`load_record`, given the names in the directory: thousands of runs are read at a time, and each look costs."""
+    if "spec.json" not in files:
         raise BenchError(f"{path} is not a run directory (there is no spec.json)")
     try:
-        spec = RunSpec.model_validate_json((path / "spec.json").read_text(encoding="utf-8"), strict=False)
-        provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
-        if (path / FAILED).exists():
-            return RunRecord(spec, provenance, failure=(path / FAILED).read_text(encoding="utf-8"))
-        scores = json.loads((path / "scores.json").read_text(encoding="utf-8"))
+        spec = RunSpec.model_validate_json(_read(path, "spec.json"), strict=False)
+        provenance = json.loads(_read(path, "provenance.json"))
+        if FAILED in files:
+            return RunRecord(spec, provenance, failure=_read(path, FAILED).decode())
+        scores = json.loads(_read(path, "scores.json"))
         rows = _read_curves(path / "curves.csv") if curves else []
         tensors = safetensors.numpy.load_file(path / "weights.safetensors") if weights else {}
     except (OSError, ValueError, SafetensorError) as error:
@@ -269,6 +284,11 @@ def load_record(path: Path, weights: bool = False, curves: bool = True) -> RunRe
             f"the run directory {path} is damaged: {error}. Delete it to run it again."
         ) from error
     return RunRecord(spec, provenance, scores, rows, tensors)
+
+
+def _read(path: Path, name: str) -> bytes:
+    with open(f"{path}/{name}", "rb") as file:
+        return file.read()
 
 
 def _read_curves(path: Path) -> list[dict[str, float]]:
