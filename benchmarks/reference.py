@@ -24,6 +24,11 @@ RESULTS = ROOT / "results"
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
 FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
 DATASETS = ("dsprites", "shapes3d")
+# What a leaderboard has of each measure.
+PARTS = (
+    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
+    *("iqm", "iqm_ci_low", "iqm_ci_high"),
+)
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 STUDY_STEPS = 300_000
 # The 2019 study's VAE, beta-VAE and FactorVAE arms: two data sets, 50 seeds, 6 values of beta and 6 of gamma.
@@ -66,14 +71,21 @@ def few_metrics() -> Tables:
     return tables_of(runs, controls)
 
 
-def leaderboard() -> str:
-    """Rows of the leaderboard, controls apart, with few metrics."""
+def leaderboard(controls: bool = False) -> str:
+    """The models' rows of the leaderboard, or the controls', with few metrics."""
     tables = few_metrics()
-    kept = re.compile("|".join(["reconstruction_nats", *SHOWN]))
+    kept = {"reconstruction_nats", *SHOWN}
     measures = [c.removesuffix("_mean") for c in tables.board if c.endswith("_mean")]
-    hidden = [m for m in measures if not kept.fullmatch(m)]
-    columns = [c for c in tables.board if not any(re.fullmatch(rf"(pareto_)?{h}(_.*)?", c) for h in hidden)]
-    return markdown(tables.rows, tables.board[columns])
+    hidden = tuple(f"{m}_{part}" for m in measures if m not in kept for part in PARTS)
+    of_controls = tables.rows["control"].astype(bool) == controls
+    return markdown(
+        tables.rows[of_controls], tables.board[of_controls].drop(columns=list(hidden), errors="ignore")
+    )
+
+
+def controls() -> str:
+    """The controls' rows."""
+    return leaderboard(controls=True)
 
 
 def all_metrics() -> str:
@@ -81,7 +93,7 @@ def all_metrics() -> str:
     parts = []
     for study in studies():
         tables = make_tables([study])
-        rows = tables.board.set_index(setting_names(tables.board))
+        rows = tables.board.set_axis(setting_names(tables.board))
         chosen = rows.loc[[n for n in rows.index if n in CONTROLS_SHOWN or not n.startswith("control")]]
         means = chosen[[f"{name}_mean" for name in tables.headlines]].T
         means.index = tables.headlines
@@ -203,6 +215,7 @@ def table(data: pd.DataFrame, digits: int | None = None) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "leaderboard": leaderboard,
+    "controls": controls,
     "all metrics": all_metrics,
     "published": published,
     "steps": steps,

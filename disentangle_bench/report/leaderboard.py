@@ -25,6 +25,8 @@ SUFFIXES = (
 COMPARABLE = ("dataset", "provenance", "data_fingerprint", "scored_on", "revisions")
 # Runs that differ in one of these were trained otherwise: they stand in rows of their own, in one ranking.
 CONDITIONS = ("steps", "precision")
+# Shown where runs on one data set differ in them.
+APART = ("data_fingerprint", "precision", "scored_on", "revisions")
 WORDS = {
     "provenance": "where the data are from",
     "data_fingerprint": "the data's hash",
@@ -96,11 +98,7 @@ def public(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The columns of `all_rows` that the leaderboard of `runs` shows."""
     settings = [name for name in runs.attrs["settings"] if rows[name].nunique(dropna=False) > 1]
     models = rows[~rows["control"]]
-    apart = [
-        name
-        for name in ("data_fingerprint", "precision", "scored_on", "revisions")
-        if (models.groupby("dataset")[name].nunique() > 1).any()
-    ]
+    apart = [name for name in APART if (models.groupby("dataset")[name].nunique() > 1).any()]
     measures = [*RECONSTRUCTION, *runs.attrs["headlines"]]
     columns = [
         *("dataset", "provenance", "model", *settings, *apart, "n_seeds", "n_failed", "steps"),

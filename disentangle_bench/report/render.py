@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report.leaderboard import LOWER_IS_BETTER, plain
+from disentangle_bench.report.leaderboard import APART, LOWER_IS_BETTER, plain
 
 TITLES = {
     "n_seeds": "seeds",
@@ -21,6 +21,7 @@ TITLES = {
     "mse": "MSE",
 }
 HIDDEN = ("mse", "kl", "elbo")
+MANY_SETTINGS = 4  # columns; from so many on, one column of words is easier to read
 CAPTION = (
     "mean [95 % interval over seeds]; * on the Pareto front with reconstruction; 2= a rank that is shared"
 )
@@ -51,7 +52,13 @@ def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard with rounded cells, a line a row: text, and a Cell for each measure.
 
     `board` is what `leaderboard.public` shows of `rows`. Best values and shared ranks are among the rows of a group.
+    Where models have many different settings, one column has each row's own in words.
     """
+    first, end = board.columns.get_loc("model") + 1, board.columns.get_loc("n_seeds")
+    settings = [name for name in board.columns[first:end] if name not in APART]
+    if len(settings) >= MANY_SETTINGS:
+        board = board.drop(columns=settings)
+        board.insert(first, "setting", rows["setting"])
     measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
     shown = [m for m in measures if m not in HIDDEN]
     head = [

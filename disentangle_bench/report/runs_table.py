@@ -50,7 +50,8 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
         for name, metric in record.scores.get("metrics", {}).items():
             metrics.setdefault(name, {"paper": metric["paper"], "headlines": list(metric["headlines"])})
         origins[_origin(record)] += 1
-    varied = [name for name in _ordered(settings) if name not in hypers and _varies(settings, name)]
+    models = [row["model"] for row in about]
+    varied = [name for name in _ordered(settings) if name not in hypers and _varies(settings, models, name)]
     measured = [name for name in _ordered(scores) if name not in RECONSTRUCTION]
     shown = [*sorted(hypers), *varied]
     columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
@@ -124,6 +125,10 @@ def _ordered(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _varies(rows: list[dict[str, Any]], name: str) -> bool:
-    """Whether runs that have this setting differ in it (an option that only one model has does not vary by that)."""
-    return len({row[name] for row in rows if name in row}) > 1
+def _varies(rows: list[dict[str, Any]], models: list[str], name: str) -> bool:
+    """Whether models that have this setting differ in it, or runs of one of them in whether it was asked for.
+
+    An option that only one model has does not vary by that.
+    """
+    having = {model for row, model in zip(rows, models, strict=True) if name in row}
+    return len({row.get(name) for row, model in zip(rows, models, strict=True) if model in having}) > 1

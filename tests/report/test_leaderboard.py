@@ -2,10 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic_study import record
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report.compare import compare, parse_choice
@@ -341,3 +343,32 @@ def test_figures_are_pictures_and_the_same_every_time() -> None:
 def test_a_study_without_runs() -> None:
     with pytest.raises(BenchError, match="no run"):
         leaderboard(runs_table([]))
+
+
+def with_options(model: str, seed: int, **options: object) -> RunRecord:
+    kept = record("set", model, "beta", 4.0, seed, ("mig",))
+    return replace(kept, spec=kept.spec.model_copy(update={"options": options}))
+
+
+def test_an_option_that_only_some_runs_of_a_model_asked_for_keeps_them_apart() -> None:
+    warm = [with_options("beta_vae", seed, warmup_steps=500) for seed in (0, 1)]
+    plain = [with_options("beta_vae", seed) for seed in (0, 1, 2)]
+    board = leaderboard(runs_table([*warm, *plain, with_options("vae", 0)]))
+    assert set(zip(board["model"], board["warmup_steps"].fillna(0), board["n_seeds"], strict=True)) == {
+        ("beta_vae", 500, 2),
+        ("beta_vae", 0, 3),
+        ("vae", 0, 1),
+    }
+    # What only one model has, and all of its runs alike, is no column.
+    assert "warmup_steps" not in leaderboard(runs_table([*warm, with_options("vae", 0)]))
+
+
+def test_many_settings_become_one_column_for_people() -> None:
+    few = [with_options("vae", seed, a=seed, b=seed) for seed in (0, 1)]
+    many = [with_options("vae", seed, a=seed, b=seed, c=seed, d=2 * seed) for seed in (0, 1)]
+    for runs, names in ((few, {"a", "b"}), (many, {"setting"})):
+        made = tables_of(runs_table(runs))
+        text = readable(made.rows, made.board)
+        assert names == set(text.columns) & {"a", "b", "c", "d", "setting"}
+    assert sorted(text["setting"]) == ["a=0, b=0, c=0, d=0", "a=1, b=1, c=1, d=2"]
+    assert {"a", "b", "c", "d"} <= set(made.board.columns)
