@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from disentangle_bench.report import figures
+from disentangle_bench.report.leaderboard import SUFFIXES
 from disentangle_bench.report.render import markdown
 from disentangle_bench.report.study import Tables, make_tables, tables_of, write_tables
 from disentangle_bench.rundir import StudyDir, write_bytes, write_text
@@ -24,11 +25,6 @@ RESULTS = ROOT / "results"
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
 FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
 DATASETS = ("dsprites", "shapes3d")
-# What a leaderboard has of each measure.
-PARTS = (
-    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
-    *("iqm", "iqm_ci_low", "iqm_ci_high"),
-)
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 STUDY_STEPS = 300_000
 # The 2019 study's VAE, beta-VAE and FactorVAE arms: two data sets, 50 seeds, 6 values of beta and 6 of gamma.
@@ -76,7 +72,7 @@ def leaderboard(controls: bool = False) -> str:
     tables = few_metrics()
     kept = {"reconstruction_nats", *SHOWN}
     measures = [c.removesuffix("_mean") for c in tables.board if c.endswith("_mean")]
-    hidden = tuple(f"{m}_{part}" for m in measures if m not in kept for part in PARTS)
+    hidden = tuple(f"{m}_{part}" for m in measures if m not in kept for part in SUFFIXES)
     of_controls = tables.rows["control"].astype(bool) == controls
     return markdown(
         tables.rows[of_controls], tables.board[of_controls].drop(columns=list(hidden), errors="ignore")

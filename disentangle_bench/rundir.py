@@ -276,6 +276,11 @@ def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> Run
         provenance = json.loads(_read(path, "provenance.json"))
         if FAILED in files:
             return RunRecord(spec, provenance, failure=_read(path, FAILED).decode())
+        if weights and "weights.safetensors" not in files:
+            raise BenchError(
+                f"{path} has no weights: a published run comes without them, or they were deleted. Delete the directory"
+                " and `bench run` trains it again."
+            )
         scores = json.loads(_read(path, "scores.json"))
         rows = _read_curves(path / "curves.csv") if curves else []
         tensors = safetensors.numpy.load_file(path / "weights.safetensors") if weights else {}

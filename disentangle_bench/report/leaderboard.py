@@ -83,15 +83,15 @@ def all_rows(
     rows["n_seeds"] = np.bincount(row, weights=done).astype(int)
     rows["n_failed"] = np.bincount(row, weights=~done).astype(int)
     rows = pd.concat([rows, _statistics(told[done], row[done], len(rows), measures)], axis=1)
-    for metric in headlines:
-        rows[f"pareto_{metric}"] = _front(rows, metric)
+    fronts = {f"pareto_{metric}": _front(rows, metric) for metric in headlines}
+    rows = pd.concat([rows, pd.DataFrame(fronts, index=rows.index)], axis=1)
     ranks = rows.groupby("group")[f"{sort}_mean"].rank(method="min", ascending=sort in LOWER_IS_BETTER)
     rows["rank"] = ranks.astype("Int64")
     rows = rows.sort_values(["group", "rank"], kind="stable", ignore_index=True)
     if controls:
         rows = pd.concat([rows, _control_rows(controls, rows, measures)], ignore_index=True)
         rows = rows.sort_values(["group", "control"], kind="stable", ignore_index=True)
-    return rows
+    return rows.copy()  # in one piece: what is joined from many parts is slow, and pandas warns of it
 
 
 def public(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
