@@ -54,8 +54,9 @@ def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     `board` is what `leaderboard.public` shows of `rows`. Best values and shared ranks are among the rows of a group.
     Where models have many different settings, one column has each row's own in words.
     """
-    first, end = board.columns.get_loc("model") + 1, board.columns.get_loc("n_seeds")
-    settings = [name for name in board.columns[first:end] if name not in APART]
+    columns = list(board.columns)
+    first = columns.index("model") + 1
+    settings = [name for name in columns[first : columns.index("n_seeds")] if name not in APART]
     if len(settings) >= MANY_SETTINGS:
         board = board.drop(columns=settings)
         board.insert(first, "setting", rows["setting"])
