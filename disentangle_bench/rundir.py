@@ -142,9 +142,10 @@ class StudyDir:
             write_text(folder / f"{_file_name(dataset)}.json", _json({"dataset": dataset, **controls}))
 
     def controls(self) -> list[dict[str, Any]]:
-        """What `save_controls` kept, by data set."""
+        """What `save_controls` kept, by data set; `failures` is empty where a study of before did not note any."""
         return [
-            json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.path.glob("controls/*.json"))
+            {"failures": {}} | json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(self.path.glob("controls/*.json"))
         ]
 
     def save_checkpoint(self, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
