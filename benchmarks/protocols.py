@@ -1,4 +1,4 @@
-"""Score dSprites runs as the InfoGAN-CR paper scored its FactorVAEs, beside this project's own way.
+"""Score dSprites runs as two papers score theirs, beside this project's own way.
 
     python benchmarks/protocols.py STUDY... --out results/protocols.csv
 
@@ -6,14 +6,20 @@ Papers that name the same metric measure different things. The code of Lin et al
 github.com/fjxmlzn/InfoGAN-CR), whose dSprites figures results/published.csv holds, scores 73,728 points drawn with
 replacement, each a sample of its posterior instead of the mean. Its FactorVAE and beta-VAE metrics are accuracies on
 the 500 training votes themselves, without pruning. Its DCI takes the weights of a Lasso, or the importances of shallow
-forests, that predict each factor's value, the shape being a number too. Each run gets a row of means and one of
-samples; two controls come first. The studies must have their weights.
+forests, that predict each factor's value, the shape being a number too.
+
+The code of Chen et al. 2018 (arXiv:1802.04942; github.com/rtqichen/beta-tcvae) takes MIG over four factors, without
+the shape, and its entropies from the posteriors' densities instead of a histogram.
+
+Each run gets a row of means and one of samples; two controls come first. The studies must have their weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,6 +44,8 @@ BATCH = 512
 PENALTY = 0.02  # of the Lasso
 TREES = 10  # of a forest, scikit-learn's default at the time
 DEPTHS = (4, 2, 4, 2, 2)  # of the trees for shape, scale, orientation, x, y
+DENSITIES_AT = 500  # samples for the entropies of each value of a factor, and twice as many for those of all
+PART = 20  # samples whose densities are held at a time
 
 Array = NDArray[np.float64]
 
@@ -60,12 +68,14 @@ def main() -> None:
                 "steps": spec.training.steps,
                 "learning_rate": spec.training.learning_rate,
             }
-            means, samples, factors = posterior(model)
-            for name, codes in (("means", means), ("samples", samples)):
-                rows.append({**run, "codes": name, **scores(codes, factors)})
+            found, factors = posterior(model)
+            of_densities = {"mig_chen": mig_of_densities(found, factors)}
+            for name, codes in (("means", found.means), ("samples", found.samples)):
+                rows.append({**run, "codes": name, **scores(codes.numpy(), factors), **of_densities})
                 print(rows[-1], flush=True)
             table = pd.DataFrame(rows).astype({"seed": "Int64"})
-            table[[*rows[-1]]].to_csv(arguments.out, index=False)
+            hypers = [name for name in table if name not in rows[-1]]
+            table[[*hypers, *rows[-1]]].to_csv(arguments.out, index=False)
 
 
 def of_control(name: str) -> dict[str, object]:
@@ -78,21 +88,53 @@ def of_control(name: str) -> dict[str, object]:
     return {**run, **scores(codes, factors)}
 
 
-def posterior(model: TrainedModel) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Posterior means and samples [points, latents] and factors [points, factors] of points drawn with replacement."""
+class Posterior(NamedTuple):
+    """What an encoder says of some points, each tensor [points, latents]."""
+
+    means: torch.Tensor
+    log_variances: torch.Tensor
+    samples: torch.Tensor
+
+
+def posterior(model: TrainedModel) -> tuple[Posterior, NDArray[np.int64]]:
+    """The posteriors of points drawn with replacement, and their factors [points, factors]."""
     assert isinstance(model.objective, VAE)
     dataset = load_dataset(model.spec.dataset.name)
     stream = torch.Generator().manual_seed(model.spec.seed)
     index = torch.randint(len(dataset), (POINTS,), generator=stream)
-    means, samples = [], []
+    parts = []
     with torch.no_grad():
         for part in index.split(BATCH):
             images = dataset.images(part).float() / 255
             mean, log_variance = model.objective.posterior(lambda name, x: model.networks[name](x), images)
             noise = torch.randn(mean.shape, generator=stream)
-            means.append(mean)
-            samples.append(mean + noise * torch.exp(0.5 * log_variance))
-    return torch.cat(means).numpy(), torch.cat(samples).numpy(), dataset.factors(index).numpy()
+            parts.append((mean, log_variance, mean + noise * torch.exp(0.5 * log_variance)))
+    return Posterior(*map(torch.cat, zip(*parts, strict=True))), dataset.factors(index).numpy()
+
+
+def mig_of_densities(found: Posterior, factors: NDArray[np.int64]) -> float:
+    """MIG over scale, orientation and position, mutual information being H(z) - H(z | factor) of the posteriors."""
+    every = Posterior(*(table[: 2 * DENSITIES_AT] for table in found))
+    whole = entropies(every.samples, found)
+    gaps = []
+    for values in torch.from_numpy(factors).T[1:]:
+        each = values.unique()
+        of_value = [Posterior(*(table[values == value] for table in found)) for value in each]
+        given = torch.stack([entropies(one.samples[:DENSITIES_AT], one) for one in of_value]).mean(0)
+        best = (whole - given).clamp(min=0).topk(2).values
+        gaps.append((best[0] - best[1]) / math.log(len(each)))
+    return float(torch.stack(gaps).mean())
+
+
+def entropies(samples: torch.Tensor, found: Posterior) -> torch.Tensor:
+    """Entropy in nats of each latent's mixture of posteriors [latents], at samples of it [samples, latents]."""
+    precisions = torch.exp(-found.log_variances)
+    constants = found.log_variances + math.log(2 * math.pi)
+    total = torch.zeros(samples.shape[1])
+    for part in samples.split(PART):
+        exponents = (part[:, None] - found.means).square_().mul_(precisions).add_(constants).mul_(-0.5)
+        total -= (exponents.logsumexp(1) - math.log(len(found.means))).sum(0)
+    return total / len(samples)
 
 
 def scores(codes: NDArray[np.float32], factors: NDArray[np.int64]) -> dict[str, float]:

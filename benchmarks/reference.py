@@ -19,6 +19,7 @@ from disentangle_bench.report.leaderboard import SUFFIXES
 from disentangle_bench.report.render import markdown
 from disentangle_bench.report.study import Tables, make_tables, tables_of, write_tables
 from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes, write_text
+from disentangle_bench.spec import NetworkSpec, TrainingSpec
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -26,6 +27,8 @@ PAGES = (ROOT / "README.md", RESULTS / "README.md")
 FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
 DATASETS = ("dsprites", "shapes3d")
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
+HYPERS = ("beta", "gamma")
+INFOMEC = ["infom", "infoc", "infoe"]
 CONTROLS_SHOWN = ("control: ground_truth", "control: rotated", "control: random", "control: untrained")
 STUDY_STEPS = 300_000
 STUDY_LEARNING_RATE = 1e-4
@@ -60,10 +63,10 @@ def studies() -> list[StudyDir]:
     return [StudyDir(RESULTS / f"reference-{dataset}") for dataset in DATASETS]
 
 
-def with_experiment(name: str) -> pd.DataFrame:
-    """The runs of both studies and of those beside them that vary one thing, `reference-<data set>-<name>...`."""
+def with_experiment(name: str, studied: bool = True) -> pd.DataFrame:
+    """The runs of `reference-<data set>-<name>...`, and those of both studies, from which they differ in one thing."""
     others = [StudyDir(path) for path in sorted(RESULTS.glob(f"reference-*-{name}*/"))]
-    return make_tables([*studies(), *others]).runs
+    return make_tables([*(studies() if studied else []), *others]).runs
 
 
 def few_metrics() -> Tables:
@@ -112,6 +115,7 @@ def published() -> str:
     experiments = {
         "more steps": longest_runs(),
         "standard learning rate": standard[standard["learning_rate"] == STUDY_LEARNING_RATE],
+        "a paper's settings": with_experiment("recipe", studied=False),
     }
     lines = []
     for (dataset, model, metric), said in papers.groupby(["dataset", "model", "metric"], sort=False):
@@ -133,11 +137,16 @@ def published() -> str:
             for name, runs in experiments.items():
                 same = runs[(runs["dataset"] == dataset) & (runs["model"] == model)]
                 line[name] = ", ".join(
-                    f"{run[metric]:.3f} ({run['steps']:,}): {beside(run[metric], low, high)}"
-                    for _, run in same.iterrows()
+                    f"{run[metric]:.3f} ({other_hypers(run, row)}{run['steps']:,}): {beside(run[metric], low, high)}"
+                    for _, run in same.sort_values("steps").iterrows()
                 )
             lines.append(line)
     return table(pd.DataFrame(lines))
+
+
+def other_hypers(run: pd.Series, row: pd.Series) -> str:
+    """The hyper-parameters of a run that are not those of the study's row."""
+    return "".join(f"{h} {run[h]:g}, " for h in HYPERS if pd.notna(run.get(h)) and run[h] != row[h])
 
 
 def beside(value: float, low: float, high: float) -> str:
@@ -171,7 +180,7 @@ def rate() -> str:
     """What the standard learning rate does, beside the same settings at the study's."""
     runs = with_experiment("rate")
     both = runs.groupby(["dataset", "model"])["learning_rate"].transform("nunique") > 1
-    return by_run(runs[both], "learning_rate", "steps")
+    return by_run(runs[both], *HYPERS, "learning_rate", "steps")
 
 
 def latents() -> str:
@@ -181,6 +190,12 @@ def latents() -> str:
     return by_run(runs[both], "latents")
 
 
+def recipes() -> str:
+    """What runs get whose settings are closer to a paper's."""
+    runs = with_experiment("recipe", studied=False)
+    return by_run(runs, *runs.attrs["settings"], "steps", metrics=[*SHOWN, *INFOMEC])
+
+
 def precision() -> str:
     """The same seeds in both precisions."""
     runs = with_experiment("float32")
@@ -188,21 +203,27 @@ def precision() -> str:
     return by_run(runs[both], "precision")
 
 
-def by_run(runs: pd.DataFrame, *varied: str) -> str:
+def by_run(runs: pd.DataFrame, *varied: str, metrics: Iterable[str] = SHOWN) -> str:
     """A line per data set, model and values of `varied`: each seed's numbers."""
     lines = []
-    for (dataset, model, *values), group in runs.groupby(["dataset", "model", *varied]):
+    for (dataset, model, *values), group in runs.groupby(["dataset", "model", *varied], dropna=False):
         group = group.sort_values("seed")
         line = {"dataset": dataset, "model": model}
-        for name, value in zip(varied, values, strict=True):
-            line[name] = (
-                f"{value:,}" if name == "steps" else f"{value:g}" if isinstance(value, float) else value
-            )
+        line |= {name: written(name, value) for name, value in zip(varied, values, strict=True)}
         line["seeds"] = ", ".join(map(str, group["seed"]))
-        for name, digits in [("reconstruction_nats", 1), *((metric, 3) for metric in SHOWN)]:
+        for name, digits in [("reconstruction_nats", 1), *((metric, 3) for metric in metrics)]:
             line[name] = ", ".join(f"{number:.{digits}f}" for number in group[name])
         lines.append(line)
     return table(pd.DataFrame(lines))
+
+
+def written(name: str, value: object) -> object:
+    """A setting's value for a table; nothing where a model has no such setting."""
+    if name == "steps":
+        return f"{value:,}"
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:g}"
+    return value
 
 
 def cost() -> str:
@@ -241,7 +262,8 @@ def cost() -> str:
 def alike(record: RunRecord) -> bool:
     """Whether the run has the reference study's sizes and precision."""
     spec = record.spec
-    return record.failure is None and spec.training.precision == "bfloat16" and spec.network.latents == 10
+    standard = spec.network == NetworkSpec() and spec.training.batch_size == TrainingSpec().batch_size
+    return record.failure is None and spec.training.precision == "bfloat16" and standard
 
 
 def seconds_a_step(record: RunRecord) -> float:
@@ -253,7 +275,7 @@ def setting_names(board: pd.DataFrame) -> list[str]:
     """What to call each row of a leaderboard: model and hyper-parameters."""
     names = []
     for _, row in board.iterrows():
-        hypers = [f"{h} {row[h]:g}" for h in ("beta", "gamma") if h in row and pd.notna(row[h])]
+        hypers = [f"{h} {row[h]:g}" for h in HYPERS if h in row and pd.notna(row[h])]
         names.append(" ".join([row["model"], *hypers]))
     return names
 
@@ -279,6 +301,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "protocols": protocols,
     "rate": rate,
     "latents": latents,
+    "recipes": recipes,
     "precision": precision,
     "cost": cost,
 }
