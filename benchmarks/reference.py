@@ -163,10 +163,11 @@ def longest_runs() -> pd.DataFrame:
 
 
 def protocols() -> str:
-    """FactorVAE runs scored as this project and as one paper scores them (benchmarks/protocols.py)."""
-    runs = pd.read_csv(RESULTS / "protocols.csv", dtype={"seed": "string"}).fillna({"seed": "", "codes": ""})
-    runs["learning_rate"] = [f"{rate:g}" if pd.notna(rate) else "" for rate in runs["learning_rate"]]
-    return table(runs.drop(columns=["dataset", "gamma"]), digits=3)
+    """Runs scored as this project and as two papers score them (benchmarks/protocols.py)."""
+    runs = pd.read_csv(RESULTS / "protocols.csv", dtype={"seed": "string"}).drop(columns="dataset")
+    for name in (*HYPERS, "learning_rate"):
+        runs[name] = [written(name, value) for value in runs[name]]
+    return table(runs.astype(object).where(runs.notna(), ""), digits=3)
 
 
 def steps() -> str:
