@@ -104,7 +104,9 @@ def test_beta_weighs_the_kl_term() -> None:
         parameter.data *= 3  # a posterior far from the prior, so that the difference is no rounding
     _, one = losses_of(BetaVAE(), networks, images, noise, {"beta": torch.tensor(1.0)})
     _, nine = losses_of(BetaVAE(), networks, images, noise, {"beta": torch.tensor(9.0)})
-    assert float((nine["loss"] - one["loss"]).detach()) == pytest.approx(8 * float(one["kl"].detach()), rel=1e-4)
+    assert float((nine["loss"] - one["loss"]).detach()) == pytest.approx(
+        8 * float(one["kl"].detach()), rel=1e-4
+    )
 
 
 def test_factor_vae_terms_by_hand() -> None:
