@@ -59,13 +59,15 @@ class _Transposed(torch.autograd.Function):
     """`conv_transpose2d` of stride 2 with the gradients of the `conv2d` that it transposes.
 
     They are the same numbers. Asked for its own, torch on a CPU sums the bias's gradient in a loop over single values,
-    which costs as much as the rest of the layer.
+    which costs as much as the rest of the layer. Images of one channel come from a product, which is thrice as fast.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        if weight.shape[1] == 1:
+            return convolve_transposed(images, weight) + bias[:, None, None]
         return functional.conv_transpose2d(images, weight, bias, stride=2, padding=padding)
 
     @staticmethod
@@ -75,11 +77,24 @@ class _Transposed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (gradient,) = gradients
+        gradient = channels_last(gradients[0])
         images, weight = ctx.saved_tensors
         of_images = functional.conv2d(gradient, weight, stride=2, padding=ctx.padding)
         of_weight = conv2d_weight(gradient, weight.shape, images, stride=2, padding=ctx.padding)
         return of_images, of_weight, gradient.sum((0, 2, 3)), None
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same [n, c, h, w] in channels-last order, which is the faster one on a CPU.
+
+    A single channel lies alike in both orders. Unless its strides are those of channels last, torch takes it for the
+    other and answers in the other, from convolutions that are up to six times slower.
+    """
+    _, channels, height, width = images.shape
+    images = images.contiguous(memory_format=torch.channels_last)
+    if channels > 1:
+        return images
+    return images.as_strided(images.shape, (height * width, 1, width, 1))
 
 
 def use_products(networks: Iterable[nn.Module]) -> None:
