@@ -33,7 +33,7 @@ class HalvingConvolution(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Convolve."""
         if not self.as_product:
-            return super().forward(images)
+            return super().forward(channels_last(images) if images.device.type == "cpu" else images)
         assert self.bias is not None
         return convolve(images, self.weight) + self.bias[:, None, None]
 
@@ -50,7 +50,9 @@ class DoublingConvolution(nn.ConvTranspose2d):
         if not self.as_product:
             if images.device.type != "cpu":
                 return super().forward(images, output_size)
-            return cast(Tensor, _Transposed.apply(images, self.weight, self.bias, self.padding[0]))
+            return cast(
+                Tensor, _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
+            )
         assert self.bias is not None
         return convolve_transposed(images, self.weight) + self.bias[:, None, None]
 

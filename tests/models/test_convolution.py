@@ -5,7 +5,12 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution, use_products
+from disentangle_bench.models.convolution import (
+    DoublingConvolution,
+    HalvingConvolution,
+    channels_last,
+    use_products,
+)
 
 # Both ways of each layer are taken: gathering before the product with few channels on one side, adding up with few on
 # the other.
@@ -52,3 +57,16 @@ def test_runs_of_a_stack_do_not_mix() -> None:
     stacked = vmap(lambda w, x: functional_call(layers[0], w, (x,)))(weights, images)
     for layer, one, result in zip(layers, images, stacked, strict=True):
         torch.testing.assert_close(layer(one), result)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_on_a_cpu_images_lie_channels_last_from_layer_to_layer(channels: int) -> None:
+    images = torch.randn(2, channels, 8, 8)
+    turned = channels_last(images)
+    assert torch.equal(turned, images)
+    assert turned.stride() == (64 * channels, 1, 8 * channels, channels)
+    halved = HalvingConvolution(channels, 5, 4)(images)
+    assert halved.is_contiguous(memory_format=torch.channels_last)
+    doubled = DoublingConvolution(5, channels, 4)(halved)
+    (gradient,) = torch.autograd.grad(doubled.square().sum(), [halved])
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
