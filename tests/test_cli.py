@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_data
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from disentangle_bench.cli import main
 from disentangle_bench.data import download
+from disentangle_bench.train.precision import has_instructions
 
 
 @pytest.fixture
@@ -131,6 +133,15 @@ def test_dry_run_plans_and_writes_nothing(here: Path) -> None:
     assert files(here) == before
     bench("run", "tiny.toml", "--seeds", "1")
     assert "3 runs done" in bench("run", "tiny.toml", "--dry-run").output
+
+
+def test_a_precision_without_instructions_is_told_of(here: Path) -> None:
+    def told(precision: str) -> bool:
+        arguments = ("--device", "cpu", "--dry-run", "--set", f"training.precision={precision}")
+        return f"no instructions for {precision}" in bench("run", "tiny.toml", *arguments).stderr
+
+    assert not told("float32")
+    assert told("bfloat16") != has_instructions("bfloat16", torch.device("cpu"))
 
 
 def test_leaderboard_formats(here: Path) -> None:
