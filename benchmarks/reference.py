@@ -120,33 +120,42 @@ def published() -> str:
     lines = []
     for (dataset, model, metric), said in papers.groupby(["dataset", "model", "metric"], sort=False):
         low, high = said["low"].min(), said["high"].max()
-        for _, row in board[(board["dataset"] == dataset) & (board["model"] == model)].iterrows():
-            mean, ci_low, ci_high = (row[f"{metric}_{part}"] for part in ("mean", "ci_low", "ci_high"))
-            where = beside(mean, low, high)
-            if where != "inside" and ci_low <= high and ci_high >= low:
-                where = f"{where}, interval overlaps"
-            line = {
-                "dataset": dataset,
-                "model": setting_names(row.to_frame().T)[0],
-                "metric": metric,
-                "papers": f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}",
-                "ours [95 %]": f"{mean:.3f} [{ci_low:.3f}, {ci_high:.3f}]",
-                "steps": f"{row['steps']:,}",
-                "is": where,
-            }
+        papers_say = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+        rows = board[(board["dataset"] == dataset) & (board["model"] == model)]
+        for row in [row for _, row in rows.iterrows()] or [None]:
+            line = {"dataset": dataset, "model": model, "metric": metric, "papers": papers_say}
+            line |= NOT_STUDIED if row is None else studied(row, metric, low, high)
             for name, runs in experiments.items():
-                same = runs[(runs["dataset"] == dataset) & (runs["model"] == model)]
+                same = runs[(runs["dataset"] == dataset) & (runs["model"] == model)].sort_values("steps")
                 line[name] = ", ".join(
                     f"{run[metric]:.3f} ({other_hypers(run, row)}{run['steps']:,}): {beside(run[metric], low, high)}"
-                    for _, run in same.sort_values("steps").iterrows()
+                    for _, run in same.iterrows()
                 )
             lines.append(line)
     return table(pd.DataFrame(lines))
 
 
-def other_hypers(run: pd.Series, row: pd.Series) -> str:
+NOT_STUDIED = {"ours [95 %]": "-", "steps": "-", "is": "not in the study"}
+
+
+def studied(row: pd.Series, metric: str, low: float, high: float) -> dict[str, str]:
+    """What a row of the leaderboard says of a metric, and where that is beside the range."""
+    mean, ci_low, ci_high = (row[f"{metric}_{part}"] for part in ("mean", "ci_low", "ci_high"))
+    where = beside(mean, low, high)
+    if where != "inside" and ci_low <= high and ci_high >= low:
+        where = f"{where}, interval overlaps"
+    return {
+        "model": setting_names(row.to_frame().T)[0],
+        "ours [95 %]": f"{mean:.3f} [{ci_low:.3f}, {ci_high:.3f}]",
+        "steps": f"{row['steps']:,}",
+        "is": where,
+    }
+
+
+def other_hypers(run: pd.Series, row: pd.Series | None) -> str:
     """The hyper-parameters of a run that are not those of the study's row."""
-    return "".join(f"{h} {run[h]:g}, " for h in HYPERS if pd.notna(run.get(h)) and run[h] != row[h])
+    own = [h for h in HYPERS if pd.notna(run.get(h)) and (row is None or run[h] != row[h])]
+    return "".join(f"{h} {run[h]:g}, " for h in own)
 
 
 def beside(value: float, low: float, high: float) -> str:

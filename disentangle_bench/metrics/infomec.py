@@ -51,14 +51,14 @@ def infomec(
     )
     shares = known / entropies(values)
     return {
-        "infom": _concentration(shares),
-        "infoc": _concentration(shares.T),
-        "infoe": _explained(table, values),
+        "infom": concentration(shares),
+        "infoc": concentration(shares.T),
+        "infoe": explained(table, values),
         "infom_active": float(active.shape[1]),
     }
 
 
-def _concentration(shares: Array) -> float:
+def concentration(shares: Array) -> float:
     """How far each row of `shares` stands in one column, mean over the rows: 1 when all, 0 when evenly spread."""
     columns = shares.shape[1]
     total = shares.sum(axis=1)
@@ -69,7 +69,7 @@ def _concentration(shares: Array) -> float:
     return float((largest.mean() - 1 / columns) / (1 - 1 / columns))
 
 
-def _explained(codes: Array, factors: NDArray[np.int64]) -> float:
+def explained(codes: Array, factors: NDArray[np.int64]) -> float:
     """Mean over the factors of the share of entropy that a linear classifier on standardised codes saves."""
     codes = standardised(codes)
     saved = []

@@ -153,9 +153,14 @@ def warnings(told: pd.DataFrame) -> list[str]:
 def setting_names(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """For each row what sets it apart from other rows of its model, as `beta=4, steps=200`; empty for nothing."""
     shown = [n for n in (*settings, *CONDITIONS) if rows[n].nunique(dropna=False) > 1]
+    return in_words(rows[shown])
+
+
+def in_words(settings: pd.DataFrame) -> list[str]:
+    """Each row of these columns as `beta=4, steps=200`, without what is missing."""
     return [
         ", ".join(f"{name}={plain(value)}" for name, value in row.items() if not pd.isna(value))
-        for row in rows[shown].to_dict("records")
+        for row in settings.to_dict("records")
     ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report.leaderboard import APART, LOWER_IS_BETTER, plain
+from disentangle_bench.report.leaderboard import APART, LOWER_IS_BETTER, in_words, plain
 
 TITLES = {
     "n_seeds": "seeds",
@@ -58,8 +58,9 @@ def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     first = columns.index("model") + 1
     settings = [name for name in columns[first : columns.index("n_seeds")] if name not in APART]
     if len(settings) >= MANY_SETTINGS:
+        words = in_words(board[settings])
         board = board.drop(columns=settings)
-        board.insert(first, "setting", rows["setting"])
+        board.insert(first, "setting", words)
     measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
     shown = [m for m in measures if m not in HIDDEN]
     head = [

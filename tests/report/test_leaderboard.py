@@ -372,3 +372,16 @@ def test_many_settings_become_one_column_for_people() -> None:
         assert names == set(text.columns) & {"a", "b", "c", "d", "setting"}
     assert sorted(text["setting"]) == ["a=0, b=0, c=0, d=0", "a=1, b=1, c=1, d=2"]
     assert {"a", "b", "c", "d"} <= set(made.board.columns)
+
+
+def test_settings_in_words_leave_out_what_has_a_column_of_its_own() -> None:
+    runs = [with_options("vae", seed, a=seed, b=seed, c=seed, d=seed) for seed in (0, 1)]
+    training = runs[1].spec.training.model_copy(update={"steps": 7})
+    spec = runs[1].spec.model_copy(update={"training": training})
+    runs[1] = replace(runs[1], spec=spec, provenance=runs[1].provenance | {"precision": "bfloat16"})
+    made = tables_of(runs_table(runs))
+    text = readable(made.rows, made.board)
+    assert dict(zip(text["setting"], zip(text["precision"], text["steps"], strict=True), strict=True)) == {
+        "a=0, b=0, c=0, d=0": ("float32", str(runs[0].spec.training.steps)),
+        "a=1, b=1, c=1, d=1": ("bfloat16", "7"),
+    }
