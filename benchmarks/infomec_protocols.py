@@ -34,7 +34,7 @@ VERSIONS = {
     "their metric file": {"neighbours": 10, "prune_range": 1 / 20},
     "their training script": {"neighbours": 3, "prune_range": 1 / 8},
 }
-COLUMNS = ["seed", "steps", "learning_rate", "version", "infom", "infoc", "infoe", "infom_active"]
+COLUMNS = ["seed", "steps", "version", "infom", "infoc", "infoe", "infom_active"]
 
 
 def main() -> None:
@@ -48,8 +48,7 @@ def main() -> None:
         spec = model.spec
         codes, factors = encode_dataset(model.encode, load_dataset(spec.dataset.name), POINTS, spec.seed)
         hypers = {name: value for name, value in spec.hypers.items() if name in ("beta", "gamma")}
-        training = {name: getattr(spec.training, name) for name in ("steps", "learning_rate")}
-        run = {"model": spec.model, **hypers, "seed": spec.seed, **training}
+        run = {"model": spec.model, **hypers, "seed": spec.seed, "steps": spec.training.steps}
         for version, scores in versions(codes, factors, spec.seed, quantized=spec.model == "qlae").items():
             rows.append({**run, "version": version, **scores})
             print(rows[-1], flush=True)

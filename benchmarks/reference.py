@@ -26,6 +26,7 @@ RESULTS = ROOT / "results"
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
 FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
 DATASETS = ("dsprites", "shapes3d")
+PARTS = ("", "-models")  # of each data set's study: its three models, and further ones in another precision
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 HYPERS = ("beta", "gamma")
 INFOMEC = ["infom", "infoc", "infoe"]
@@ -60,7 +61,7 @@ def rebuilt(text: str) -> str:
 
 def studies() -> list[StudyDir]:
     """The studies of both data sets."""
-    return [StudyDir(RESULTS / f"reference-{dataset}") for dataset in DATASETS]
+    return [StudyDir(RESULTS / f"reference-{dataset}{part}") for dataset in DATASETS for part in PARTS]
 
 
 def with_experiment(name: str, studied: bool = True) -> pd.DataFrame:
@@ -179,6 +180,14 @@ def protocols() -> str:
     return table(runs.astype(object).where(runs.notna(), ""), digits=3)
 
 
+def infomec() -> str:
+    """Runs scored by InfoMEC with this project's constants and its authors' (benchmarks/infomec_protocols.py)."""
+    runs = pd.read_csv(RESULTS / "protocols_infomec.csv")
+    for name in ("beta", "steps", "infom_active"):
+        runs[name] = [written(name, value) for value in runs[name]]
+    return table(runs.astype(object), digits=3)
+
+
 def steps() -> str:
     """What more steps do to the settings that were also trained for longer."""
     runs = with_experiment("steps")
@@ -190,7 +199,7 @@ def rate() -> str:
     """What the standard learning rate does, beside the same settings at the study's."""
     runs = with_experiment("rate")
     both = runs.groupby(["dataset", "model"])["learning_rate"].transform("nunique") > 1
-    return by_run(runs[both], *HYPERS, "learning_rate", "steps")
+    return by_run(runs[both], *HYPERS, "learning_rate", "precision", "steps")
 
 
 def latents() -> str:
@@ -309,6 +318,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "published": published,
     "steps": steps,
     "protocols": protocols,
+    "infomec": infomec,
     "rate": rate,
     "latents": latents,
     "recipes": recipes,

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -357,8 +358,12 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
+@cache
 def _git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with `+changes` where it was altered; None outside one."""
+    """The commit of the checkout that this code runs from, with `+changes` where it was altered; None outside one.
+
+    It is read once: a process goes on with the code that it has loaded, wherever the checkout moves meanwhile.
+    """
     here = Path(__file__).parent
     try:
         commit = subprocess.run(
