@@ -24,8 +24,6 @@ from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    import torch
-
     from disentangle_bench.pipeline import Plan
 
 
@@ -123,7 +121,7 @@ def run_command(
     place = pick_device(device)
     todo = plan(checked, study, retry_failed, shard)
     if launcher == "local":
-        warn_of_slow_precisions(todo, place)
+        warn_of_slow_precisions(todo, str(place))
     if dry_run:
         print_plan(study.path, todo, str(place))
         return
@@ -153,14 +151,14 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
     )
 
 
-def warn_of_slow_precisions(todo: Plan, device: torch.device) -> None:
+def warn_of_slow_precisions(todo: Plan, device: str) -> None:
     """A note on standard error for each precision of the runs to train that this device has no instructions for."""
     from disentangle_bench.train.precision import has_instructions
 
     for name in sorted({spec.training.precision for spec in todo.train}):
         if not has_instructions(name, device):
             click.echo(
-                f"note: this {device.type} has no instructions for {name}: training will take several times as long as"
+                f"note: {device} has no instructions for {name}: training will take several times as long as"
                 " with --set training.precision=float32",
                 err=True,
             )

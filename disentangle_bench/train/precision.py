@@ -33,14 +33,14 @@ PRECISIONS = {
 }
 
 
-def has_instructions(name: str, device: torch.device) -> bool:
-    """Whether the device computes in the precision of this name by instructions of its own.
+def has_instructions(name: str, device: str) -> bool:
+    """Whether the device ("cpu", "cuda:0") computes in the precision of this name by instructions of its own.
 
     bfloat16 works without them too, several times slower than float32.
     """
     if PRECISIONS[name].computed != torch.bfloat16:
         return True
-    if device.type == "cuda":
+    if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Where torch was built without oneDNN there is nothing to ask.
     return not torch.backends.mkldnn.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
