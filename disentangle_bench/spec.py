@@ -50,7 +50,9 @@ class _Table(BaseModel):
 
 
 def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list is needed")
+    return tuple(value)
 
 
 def _points(value: Any) -> Any:
@@ -224,7 +226,9 @@ class Grid(_Table):
             if not 1 <= value <= 100_000:
                 raise ValueError("a number of seeds is between 1 and 100000 (it stands for seeds 0..N-1)")
             return tuple(range(value))
-        return _tuple(value)
+        if not isinstance(value, list | tuple):
+            raise ValueError("a number of seeds or a list of them is needed")
+        return tuple(value)
 
     @field_validator("seeds")
     @classmethod

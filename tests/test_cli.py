@@ -255,6 +255,7 @@ MISTAKES = [
     (["calibrate", "tiny_data:SQUARES", "--metric", "mig", "--out", "nowhere/c.csv"], "cannot be written"),
     (["data", "show", "tiny_data:SQUARES", "--out", "nowhere/sheet.png"], "cannot be written"),
     (["score", "nowhere", "--metric", "mig"], "no grid file"),
+    (["score", "--codes", "nowhere.npz"], "no file nowhere.npz"),
     (["rnu", "tiny.toml"], "rnu"),
 ]
 

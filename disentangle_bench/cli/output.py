@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from disentangle_bench.pipeline import Outcome
     from disentangle_bench.progress import Progress
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def finish(outcome: Outcome) -> None:
     """The leaderboard, and how the study stands; exit code 1 where a run has failed."""
     if outcome.done + outcome.failed:
-        print_leaderboard(outcome.path, None, "table")
+        print_leaderboard(outcome.path)
     for name, reason in outcome.metric_failures.items():
         click.echo(f"metric {name} gave no score: {reason}", err=True)
     click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
@@ -32,15 +32,15 @@ def finish(outcome: Outcome) -> None:
         sys.exit(1)
 
 
-def print_leaderboard(study: Path, sort: str | None, style: str) -> None:
-    """The leaderboard on standard output, and on standard error what keeps runs apart."""
+def print_leaderboard(study: Path) -> None:
+    """The study's leaderboard on standard output, and on standard error what keeps runs apart."""
     from disentangle_bench.report.study import make_tables
     from disentangle_bench.rundir import StudyDir
 
-    print_tables(make_tables([StudyDir(study)], sort), style, str(study))
+    print_tables(make_tables([StudyDir(study)]), "table", str(study))
 
 
-def print_tables(tables: Tables, style: str, title: str) -> None:
+def print_tables(tables: Tables, style: str, title: str, sort: str | None = None) -> None:
     """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
     from disentangle_bench.report import render
     from disentangle_bench.report.study import csv_text
@@ -54,15 +54,15 @@ def print_tables(tables: Tables, style: str, title: str) -> None:
     elif style == "latex":
         click.echo(render.latex(tables.rows, tables.board), nl=False)
     else:
-        print_table(render.terminal_table(tables.rows, tables.board, title))
+        terminal = console()
+        terminal.print(render.terminal_table(tables.rows, tables.board, title, terminal.width, sort))
 
 
-def print_table(table: Table) -> None:
-    """A table as wide as the terminal, or wide enough for a file."""
+def console() -> Console:
+    """Standard output, as wide as the terminal, or wide enough for a file."""
     from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def make_progress() -> Progress:

@@ -8,7 +8,7 @@ import click
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.output import print_table, print_tables
+from disentangle_bench.cli.output import console, print_tables
 
 LISTED = {"models": "model", "datasets": "data set", "metrics": "metric"}
 
@@ -41,7 +41,7 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
             click.echo(
                 f"the tables in {studies[0]} are left as they are: {error.strerror or error}", err=True
             )
-    print_tables(tables, style, ", ".join(map(str, studies)))
+    print_tables(tables, style, ", ".join(map(str, studies)), sort)
 
 
 @main.command()
@@ -71,7 +71,7 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
     if style == "csv":
         click.echo(csv_text(found), nl=False)
     else:
-        print_table(comparison_table(found, f"A: {first}    B: {second}"))
+        console().print(comparison_table(found, f"A: {first}    B: {second}"))
 
 
 @main.command("list")

@@ -43,5 +43,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in ("codes", "factors") if name in file}
+    except FileNotFoundError as error:
+        raise BenchError(f"there is no file {path}") from error
     except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
         raise BenchError(f"{path} cannot be read as an .npz file of arrays: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import pandas as pd
 from rich.table import Table
@@ -96,11 +97,30 @@ def measure(row: pd.Series, name: str, best: bool = False) -> Cell:
     return Cell(f"{mean:.{digits}f}", bool(row.get(f"pareto_{name}", False)), spread, best)
 
 
-def terminal_table(rows: pd.DataFrame, board: pd.DataFrame, title: str) -> Table:
-    """The leaderboard for a terminal: best values bold, a section a data set, controls in a section of their own."""
+def terminal_table(
+    rows: pd.DataFrame, board: pd.DataFrame, title: str, width: int, sort: str | None = None
+) -> Table:
+    """The leaderboard for a terminal of `width` characters: best values bold, a section a data set and its controls.
+
+    What all rows share stands below the title, and an interval below its mean. Of the measures there are as many as
+    there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption names the rest.
+    """
     text = readable(rows, board)
-    table = Table(title=title, caption=f"{CAPTION}; bold: the best")
-    for name in text.columns:
+    measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
+    head = [name for name in text.columns if name not in measures]
+    shared = [name for name in head if name not in ("rank", "model") and text[name].nunique() == 1]
+    head = [name for name in head if name not in shared]
+    if sort in measures[1:]:
+        measures.remove(sort)
+        measures.insert(1, sort)
+    shown = _fitting(text, head, measures, width)
+    lines = [title, ", ".join(f"{name}: {text[name].iloc[0]}" for name in shared)]
+    caption = [f"{CAPTION}; bold: the best"]
+    if left_out := measures[len(shown) :]:
+        caption.append(f"no room here for {', '.join(left_out)}: leaderboard.csv has all")
+    # Text, not markup: a label may hold brackets.
+    table = Table(title=Text("\n".join(filter(None, lines))), caption=Text("\n".join(caption)))
+    for name in (*head, *shown):
         table.add_column(name, overflow="fold")
     previous = None
     for (_, cells), section in zip(
@@ -109,15 +129,35 @@ def terminal_table(rows: pd.DataFrame, board: pd.DataFrame, title: str) -> Table
         if previous not in (None, section):
             table.add_section()
         previous = section
-        # Not markup: a label may hold brackets.
-        table.add_row(*(Text(str(cell), style="bold" if _is_best(cell) else "") for cell in cells))
+        table.add_row(
+            *(
+                Text(_two_lines(cell), style="bold" if _is_best(cell) else "")
+                for cell in cells[[*head, *shown]]
+            )
+        )
     return table
+
+
+def _fitting(text: pd.DataFrame, head: Sequence[str], measures: list[str], width: int) -> list[str]:
+    """The first of the measures, two at least, that fit beside the columns `head` into a table so wide."""
+
+    def wide(name: str) -> int:
+        lines = (line for cell in text[name] for line in _two_lines(cell).split("\n"))
+        return max(map(len, (*name.split(), *lines))) + len("│  ")
+
+    room = width - len("│") - sum(map(wide, head))
+    taken = accumulate(map(wide, measures))
+    return measures[: max(2, sum(total <= room for total in taken))]
+
+
+def _two_lines(cell: object) -> str:
+    return str(cell).replace(" [", "\n[") if isinstance(cell, Cell) else str(cell)
 
 
 def comparison_table(table: pd.DataFrame, title: str) -> Table:
     """What `compare` found, for a terminal."""
     shown = Table(
-        title=title,
+        title=Text(title),
         caption="mean [95 % interval over runs], runs (+ failed); probability that a run of A is better",
     )
     for name in ("dataset", "measure", "A", "B", "A better than B"):

@@ -1,5 +1,6 @@
 """The leaderboard and the tables beside it against small numbers worked out by hand."""
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from synthetic_study import record
 
 from disentangle_bench.errors import BenchError
@@ -202,7 +204,32 @@ def test_people_read_rounded_numbers_with_intervals() -> None:
     lines = markdown(made.rows, made.board).splitlines()
     assert len(lines) == 2 + len(made.board)
     assert all(line.count("|") == lines[0].count("|") for line in lines)
-    assert terminal_table(made.rows, made.board, "t").row_count == len(made.board)
+    assert terminal_table(made.rows, made.board, "t", 200).row_count == len(made.board)
+
+
+def printed(made: Tables, width: int, sort: str | None = None) -> list[str]:
+    """The lines of the leaderboard in a terminal so wide."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal_table(made.rows, made.board, "t", width, sort))
+    return console.file.getvalue().splitlines()
+
+
+def test_a_terminal_shows_the_measures_that_it_has_room_for_and_names_the_others() -> None:
+    made = tables(CONTROLS)
+    wide, narrow = printed(made, 130), printed(made, 115)
+    # What all rows share stands above; its brackets are no markup.
+    assert wide[1].strip() == "dataset: dsprites_rendered[posX/4], provenance: rendered"
+    assert " mig " in wide[3]
+    assert " factor_vae " in wide[3]
+    assert not any("no room" in line for line in wide)
+    assert " mig " in narrow[3]
+    assert " factor_vae " not in narrow[3]
+    assert any("no room here for factor_vae: leaderboard.csv has all" in line for line in narrow)
+    assert any("[0.100, 0.300]" in line for line in narrow)  # an interval is not broken
+    other = printed(made, 115, "factor_vae")
+    assert " factor_vae " in other[3]
+    assert " mig " not in other[3]
+    assert max(map(len, printed(made, 60))) <= 60
 
 
 def test_the_best_are_marked_and_controls_stand_apart_and_are_never_best() -> None:
