@@ -12,8 +12,11 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from disentangle_bench import registry
 from disentangle_bench.report import figures
 from disentangle_bench.report.leaderboard import SUFFIXES
 from disentangle_bench.report.render import markdown
@@ -31,7 +34,10 @@ SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 HYPERS = ("beta", "gamma")
 INFOMEC = ["infom", "infoc", "infoe"]
 CONTROLS_SHOWN = ("control: ground_truth", "control: rotated", "control: random", "control: untrained")
+MANY_STEPS = 10_000
+WITH_SHARES = ("vae", "beta_tcvae", "factor_vae")
 STUDY_STEPS = 300_000
+LIKELIHOOD = "bernoulli"
 STUDY_LEARNING_RATE = 1e-4
 SAME_NETWORKS = {"vae": ("vae", "beta_vae"), "factor_vae": ("factor_vae",)}  # a step of these costs the same
 # The 2019 study's VAE, beta-VAE and FactorVAE arms: two data sets, 50 seeds, 6 values of beta and 6 of gamma.
@@ -127,11 +133,8 @@ def published() -> str:
             line = {"dataset": dataset, "model": model, "metric": metric, "papers": papers_say}
             line |= NOT_STUDIED if row is None else studied(row, metric, low, high)
             for name, runs in experiments.items():
-                same = runs[(runs["dataset"] == dataset) & (runs["model"] == model)].sort_values("steps")
-                line[name] = ", ".join(
-                    f"{run[metric]:.3f} ({other_hypers(run, row)}{run['steps']:,}): {beside(run[metric], low, high)}"
-                    for _, run in same.iterrows()
-                )
+                same = runs[(runs["dataset"] == dataset) & (runs["model"] == model)]
+                line[name] = experiment(same, metric, row, low, high)
             lines.append(line)
     return table(pd.DataFrame(lines))
 
@@ -153,10 +156,26 @@ def studied(row: pd.Series, metric: str, low: float, high: float) -> dict[str, s
     }
 
 
-def other_hypers(run: pd.Series, row: pd.Series | None) -> str:
-    """The hyper-parameters of a run that are not those of the study's row."""
-    own = [h for h in HYPERS if pd.notna(run.get(h)) and (row is None or run[h] != row[h])]
-    return "".join(f"{h} {run[h]:g}, " for h in own)
+def experiment(runs: pd.DataFrame, metric: str, row: pd.Series | None, low: float, high: float) -> str:
+    """What an experiment's runs of a model get and where that is beside the range, a mean over seeds a setting."""
+    said = []
+    settings = [*runs.attrs["settings"], "precision", "steps"]
+    for _, same in sorted(runs.groupby(settings, dropna=False), key=lambda group: group[0][-1]):
+        run, mean = same.iloc[0], same[metric].mean()
+        notes = [*unlike(run, row), f"{run['steps']:,}"] + [f"{len(same)} seeds"] * (len(same) > 1)
+        said.append(f"{mean:.3f} ({', '.join(notes)}): {beside(mean, low, high)}")
+    return ", ".join(said)
+
+
+def unlike(run: pd.Series, row: pd.Series | None) -> list[str]:
+    """The settings of a run that are not those of the study's row, but for steps and learning rate."""
+    own = [f"{h} {run[h]:g}" for h in HYPERS if pd.notna(run.get(h)) and (row is None or run[h] != row[h])]
+    # Tables have a column for a setting only where it differs.
+    if (latents := run.get("latents", NetworkSpec().latents)) != NetworkSpec().latents:
+        own.append(f"{latents} latents")
+    if (likelihood := run.get("likelihood", LIKELIHOOD)) != LIKELIHOOD:
+        own.append(likelihood)
+    return own
 
 
 def beside(value: float, low: float, high: float) -> str:
@@ -200,6 +219,32 @@ def rate() -> str:
     runs = with_experiment("rate")
     both = runs.groupby(["dataset", "model"])["learning_rate"].transform("nunique") > 1
     return by_run(runs[both], *HYPERS, "learning_rate", "precision", "steps")
+
+
+def shares() -> str:
+    """How much of each factor's entropy its two best informed latents know, in the longer runs on 3D Shapes."""
+    lines = []
+    for path in sorted(RESULTS.glob("reference-shapes3d-*/")):
+        for record in StudyDir(path).records(curves=False):
+            spec = record.spec
+            if spec.training.steps < MANY_STEPS or spec.model not in WITH_SHARES:
+                continue
+            known = np.array(record.scores["mutual_information"])
+            pairs = (f"{best:.2f}, {second:.2f}" for best, second in np.sort(known, axis=0)[:-3:-1].T)
+            names = registry.resolve("data set", spec.dataset.name).factor_names
+            line = {"model": spec.model, "latents": spec.network.latents}
+            line |= {"learning_rate": f"{spec.training.learning_rate:g}", "steps": spec.training.steps}
+            line |= {"mig": f"{record.scores['scores']['mig']:.3f}", "once": f"{gap_of_groups(known):.3f}"}
+            lines.append(line | dict(zip(names, pairs, strict=True)))
+    rows = pd.DataFrame(lines).sort_values(["model", "latents", "steps"], kind="stable")
+    return table(rows.assign(steps=rows["steps"].map("{:,}".format)))
+
+
+def gap_of_groups(known: NDArray[np.float64]) -> float:
+    """MIG where the latents that know the same factor best count as one; `known` is [latents, factors]."""
+    group = known.argmax(axis=1)
+    gaps = [shares.max() - shares[group != factor].max(initial=0.0) for factor, shares in enumerate(known.T)]
+    return float(np.mean(gaps))
 
 
 def latents() -> str:
@@ -320,6 +365,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "protocols": protocols,
     "infomec": infomec,
     "rate": rate,
+    "shares": shares,
     "latents": latents,
     "recipes": recipes,
     "precision": precision,
