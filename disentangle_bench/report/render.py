@@ -22,6 +22,7 @@ TITLES = {
     "mse": "MSE",
 }
 HIDDEN = ("mse", "kl", "elbo")
+FOLDED = 24  # characters of a terminal's column that is no measure; what is longer goes on in the next line
 MANY_SETTINGS = 4  # columns; from so many on, one column of words is easier to read
 CAPTION = (
     "mean [95 % interval over seeds]; * on the Pareto front with reconstruction; 2= a rank that is shared"
@@ -145,7 +146,7 @@ def _fitting(text: pd.DataFrame, head: Sequence[str], measures: list[str], width
         lines = (line for cell in text[name] for line in _two_lines(cell).split("\n"))
         return max(map(len, (*name.split(), *lines))) + len("│  ")
 
-    room = width - len("│") - sum(map(wide, head))
+    room = width - len("│") - sum(min(wide(name), FOLDED) for name in head)
     taken = accumulate(map(wide, measures))
     return measures[: max(2, sum(total <= room for total in taken))]
 
