@@ -108,14 +108,15 @@ class DatasetSpec(_Table):
 class NetworkSpec(_Table):
     """The networks' sizes; the defaults are the standard study's (Locatello et al. 2019).
 
-    `architecture` "fc" is the study's fully connected one, of `hidden` units a layer (1200 there); without it, "conv".
+    `architecture` "fc" is the study's fully connected one, of `hidden` units a layer (1200 there); "style" is QLAE's
+    kind (Hsu et al. 2023) in these sizes; without it, "conv".
     """
 
     latents: PositiveInt = 10
     channels: Widths = (32, 32, 64, 64)
     kernels: Annotated[Widths, Field(validate_default=True)] = (4, 4, 2, 2)
     hidden: PositiveInt = 256
-    architecture: Literal["conv", "fc"] | None = None
+    architecture: Literal["conv", "fc", "style"] | None = None
 
     @field_validator("kernels")
     @classmethod

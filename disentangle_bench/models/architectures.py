@@ -1,4 +1,4 @@
-"""The encoder and decoder that a grid's [network] table asks for: convolutional or fully connected."""
+"""The encoder and decoder that a grid's [network] table asks for: convolutional, fully connected or with styles."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from torch import Tensor, nn
 
 from disentangle_bench.models.networks import Decoder, Encoder, initialise
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.style_networks import StyleDecoder, StyleEncoder
 
 
 def make_encoder(image_shape: tuple[int, int, int], size: NetworkSize, outputs: int) -> nn.Module:
     """Images [n, channels, height, width] to [n, outputs]."""
-    return (FlatEncoder if size.architecture == "fc" else Encoder)(image_shape, size, outputs)
+    encoders = {"conv": Encoder, "fc": FlatEncoder, "style": StyleEncoder}
+    return encoders[size.architecture or "conv"](image_shape, size, outputs)
 
 
 def make_decoder(image_shape: tuple[int, int, int], size: NetworkSize) -> nn.Module:
     """Latents [n, latents] to logits [n, channels, height, width]."""
-    return (FlatDecoder if size.architecture == "fc" else Decoder)(image_shape, size)
+    decoders = {"conv": Decoder, "fc": FlatDecoder, "style": StyleDecoder}
+    return decoders[size.architecture or "conv"](image_shape, size)
 
 
 class FlatEncoder(nn.Module):

@@ -26,16 +26,16 @@ from torch.nn.grad import conv2d_weight
 class HalvingConvolution(nn.Conv2d):
     """[n, inputs, 2h, 2w] to [n, outputs, h, w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1)
+    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1, bias=bias)
         self.as_product = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Convolve."""
         if not self.as_product:
             return super().forward(channels_last(images) if images.device.type == "cpu" else images)
-        assert self.bias is not None
-        return convolve(images, self.weight) + self.bias[:, None, None]
+        values = convolve(images, self.weight)
+        return values if self.bias is None else values + self.bias[:, None, None]
 
 
 class DoublingConvolution(nn.ConvTranspose2d):

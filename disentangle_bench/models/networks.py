@@ -22,7 +22,7 @@ class Encoder(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int) -> None:
         super().__init__()
-        channels, height, width = _halved(image_shape, size)
+        channels, height, width = halved(image_shape, size)
         widths = (image_shape[0], *size.channels)
         self.convolutions = nn.ModuleList(
             HalvingConvolution(a, b, kernel)
@@ -45,7 +45,7 @@ class Decoder(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], size: NetworkSize) -> None:
         super().__init__()
-        self.start = _halved(image_shape, size)
+        self.start = halved(image_shape, size)
         widths = (size.channels[-1], *size.channels[-2::-1], image_shape[0])
         self.hidden = nn.Linear(size.latents, size.hidden)
         self.spread = nn.Linear(size.hidden, math.prod(self.start))
@@ -87,7 +87,7 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
-def _halved(image_shape: tuple[int, int, int], size: NetworkSize) -> tuple[int, int, int]:
+def halved(image_shape: tuple[int, int, int], size: NetworkSize) -> tuple[int, int, int]:
     """Channels and sides after all convolutions. Raises BenchError where the images cannot be halved as often."""
     halvings = len(size.channels)
     sides = image_shape[1:]

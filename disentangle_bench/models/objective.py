@@ -30,7 +30,7 @@ class NetworkSize:
     channels: tuple[int, ...] = (32, 32, 64, 64)
     kernels: tuple[int, ...] = (4, 4, 2, 2)
     hidden: int = 256
-    architecture: Literal["conv", "fc"] | None = None  # None stands for conv
+    architecture: Literal["conv", "fc", "style"] | None = None  # None stands for conv
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ SMALLER = {"discriminator_width": 16, "discriminator_layers": 3}
 TRAINED = [name for name in registry.MODELS if not is_fitted(registry.resolve("model", name))]
 
 
-def runs_of(model: str, *, steps: int = 50, precision: str = "float64", **training) -> list[RunSpec]:
+def runs_of(
+    model: str, *, steps: int = 50, precision: str = "float64", network=NETWORK, **training
+) -> list[RunSpec]:
     """Three runs of the model: seeds 5, 0 and 2, hyper-parameters half, once and twice their defaults."""
     objective = registry.resolve("model", model)
     options = {key: value for key, value in model_options(objective).items() if value is not None}
@@ -29,7 +31,7 @@ def runs_of(model: str, *, steps: int = 50, precision: str = "float64", **traini
                 "hypers": {key: value * factor for key, value in objective.hypers.items()},
                 "options": options,
                 "seed": seed,
-                "network": NETWORK,
+                "network": network,
                 "training": {"steps": steps, "batch_size": 8, "learning_rate": 1e-3, "precision": precision}
                 | training,
             }

@@ -11,6 +11,11 @@ from disentangle_bench.train.loop import Keeping, Program, train
 from disentangle_bench.train.stacked import traced_update
 from disentangle_bench.train.stop import Stop, Stopped
 
+OTHER_NETWORKS = [
+    {"architecture": "style", "channels": (4, 4), "kernels": (4, 2), "hidden": 16, "latents": 3},
+    {"architecture": "fc", "hidden": 16, "latents": 3},
+]
+
 
 class AfterSteps(Stop):
     """Asks for a stop at a step of the program."""
@@ -51,6 +56,15 @@ def test_a_stack_is_each_of_its_runs_alone(model: str) -> None:
         assert [row["step"] for row in results[run].curves] == [row["step"] for row in result.curves]
         for ours, theirs in zip(results[run].curves, result.curves, strict=True):
             assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("network", OTHER_NETWORKS, ids=lambda network: network["architecture"])
+def test_a_stack_of_other_networks_is_each_of_its_runs_alone(network: dict) -> None:
+    specs = runs_of("vae", network=network)
+    stack, one = stacked(specs), alone(specs[1])
+    for program in (stack, one):
+        train(program)
+    assert distance(weights(stack.state(), 1), weights(one.state(), 0)) < 1e-9
 
 
 @pytest.mark.parametrize("model", TRAINED)
