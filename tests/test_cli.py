@@ -204,7 +204,7 @@ def test_a_published_file_that_cannot_be_had_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there: no network
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setattr(download, "PAUSE_S", 0)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
     result = bench("run", "tiny.toml", "--set", 'datasets=[{name="dsprites"}]', "--data-dir", "files")
     assert result.exit_code == 2
     assert "by hand" in result.output

@@ -193,11 +193,13 @@ def transfer(url: str, facts: FileFacts, part: IO[bytes], notify: Notify | None,
 
 def answer(url: str, start: int, timeout_s: float) -> http.client.HTTPResponse:
     """The server's answer to a request for the bytes from `start` on."""
+    # `urlopen` would keep the proxies that the environment named at the process's first request.
+    opener = urllib.request.build_opener()
     headers = {"User-Agent": "disentangle_bench", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(
+        response: http.client.HTTPResponse = opener.open(
             urllib.request.Request(url, headers=headers), timeout=timeout_s
         )
     except urllib.error.HTTPError as error:

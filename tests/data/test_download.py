@@ -126,7 +126,8 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def address():
+def address(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # whatever proxy this machine has
     Server.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
@@ -210,6 +211,15 @@ def test_nobody_there(tmp_path, facts):
     with pytest.raises(BenchError, match="by hand"):
         fetch(nowhere, tmp_path, **QUICK)
     assert names(tmp_path) == set()
+
+
+def test_the_proxy_is_the_environments_of_the_moment(tmp_path, facts, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.delenv("no_proxy")
+    with pytest.raises(BenchError, match="refused"):
+        fetch(facts("good"), tmp_path, **QUICK)
+    monkeypatch.delenv("http_proxy")
+    assert fetch(facts("good"), tmp_path, **QUICK).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("mirror", ["ftp://127.0.0.1/file.npz", "file:///etc/passwd", "nonsense"])
