@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from disentangle_bench.errors import BenchError
 from disentangle_bench.models.ada_gvae import AdaGVAE, shared_latents
 from disentangle_bench.models.annealed_vae import AnnealedVAE
 from disentangle_bench.models.architectures import make_decoder, make_encoder
@@ -304,3 +305,28 @@ def test_the_fully_connected_networks_have_the_studys_sizes() -> None:
         assert sum(p.numel() for p in network.parameters()) == sum((a + 1) * b for a, b in widths)
     assert encoder(torch.zeros(2, 1, 64, 64)).shape == (2, 20)
     assert decoder(torch.zeros(2, 10)).shape == (2, 1, 64, 64)
+
+
+def test_style_networks_by_their_properties() -> None:
+    torch.manual_seed(0)
+    size = NetworkSize(architecture="style")
+    encoder, decoder = make_encoder((3, 64, 64), size, 20), make_decoder((3, 64, 64), size)
+    images, latents = torch.rand(2, 3, 64, 64), torch.randn(2, 10)
+    # Normalised channels know of no contrast.
+    assert torch.allclose(encoder(images), encoder(images / 2), atol=1e-3)
+    assert not torch.allclose(encoder(images)[0], encoder(images)[1], atol=1e-2)
+    one, other = decoder(latents)
+    assert one.shape == (3, 64, 64)
+    assert not torch.allclose(one, other)
+    # Latents reach the image through styles alone.
+    for style in decoder.styles:
+        torch.nn.init.zeros_(style.weight)
+        torch.nn.init.ones_(style.bias)
+    one, other = decoder(latents)
+    assert torch.equal(one, other)
+    assert one.std() > 0
+
+
+def test_style_networks_refuse_to_normalise_one_pixel() -> None:
+    with pytest.raises(BenchError, match="one pixel"):
+        make_encoder((1, 16, 16), NetworkSize(architecture="style"), 20)
