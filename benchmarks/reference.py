@@ -175,6 +175,8 @@ def unlike(run: pd.Series, row: pd.Series | None) -> list[str]:
         own.append(f"{latents} latents")
     if (likelihood := run.get("likelihood", LIKELIHOOD)) != LIKELIHOOD:
         own.append(likelihood)
+    if pd.notna(architecture := run.get("architecture")):
+        own.append(architecture)
     return own
 
 

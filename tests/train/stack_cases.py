@@ -11,6 +11,10 @@ from disentangle_bench.train.alone import Alone
 from disentangle_bench.train.stacked import Stacked
 
 NETWORK = {"channels": (4, 4, 4, 4), "hidden": 16, "latents": 3}
+OTHER_NETWORKS = [
+    {"architecture": "style", "channels": (4, 4), "kernels": (4, 2), "hidden": 16, "latents": 3},
+    {"architecture": "fc", "hidden": 16, "latents": 3},
+]
 # A discriminator of 1000 units is not needed to see whether a stack is its runs.
 SMALLER = {"discriminator_width": 16, "discriminator_layers": 3}
 TRAINED = [name for name in registry.MODELS if not is_fitted(registry.resolve("model", name))]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from stack_cases import TRAINED, alone, distance, runs_of, stacked, weights
+from stack_cases import OTHER_NETWORKS, TRAINED, alone, distance, runs_of, stacked, weights
 
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import loop
@@ -10,11 +10,6 @@ from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.loop import Keeping, Program, train
 from disentangle_bench.train.stacked import traced_update
 from disentangle_bench.train.stop import Stop, Stopped
-
-OTHER_NETWORKS = [
-    {"architecture": "style", "channels": (4, 4), "kernels": (4, 2), "hidden": 16, "latents": 3},
-    {"architecture": "fc", "hidden": 16, "latents": 3},
-]
 
 
 class AfterSteps(Stop):
