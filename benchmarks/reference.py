@@ -34,8 +34,9 @@ SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 HYPERS = ("beta", "gamma")
 INFOMEC = ["infom", "infoc", "infoe"]
 CONTROLS_SHOWN = ("control: ground_truth", "control: rotated", "control: random", "control: untrained")
-MANY_STEPS = 10_000
-WITH_SHARES = ("vae", "beta_tcvae", "factor_vae")
+MANY_STEPS = 6_000
+WITH_SHARES = ("vae", "beta_vae", "beta_tcvae", "factor_vae", "qlae")
+OF_NETWORKS = ("recipe-style*", "steps-qlae", "recipe-infomec")  # on 3D Shapes
 STUDY_STEPS = 300_000
 LIKELIHOOD = "bernoulli"
 STUDY_LEARNING_RATE = 1e-4
@@ -234,11 +235,12 @@ def shares() -> str:
             known = np.array(record.scores["mutual_information"])
             pairs = (f"{best:.2f}, {second:.2f}" for best, second in np.sort(known, axis=0)[:-3:-1].T)
             names = registry.resolve("data set", spec.dataset.name).factor_names
-            line = {"model": spec.model, "latents": spec.network.latents}
-            line |= {"learning_rate": f"{spec.training.learning_rate:g}", "steps": spec.training.steps}
+            line = {"model": spec.model, "beta": f"{spec.hypers['beta']:g}" if "beta" in spec.hypers else ""}
+            line |= {"networks": spec.network.architecture or "conv", "latents": spec.network.latents}
+            line |= {"steps": spec.training.steps}
             line |= {"mig": f"{record.scores['scores']['mig']:.3f}", "once": f"{gap_of_groups(known):.3f}"}
             lines.append(line | dict(zip(names, pairs, strict=True)))
-    rows = pd.DataFrame(lines).sort_values(["model", "latents", "steps"], kind="stable")
+    rows = pd.DataFrame(lines).sort_values(["model", "networks", "latents", "steps"], kind="stable")
     return table(rows.assign(steps=rows["steps"].map("{:,}".format)))
 
 
@@ -259,7 +261,20 @@ def latents() -> str:
 def recipes() -> str:
     """What runs get whose settings are closer to a paper's."""
     runs = with_experiment("recipe", studied=False)
-    return by_run(runs, *runs.attrs["settings"], "steps", metrics=[*SHOWN, *INFOMEC])
+    settings = runs.attrs["settings"]
+    runs = runs.assign(architecture=runs["architecture"].fillna("conv"))
+    runs = runs[runs["architecture"] != "style"]
+    varied = [name for name in settings if runs[name].nunique() > 1]
+    return by_run(runs, *varied, "steps", metrics=[*SHOWN, *INFOMEC])
+
+
+def networks() -> str:
+    """What networks of QLAE's kind do on 3D Shapes, beside the standard ones."""
+    paths = sorted(path for name in OF_NETWORKS for path in RESULTS.glob(f"reference-shapes3d-{name}/"))
+    runs = make_tables([StudyDir(path) for path in paths]).runs
+    runs = runs.assign(architecture=runs["architecture"].fillna("conv"))
+    varied = ("beta", "latents", "batch_size", "architecture", "steps")
+    return by_run(runs, *varied, metrics=[*SHOWN, *INFOMEC])
 
 
 def precision() -> str:
@@ -370,6 +385,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "shares": shares,
     "latents": latents,
     "recipes": recipes,
+    "networks": networks,
     "precision": precision,
     "cost": cost,
 }
