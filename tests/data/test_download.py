@@ -214,8 +214,9 @@ def test_nobody_there(tmp_path, facts):
 
 
 def test_the_proxy_is_the_environments_of_the_moment(tmp_path, facts, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):  # what this machine has
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.delenv("no_proxy")
     with pytest.raises(BenchError, match="refused"):
         fetch(facts("good"), tmp_path, **QUICK)
     monkeypatch.delenv("http_proxy")
