@@ -262,7 +262,7 @@ def recipes() -> str:
     """What runs get whose settings are closer to a paper's."""
     runs = with_experiment("recipe", studied=False)
     settings = runs.attrs["settings"]
-    runs = runs.assign(architecture=runs["architecture"].fillna("conv"))
+    runs = with_kind_of_networks(runs)
     runs = runs[runs["architecture"] != "style"]
     varied = [name for name in settings if runs[name].nunique() > 1]
     return by_run(runs, *varied, "steps", metrics=[*SHOWN, *INFOMEC])
@@ -271,10 +271,14 @@ def recipes() -> str:
 def networks() -> str:
     """What networks of QLAE's kind do on 3D Shapes, beside the standard ones."""
     paths = sorted(path for name in OF_NETWORKS for path in RESULTS.glob(f"reference-shapes3d-{name}/"))
-    runs = make_tables([StudyDir(path) for path in paths]).runs
-    runs = runs.assign(architecture=runs["architecture"].fillna("conv"))
+    runs = with_kind_of_networks(make_tables([StudyDir(path) for path in paths]).runs)
     varied = ("beta", "latents", "batch_size", "architecture", "steps")
     return by_run(runs, *varied, metrics=[*SHOWN, *INFOMEC])
+
+
+def with_kind_of_networks(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs, with the standard networks named too."""
+    return runs.assign(architecture=runs["architecture"].fillna("conv"))
 
 
 def precision() -> str:

@@ -1,8 +1,8 @@
 """Networks whose decoder is told of the latents by styles: scales and shifts of a learned image's channels.
 
 After the networks of QLAE (Hsu et al. 2023, arXiv:2305.18378, appendix), whose decoder follows StyleGAN's generator
-(Karras et al. 2019, arXiv:1812.04948). Theirs have twelve convolutions; these have as many as a grid's [network] table
-says, so that runs can differ from standard ones in the kind of their networks alone.
+(Karras et al. 2019, arXiv:1812.04948). Theirs have twelve convolutions, without biases, and one more to make pixels;
+these have as many as a grid's [network] table says, so that runs can differ from standard ones in the kind alone.
 """
 
 from __future__ import annotations

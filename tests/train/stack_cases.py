@@ -1,5 +1,6 @@
 """Stacks to train in tests: for every registered model three runs that differ in seed and hyper-parameters."""
 
+import pytest
 import tiny_data
 import torch
 
@@ -18,6 +19,11 @@ OTHER_NETWORKS = [
 # A discriminator of 1000 units is not needed to see whether a stack is its runs.
 SMALLER = {"discriminator_width": 16, "discriminator_layers": 3}
 TRAINED = [name for name in registry.MODELS if not is_fitted(registry.resolve("model", name))]
+
+
+# Every model with the standard networks, and one with each of the other kinds.
+CASES = [pytest.param(model, NETWORK, id=model) for model in TRAINED]
+CASES += [pytest.param("vae", network, id=network["architecture"]) for network in OTHER_NETWORKS]
 
 
 def runs_of(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import tiny_data
 import torch
-from stack_cases import OTHER_NETWORKS, TRAINED, alone, distance, runs_of, weights
+from stack_cases import CASES, alone, distance, runs_of, weights
 
 from disentangle_bench.launch.job import make_objective
 from disentangle_bench.pipeline import run
@@ -27,24 +27,15 @@ def stacked(specs, *, compiled: bool = False) -> Stacked:
     return Stacked(make_objective(specs[0], squares), specs, squares, compiled=compiled, captured=True)
 
 
-@pytest.mark.parametrize("model", TRAINED)
-def test_a_captured_stack_is_each_of_its_runs_on_a_cpu(model: str) -> None:
-    specs = runs_of(model)
+@pytest.mark.parametrize(("model", "network"), CASES)
+def test_a_captured_stack_is_each_of_its_runs_on_a_cpu(model: str, network: dict) -> None:
+    specs = runs_of(model, network=network)
     stack = stacked(specs)
     train(stack)
     for run_number, spec in enumerate(specs):
         one = alone(spec)
         train(one)
         assert distance(weights(stack.state(), run_number), weights(one.state(), 0)) < 1e-5
-
-
-@pytest.mark.parametrize("network", OTHER_NETWORKS, ids=lambda network: network["architecture"])
-def test_a_captured_stack_of_other_networks_is_each_of_its_runs_on_a_cpu(network: dict) -> None:
-    specs = runs_of("vae", network=network)
-    stack, one = stacked(specs), alone(specs[1])
-    for program in (stack, one):
-        train(program)
-    assert distance(weights(stack.state(), 1), weights(one.state(), 0)) < 1e-5
 
 
 def test_a_compiled_stack_is_the_plain_one() -> None:

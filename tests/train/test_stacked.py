@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from stack_cases import OTHER_NETWORKS, TRAINED, alone, distance, runs_of, stacked, weights
+from stack_cases import CASES, TRAINED, alone, distance, runs_of, stacked, weights
 
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import loop
@@ -39,9 +39,9 @@ def interrupted(make, specs: list[RunSpec], at: int) -> Program:
     return second
 
 
-@pytest.mark.parametrize("model", TRAINED)
-def test_a_stack_is_each_of_its_runs_alone(model: str) -> None:
-    specs = runs_of(model)
+@pytest.mark.parametrize(("model", "network"), CASES)
+def test_a_stack_is_each_of_its_runs_alone(model: str, network: dict) -> None:
+    specs = runs_of(model, network=network)
     stack = stacked(specs)
     results = train(stack)
     for run, spec in enumerate(specs):
@@ -51,15 +51,6 @@ def test_a_stack_is_each_of_its_runs_alone(model: str) -> None:
         assert [row["step"] for row in results[run].curves] == [row["step"] for row in result.curves]
         for ours, theirs in zip(results[run].curves, result.curves, strict=True):
             assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("network", OTHER_NETWORKS, ids=lambda network: network["architecture"])
-def test_a_stack_of_other_networks_is_each_of_its_runs_alone(network: dict) -> None:
-    specs = runs_of("vae", network=network)
-    stack, one = stacked(specs), alone(specs[1])
-    for program in (stack, one):
-        train(program)
-    assert distance(weights(stack.state(), 1), weights(one.state(), 0)) < 1e-9
 
 
 @pytest.mark.parametrize("model", TRAINED)
