@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from disentangle_bench.report.runs_table import load_scores
     from disentangle_bench.scoring import score_codes
 
-__all__ = ["BenchError", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
+__version__ = "0.1.0"
+__all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
 
 _HOMES = {
     "BenchError": "errors",

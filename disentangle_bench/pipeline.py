@@ -33,6 +33,7 @@ from disentangle_bench.rundir import FAILED, StudyDir, writing
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 from disentangle_bench.train.batches import Batches
+from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.stop import Stop, Stopped
 
 
@@ -69,7 +70,7 @@ class Outcome:
 class Conditions:
     """How a study is run; none of it decides a result beyond rounding.
 
-    `stack_size`: runs that train together at most (None: as many as the device's memory holds, one on a CPU).
+    `stack_size`: runs that train together at most (None: as many as is best on a GPU, one on a CPU).
     `checkpoint_every`: seconds of training. `stop` may be asked to end the work early, which raises Stopped.
     `shard` (i, n): of n parts into which the grid's runs fall, the i-th, from 1. `metric_seconds`: what a metric may
     take for one run. `cluster`: the Ray cluster that trains, None for this process.
@@ -339,15 +340,3 @@ def load(spec: DatasetSpec, progress: Progress, data_dir: str | Path | None) -> 
 def default_study(grid: Grid) -> Path:
     """Where a grid's study goes when nobody says."""
     return Path("results") / grid.name
-
-
-def pick_device(name: str) -> torch.device:
-    """The device to train on; "auto" takes a GPU where there is one. BenchError for one that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise BenchError("there is no CUDA device that PyTorch can use; run with --device cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except RuntimeError as error:
-        raise BenchError(f"PyTorch has no device {name!r}; use auto, cpu, cuda or cuda:N") from error

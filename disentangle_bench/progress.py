@@ -33,6 +33,10 @@ class Progress(Protocol):
         """A data set is being made ready: `done` of `total` parts."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something that is worth a line, about no run in particular."""
+        ...
+
     def run_started(self, ids: Sequence[str]) -> None:
         """These runs begin, together; what is told next is about them."""
         ...
@@ -68,6 +72,9 @@ class Silent:
         yield
 
     def preparing(self, what: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
         """Say nothing."""
 
     def run_started(self, ids: Sequence[str]) -> None:
@@ -121,6 +128,10 @@ class Terminal:
         if done >= total:
             self._clear()
             self.bars.stop()
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self.bars.console.print(text, markup=False)
 
     def run_started(self, ids: Sequence[str]) -> None:
         """Remember the runs' name for their phases."""
@@ -192,6 +203,10 @@ class Lines:
         """A line now and then, and at the end."""
         if done >= total or time.monotonic() - self.last > LINE_EVERY:
             self._say(f"{what}: {done} of {total}")
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._say(text)
 
     def run_started(self, ids: Sequence[str]) -> None:
         """Say which runs begin."""

@@ -6,6 +6,7 @@
              /pictures/            what the model draws, as image files
                              /DONE           or FAILED, which holds the reason
                    /controls/<data set>.json what the metrics say of codes whose worth is known
+                   /stack_sizes/<program>.json  how many runs train together on a device, where that was timed
                    /checkpoints/<stack>.safetensors  training that is not finished yet
                    /progress/<host>-<pid>.json  what each process is doing now, for who watches from elsewhere
                    /.lock                    who works on what, held by the operating system (launch/claims.py)
@@ -186,6 +187,23 @@ class StudyDir:
             ids = [run["id"] for run in about["runs"]]
             if all(run_id not in open and self.status(run_id) for run_id in ids):
                 path.unlink(missing_ok=True)
+
+    def save_stack_size(self, program: str, measured: Mapping[str, Any]) -> None:
+        """Remember how many runs of a program train together on a device, and how fast the sizes were."""
+        path = self._stack_size_file(program)
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            write_text(path, _json(measured))
+
+    def stack_size(self, program: str) -> dict[str, Any] | None:
+        """What was remembered of the program; None where nothing was, or nothing that can be read."""
+        try:
+            return dict(json.loads(self._stack_size_file(program).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _stack_size_file(self, program: str) -> Path:
+        return self.path / "stack_sizes" / f"{_file_name(program)}.json"
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         """Keep what a process of `progress["host"]` and `progress["pid"]` is doing now, for `bench status`."""

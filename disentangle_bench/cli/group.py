@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from disentangle_bench import __version__
 from disentangle_bench.errors import BenchError
 
 
@@ -41,6 +42,6 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="disentangle_bench", message="%(version)s")
+@click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Train VAEs over grids of settings and seeds, and measure whether what they learned is disentangled."""

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from disentangle_bench import registry
+from disentangle_bench import __version__, registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.pictures import run_pictures
@@ -36,7 +36,7 @@ from disentangle_bench.train.plan import make_program
 from disentangle_bench.train.stop import Stop
 from disentangle_bench.train.trained import TrainedModel, encode_dataset, measure_reconstruction
 
-VERSIONS_KEPT = ("disentangle_bench", "torch", "numpy", "scipy", "scikit-learn")
+VERSIONS_KEPT = ("torch", "numpy", "scipy", "scikit-learn")
 
 
 class Watcher(Protocol):
@@ -139,7 +139,7 @@ def _train(
     watcher.phase("training", job.specs[0].training.steps, done)
     program = make_program(objective, job.specs, dataset)
     results = train(program, resume=job.resume, keeping=keeping, stop=stop, on_steps=watcher.advance)
-    provenance["compiled"] = program.compilation
+    provenance |= {"compiled": program.compilation, "captured": program.capture}
     return [
         (TrainedModel(spec, objective, program.networks(run), dataset.device), result)
         for run, (spec, result) in enumerate(zip(job.specs, results, strict=True))
@@ -334,9 +334,10 @@ def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
     """Where a result comes from: versions, device, commit, time, how it trained, and the data with their hash."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS_KEPT}
+        "versions": {"disentangle_bench": __version__}
+        | {name: _version_of(name) for name in VERSIONS_KEPT}
         | {"python": platform.python_version()},
-        "device": _device_name(dataset.device),
+        "device": device_name(dataset.device),
         "threads": torch.get_num_threads(),
         "precision": job.specs[0].training.precision,
         "stack": len(job.specs),
@@ -354,7 +355,16 @@ def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
     }
 
 
-def _device_name(device: torch.device) -> str:
+def _version_of(distribution: str) -> str:
+    """The installed version; "unknown" for a package that is on the path only."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 

@@ -6,12 +6,13 @@ from collections.abc import Generator, Sequence
 
 import torch
 
-from disentangle_bench.launch.job import make_objective, run_job
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.launch.job import device_name, make_objective, run_job
 from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress
 from disentangle_bench.rundir import RunRecord
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.plan import stack_size
+from disentangle_bench.train.plan import StackSize, stack_size
 from disentangle_bench.train.stop import Stop
 
 
@@ -34,7 +35,9 @@ def run_here(
         dataset = data.to(device)
 
         def size(group: Sequence[RunSpec], dataset=dataset) -> int:  # type: ignore[no-untyped-def]
-            return together or stack_size(make_objective(group[0], dataset), group, dataset)
+            return together or work.size_of(
+                group, device_name(device), lambda: _measured(group, dataset, progress, stop)
+            )
 
         for job in work.jobs(label, size):
             stop.check()
@@ -42,3 +45,16 @@ def run_here(
             yield from run_job(
                 job, dataset, progress, keep=work.keep, checkpoint_every=checkpoint_every, stop=stop
             )
+
+
+def _measured(group: Sequence[RunSpec], dataset: FactorDataset, progress: Progress, stop: Stop) -> StackSize:
+    """The best size of this group's stacks; every size that is timed gets a line."""
+
+    def before(size: int) -> None:
+        stop.check()
+        progress.note(f"{group[0].model}: timing a stack of {size} runs")
+
+    found = stack_size(make_objective(group[0], dataset), group, dataset, before=before)
+    if found.failure:
+        progress.note(f"{group[0].model}: {found.failure}; {found.runs} runs train together")
+    return found

@@ -6,7 +6,6 @@ When a worker or its node dies, the driver sends what is left of the job again, 
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import math
 import os
@@ -19,12 +18,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from disentangle_bench import registry
+from disentangle_bench import __version__, registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
@@ -34,7 +34,8 @@ from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress
 from disentangle_bench.rundir import RunRecord
 from disentangle_bench.spec import DatasetSpec, RunSpec
-from disentangle_bench.train.plan import stack_size
+from disentangle_bench.train.device import pick_device
+from disentangle_bench.train.plan import StackSize, stack_size
 from disentangle_bench.train.stop import Stop, Stopped
 
 RETRIES = 3  # of a job whose worker died; then its runs have failed
@@ -69,6 +70,7 @@ class Kit:
     paths: tuple[str, ...]
     data_dir: str | None
     device: str
+    gpus: float
     cpus: int
 
 
@@ -106,12 +108,13 @@ def run_on_cluster(
     with _connected(cluster.address) as ray:
         gpus, slots = _room(ray, cluster)
         kit = Kit(
-            version=importlib.metadata.version("disentangle_bench"),
+            version=__version__,
             plugins={str(path): path.read_text(encoding="utf-8") for path in registry.plugin_files()},
             folder=os.getcwd(),
             paths=tuple(os.path.abspath(path) for path in sys.path),
             data_dir=None if data_dir is None else str(Path(data_dir).absolute()),
             device="cuda" if gpus else "cpu",
+            gpus=gpus,
             cpus=cluster.cpus,
         )
         driver = _Driver(ray, work, progress, stop, kit, gpus, slots)
@@ -179,10 +182,20 @@ class _Driver:
             groups.setdefault(spec.program, []).append(spec)
         if not self.gpus:
             return dict.fromkeys(groups, 1)
-        asked = [self.fitting.remote(tuple(group), self.kit) for group in groups.values()]
-        while len(self.ray.wait(asked, num_returns=len(asked), timeout=0.5)[0]) < len(asked):
+        asked = {name: self.fitting.remote(tuple(group), self.kit) for name, group in groups.items()}
+        return {
+            name: self.work.size_of(group, "the cluster", partial(self._answer, asked[name]))
+            for name, group in groups.items()
+        }
+
+    def _answer(self, asked: Any) -> StackSize:
+        """What a worker answers, unless a stop is asked for meanwhile."""
+        while not self.ray.wait([asked], timeout=0.5)[0]:
             self.stop.check()
-        return dict(zip(groups, self.ray.get(asked), strict=True))
+        found: StackSize = self.ray.get(asked)
+        if found.failure:
+            self.progress.note(f"{found.failure}; {found.runs} runs train together")
+        return found
 
     def _send(self, job: Job, lost: tuple[str, ...], checkpoint_every: float) -> None:
         sent = _Sent(job, lost)
@@ -355,18 +368,17 @@ def _run_job(
     return None
 
 
-def _fitting(group: tuple[RunSpec, ...], kit: Kit) -> int:
-    """How many of these runs fit on a worker's device together."""
+def _fitting(group: tuple[RunSpec, ...], kit: Kit) -> StackSize:
+    """How many of these runs train together on a worker's device, of which a worker may have a share only."""
     dataset = _prepared(group[0].dataset, kit)
-    return stack_size(make_objective(group[0], dataset), group, dataset)
+    return stack_size(make_objective(group[0], dataset), group, dataset, share=min(1.0, kit.gpus or 1.0))
 
 
 def _prepared(spec: DatasetSpec, kit: Kit) -> FactorDataset:
     """The data set on this worker's device, loaded once for all jobs in a row that use it; and all that a job needs."""
     global _held
-    version = importlib.metadata.version("disentangle_bench")
-    if version != kit.version:
-        raise BenchError(f"{platform.node()} has disentangle_bench {version}, the driver {kit.version}")
+    if __version__ != kit.version:
+        raise BenchError(f"{platform.node()} has disentangle_bench {__version__}, the driver {kit.version}")
     if Path(kit.folder).is_dir():
         os.chdir(kit.folder)  # relative paths mean what they mean to the driver
     torch.set_num_threads(kit.cpus)
@@ -375,7 +387,8 @@ def _prepared(spec: DatasetSpec, kit: Kit) -> FactorDataset:
         _load_plugins(kit.plugins)
     if _held is None or _held[0] != spec.label:
         _held = None  # first make room
-        loaded = load_dataset(spec.name, every=spec.every, data_dir=kit.data_dir, device=kit.device)
+        device = pick_device(kit.device)
+        loaded = load_dataset(spec.name, every=spec.every, data_dir=kit.data_dir, device=device)
         _held = (spec.label, loaded)
     return _held[1]
 

@@ -38,6 +38,10 @@ class Reported:
         """A data set is being made ready."""
         self.progress.preparing(what, done, total)
 
+    def note(self, text: str) -> None:
+        """A line about no run in particular."""
+        self.progress.note(text)
+
     def run_started(self, ids: Sequence[str]) -> None:
         """These runs begin, together."""
         self.ids = tuple(ids)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from disentangle_bench.launch.job import Job
 from disentangle_bench.rundir import DONE, RunRecord, StudyDir
 from disentangle_bench.spec import Grid, RunSpec
 from disentangle_bench.train.checkpoint import Checkpoint
-from disentangle_bench.train.plan import stacks
+from disentangle_bench.train.plan import StackSize, stacks
 
 Size = Callable[[tuple[RunSpec, ...]], int]
 
@@ -56,6 +58,21 @@ class Work:
         fresh = stacks([spec for spec in specs if spec.id not in begun], size)
         for stack in (*(stack for stack, _ in resumed), *fresh):
             yield from self._parts(self._claim(stack))
+
+    def size_of(self, group: Sequence[RunSpec], device: str, measure: Callable[[], StackSize]) -> int:
+        """How many of these runs of one program train together on this device, by what the study remembers of it.
+
+        Sizes are timed once a study: that may take minutes, and a study is often stopped and begun again.
+        """
+        program = hashlib.sha256(group[0].program.encode()).hexdigest()[:8]
+        label = f"{group[0].model} {program} on {device}"
+        kept = (self.study.stack_size(label) or {}).get("runs")
+        if isinstance(kept, int) and kept > 0:
+            return kept
+        found = measure()
+        if found.speeds:
+            self.study.save_stack_size(label, asdict(found))
+        return found.runs
 
     def again(self, job: Job) -> list[Job]:
         """What is left of a job that was lost, from its last checkpoints."""

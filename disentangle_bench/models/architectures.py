@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from disentangle_bench.models.networks import Decoder, Encoder, initialise
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.product_form import Linear
 from disentangle_bench.models.style_networks import StyleDecoder, StyleEncoder
 
 
@@ -31,7 +32,7 @@ class FlatEncoder(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int) -> None:
         super().__init__()
         self.hidden = _layers((math.prod(image_shape), size.hidden, size.hidden))
-        self.output = nn.Linear(size.hidden, outputs)
+        self.output = Linear(size.hidden, outputs)
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class FlatDecoder(nn.Module):
         super().__init__()
         self.image_shape = image_shape
         self.hidden = _layers((size.latents, size.hidden, size.hidden, size.hidden))
-        self.output = nn.Linear(size.hidden, math.prod(image_shape))
+        self.output = Linear(size.hidden, math.prod(image_shape))
         initialise(self)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -61,4 +62,4 @@ class FlatDecoder(nn.Module):
 
 
 def _layers(widths: tuple[int, ...]) -> nn.ModuleList:
-    return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+    return nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))

@@ -12,49 +12,64 @@ blocks before it and one that adds up blocks after it; the layer takes the one t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import reduce
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
+from disentangle_bench.models.product_form import ProductForm
 
-class HalvingConvolution(nn.Conv2d):
+Activation = Callable[[Tensor], Tensor]
+
+
+class HalvingConvolution(ProductForm, nn.Conv2d):
     """[n, inputs, 2h, 2w] to [n, outputs, h, w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1, bias=bias)
-        self.as_product = False
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Convolve."""
+    def forward(self, images: Tensor, activation: Activation | None = None) -> Tensor:
+        """Convolve; `activation` is applied to each value of the result."""
         if not self.as_product:
-            return super().forward(channels_last(images) if images.device.type == "cpu" else images)
-        values = convolve(images, self.weight)
-        return values if self.bias is None else values + self.bias[:, None, None]
+            values = super().forward(channels_last(images) if images.device.type == "cpu" else images)
+            return values if activation is None else activation(values)
+        return _finished(convolve(images.permute(0, 2, 3, 1), self.weight), self.bias, activation)
 
 
-class DoublingConvolution(nn.ConvTranspose2d):
+class DoublingConvolution(ProductForm, nn.ConvTranspose2d):
     """[n, inputs, h, w] to [n, outputs, 2h, 2w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1)
-        self.as_product = False
 
-    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Convolve, transposed."""
-        if not self.as_product:
-            if images.device.type != "cpu":
-                return super().forward(images, output_size)
-            return cast(
-                Tensor, _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
+    def forward(self, images: Tensor, activation: Activation | None = None) -> Tensor:  # type: ignore[override]
+        """Convolve, transposed; `activation` is applied to each value of the result."""
+        if self.as_product:
+            return _finished(
+                convolve_transposed(images.permute(0, 2, 3, 1), self.weight), self.bias, activation
             )
-        assert self.bias is not None
-        return convolve_transposed(images, self.weight) + self.bias[:, None, None]
+        if images.device.type == "cpu":
+            values = _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
+        else:
+            values = super().forward(images)
+        return values if activation is None else activation(values)
+
+
+def _finished(values: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
+    """[n, h, w, c] to [n, c, h, w] with bias and activation, in memory still channels last.
+
+    Both come before the turn: what is kept for the backward pass then lies as the next layer's product reads it.
+    """
+    if bias is not None:
+        values = values + bias
+    if activation is not None:
+        values = activation(values)
+    return values.permute(0, 3, 1, 2)
 
 
 class _Transposed(torch.autograd.Function):
@@ -69,7 +84,7 @@ class _Transposed(torch.autograd.Function):
     @staticmethod
     def forward(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
         if weight.shape[1] == 1:
-            return convolve_transposed(images, weight) + bias[:, None, None]
+            return convolve_transposed(images.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2) + bias
         return functional.conv_transpose2d(images, weight, bias, stride=2, padding=padding)
 
     @staticmethod
@@ -98,54 +113,45 @@ def channels_last(images: Tensor) -> Tensor:
     return images.reshape(n, height, width, 1).permute(0, 3, 1, 2)
 
 
-def use_products(networks: Iterable[nn.Module]) -> None:
-    """Put these networks' convolutions into the product form, for training or encoding many runs together."""
-    for network in networks:
-        for module in network.modules():
-            if isinstance(module, HalvingConvolution | DoublingConvolution):
-                module.as_product = True
-
-
 def convolve(images: Tensor, weight: Tensor) -> Tensor:
-    """`conv2d` of stride 2 without bias: [n, i, 2h, 2w] to [n, o, h, w], weight [o, i, 2m, 2m]."""
+    """`conv2d` of stride 2 without bias, channels last: [n, 2h, 2w, i] to [n, h, w, o], weight [o, i, 2m, 2m]."""
     outputs, inputs, kernel, _ = weight.shape
     blocks = kernel // 2
-    height, width = images.shape[2] // 2, images.shape[3] // 2
+    height, width = images.shape[1] // 2, images.shape[2] // 2
     padded = (height + blocks - 1) * (width + blocks - 1)
     taps = weight.unflatten(3, (blocks, 2)).unflatten(2, (blocks, 2))  # o i a r b s
-    values = _to_blocks(_pad(images.permute(0, 2, 3, 1), blocks - 1))
+    values = _to_blocks(_pad(images, blocks - 1))
     gathering = height * width * (4 * blocks**2 * inputs + outputs)
     adding = padded * (4 * inputs + blocks**2 * outputs)
     if gathering <= adding:
         matrix = taps.permute(2, 4, 3, 5, 1, 0).reshape(-1, outputs)
-        result = _product(_windows(values, blocks), matrix)
-    else:
-        matrix = taps.permute(3, 5, 1, 2, 4, 0).reshape(4 * inputs, -1)
-        result = _add_windows(_product(values, matrix), blocks)
-    return result.permute(0, 3, 1, 2)
+        return _product(_windows(values, blocks), matrix)
+    matrix = taps.permute(3, 5, 1, 2, 4, 0).reshape(4 * inputs, -1)
+    return _add_windows(_product(values, matrix), blocks)
 
 
 def convolve_transposed(images: Tensor, weight: Tensor) -> Tensor:
-    """`conv_transpose2d` of stride 2 without bias: [n, i, h, w] to [n, o, 2h, 2w], weight [i, o, 2m, 2m]."""
+    """`conv_transpose2d` of stride 2 without bias, channels last.
+
+    [n, h, w, i] to [n, 2h, 2w, o], weight [i, o, 2m, 2m].
+    """
     inputs, outputs, kernel, _ = weight.shape
     blocks = kernel // 2
-    height, width = images.shape[2:]
+    height, width = images.shape[1:3]
     padded = (height + blocks - 1) * (width + blocks - 1)
     taps = weight.unflatten(3, (blocks, 2)).unflatten(2, (blocks, 2))  # i o a r b s
-    values = images.permute(0, 2, 3, 1)
     gathering = padded * (blocks**2 * inputs + 4 * outputs)
     adding = height * width * (inputs + 4 * blocks**2 * outputs)
     if gathering <= adding:
         # Block u of the result is the sum over a of image pixel u - a, hence the reversed windows.
         matrix = taps.flip(2, 4).permute(2, 4, 0, 3, 5, 1).reshape(-1, 4 * outputs)
-        result = _product(_windows(_pad(values, blocks - 1), blocks), matrix)
+        result = _product(_windows(_pad(images, blocks - 1), blocks), matrix)
     else:
         matrix = taps.permute(0, 2, 4, 3, 5, 1).reshape(inputs, -1)
-        result = _spread_windows(_product(values, matrix), blocks)
+        result = _spread_windows(_product(images, matrix), blocks)
     edge = blocks - 1
     pixels = _from_blocks(result)
-    pixels = pixels[:, edge : pixels.shape[1] - edge, edge : pixels.shape[2] - edge]
-    return pixels.permute(0, 3, 1, 2)
+    return pixels[:, edge : pixels.shape[1] - edge, edge : pixels.shape[2] - edge]
 
 
 def _product(values: Tensor, matrix: Tensor) -> Tensor:

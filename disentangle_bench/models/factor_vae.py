@@ -66,20 +66,19 @@ class FactorVAE(VAE):
         hyper: Mapping[str, Tensor],
         step: Tensor,
     ) -> tuple[Losses, Log]:
-        """The VAE's loss plus gamma * TC for encoder and decoder; for the third, joint against permuted.
+        """The VAE's loss plus gamma * TC for encoder and decoder; for the discriminator, joint against permuted.
 
-        The discriminator sees detached latents; that its gradient never reaches the VAE, and the TC term never moves
-        the discriminator, is the step's doing: each network is differentiated in its own loss only.
+        One call judges both kinds of latents. The step keeps the two losses apart: it differentiates each network in
+        its own loss only, so that the discriminator's never reaches the VAE, and TC never moves the discriminator.
         """
         latents, vae_loss, log = self.negative_elbo(call, images[: len(noise["posterior"])], noise, hyper)
+        permuted = self.permuted(call, images, latents, noise).detach()
 
-        joint = call("discriminator", latents)
+        joint, marginals = call("discriminator", torch.cat([latents, permuted])).chunk(2)
         total_correlation = (joint[:, 0] - joint[:, 1]).mean()
         loss = vae_loss + hyper["gamma"] * total_correlation
 
-        permuted = call("discriminator", self.permuted(call, images, latents, noise).detach())
-        judged = call("discriminator", latents.detach())
-        discriminator_loss = 0.5 * (_cross_entropy(judged, 0) + _cross_entropy(permuted, 1))
+        discriminator_loss = 0.5 * (_cross_entropy(joint, 0) + _cross_entropy(marginals, 1))
         log |= {"loss": loss, "tc": total_correlation, "discriminator_loss": discriminator_loss}
         return self.shared(loss) | {"discriminator": discriminator_loss}, log
 

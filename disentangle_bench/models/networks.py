@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.product_form import Linear
 
 
 class Encoder(nn.Module):
@@ -28,15 +29,15 @@ class Encoder(nn.Module):
             HalvingConvolution(a, b, kernel)
             for (a, b), kernel in zip(pairwise(widths), size.kernels, strict=True)
         )
-        self.hidden = nn.Linear(channels * height * width, size.hidden)
-        self.output = nn.Linear(size.hidden, outputs)
+        self.hidden = Linear(channels * height * width, size.hidden)
+        self.output = Linear(size.hidden, outputs)
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to the encoder's outputs."""
         values = images
         for convolution in self.convolutions:
-            values = torch.relu(convolution(values))
+            values = convolution(values, torch.relu)
         return self.output(torch.relu(self.hidden(values.flatten(1))))
 
 
@@ -47,8 +48,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.start = halved(image_shape, size)
         widths = (size.channels[-1], *size.channels[-2::-1], image_shape[0])
-        self.hidden = nn.Linear(size.latents, size.hidden)
-        self.spread = nn.Linear(size.hidden, math.prod(self.start))
+        self.hidden = Linear(size.latents, size.hidden)
+        self.spread = Linear(size.hidden, math.prod(self.start))
         self.convolutions = nn.ModuleList(DoublingConvolution(a, b, 4) for a, b in pairwise(widths))
         initialise(self)
 
@@ -56,7 +57,7 @@ class Decoder(nn.Module):
         """Map latents to logits."""
         values = torch.relu(self.spread(torch.relu(self.hidden(latents)))).unflatten(1, self.start)
         for convolution in self.convolutions[:-1]:
-            values = torch.relu(convolution(values))
+            values = convolution(values, torch.relu)
         return self.convolutions[-1](values)
 
 
@@ -66,8 +67,8 @@ class Discriminator(nn.Module):
     def __init__(self, latents: int, width: int, layers: int) -> None:
         super().__init__()
         widths = (latents, *[width] * layers)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.output = nn.Linear(width, 2)
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+        self.output = Linear(width, 2)
         initialise(self)
 
     def forward(self, latents: Tensor) -> Tensor:

@@ -77,5 +77,6 @@ class Codebook(nn.Module):
     def forward(self, continuous: Tensor) -> Tensor:
         """Each entry of [n, latents] replaced by its latent's nearest value (the lower of two as near)."""
         nearest = (continuous.detach()[:, :, None] - self.values.detach()).abs().argmin(2)
-        chosen = torch.gather(self.values.expand(len(continuous), -1, -1), 2, nearest[:, :, None])
-        return chosen[:, :, 0]
+        # A sum over a mask: a gather's gradient adds up in another order on each call on a GPU.
+        places = torch.arange(self.values.shape[1], device=nearest.device)
+        return (self.values * (nearest[:, :, None] == places)).sum(2)

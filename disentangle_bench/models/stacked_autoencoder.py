@@ -15,6 +15,7 @@ from torch.nn import functional
 from disentangle_bench.models.autoencoder import Autoencoder
 from disentangle_bench.models.networks import initialise
 from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
+from disentangle_bench.models.product_form import Linear
 from disentangle_bench.models.reconstruction import squared_error
 
 # At 0 a sigmoid is four times flatter than tanh, for which Glorot's distribution is made (Glorot & Bengio 2010).
@@ -42,8 +43,8 @@ class StackedAutoencoder(Autoencoder):
         networks: dict[str, nn.Module] = {}
         for layer in range(1, self.layers + 1):
             below, above = widths[layer - 1], widths[layer]
-            networks[f"encoder_{layer}"] = nn.Linear(below, above)
-            networks[f"decoder_{layer}"] = nn.Linear(above, below)
+            networks[f"encoder_{layer}"] = Linear(below, above)
+            networks[f"decoder_{layer}"] = Linear(above, below)
         networks["decoder_1"] = nn.Sequential(networks["decoder_1"], nn.Unflatten(1, image_shape))
         for network in networks.values():
             initialise(network)

@@ -17,6 +17,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
 from disentangle_bench.models.networks import halved, initialise
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.product_form import Linear
 
 
 class StyleEncoder(nn.Module):
@@ -36,9 +37,9 @@ class StyleEncoder(nn.Module):
             HalvingConvolution(a, b, kernel, bias=False)
             for (a, b), kernel in zip(pairwise(widths), size.kernels, strict=True)
         )
-        self.hidden = nn.Linear(channels * height * width, size.hidden)
-        self.features = nn.Linear(size.hidden, size.hidden)
-        self.output = nn.Linear(size.hidden, outputs)
+        self.hidden = Linear(channels * height * width, size.hidden)
+        self.features = Linear(size.hidden, size.hidden)
+        self.output = Linear(size.hidden, outputs)
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,10 +61,10 @@ class StyleDecoder(nn.Module):
         super().__init__()
         start = halved(image_shape, size)
         widths = (size.channels[-1], *size.channels[-2::-1])
-        self.hidden = nn.Linear(size.latents, size.hidden)
-        self.features = nn.Linear(size.hidden, size.hidden)
+        self.hidden = Linear(size.latents, size.hidden)
+        self.features = Linear(size.hidden, size.hidden)
         self.convolutions = nn.ModuleList(DoublingConvolution(a, b, 4) for a, b in pairwise(widths))
-        self.styles = nn.ModuleList(nn.Linear(size.hidden, 2 * width) for width in widths[1:])
+        self.styles = nn.ModuleList(Linear(size.hidden, 2 * width) for width in widths[1:])
         self.output = DoublingConvolution(widths[-1], image_shape[0], 4)
         initialise(self)
         self.image = nn.Parameter(torch.full(start, 0.1))

@@ -57,7 +57,7 @@ class Alone:
     def __init__(self, objective: Objective, spec: RunSpec, dataset: FactorDataset) -> None:
         self.specs: tuple[RunSpec, ...] = (spec,)
         self.step = 0
-        self.compilation = "none"
+        self.compilation = self.capture = "none"
         self.objective = objective
         self.precision = PRECISIONS[spec.training.precision]
         self._networks = build_networks(
@@ -83,7 +83,7 @@ class Alone:
     def advance(self) -> None:
         """One more step."""
         self.step += 1
-        step = torch.tensor(self.step)
+        step = torch.tensor(self.step, device=self.seed.device)
         size = self.specs[0].training.batch_size
         images = self.batches.step_images(self.seed, step, self.objective, size)
         noise = in_precision(randomness.draw(self.draws, self.seed, step), self.precision.kept)

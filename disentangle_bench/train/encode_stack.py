@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.convolution import use_products
+from disentangle_bench.models.product_form import use_products
 from disentangle_bench.train.precision import PRECISIONS, caller
 from disentangle_bench.train.trained import TrainedModel
 

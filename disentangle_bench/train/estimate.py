@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -12,6 +11,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted
 from disentangle_bench.spec import DatasetSpec, RunSpec
 from disentangle_bench.train.plan import make_program, stack_size, stacks
+from disentangle_bench.train.timing import seconds_per_step
 
 WARM_UP, TIMED = 5, 10
 
@@ -46,9 +46,13 @@ def estimate_seconds(
     objectives = {spec.program: objective_of(spec, datasets[spec.dataset.name]) for spec in plain}
     seconds: dict[tuple[str, int], float] = {}
     total = 0.0
-    for stack in stacks(
-        plain, lambda group: stack_size(objectives[group[0].program], group, datasets[group[0].dataset.name])
-    ):
+
+    def size(group: Sequence[RunSpec]) -> int:
+        # By memory alone: timing the sizes would take longer than anybody waits for an estimate.
+        dataset = datasets[group[0].dataset.name]
+        return stack_size(objectives[group[0].program], group, dataset, timed=False).runs
+
+    for stack in stacks(plain, size):
         objective = objectives[stack[0].program]
         if is_fitted(objective):
             continue
@@ -74,18 +78,9 @@ def noise_dataset(shape: tuple[int, int, int], device: torch.device) -> FactorDa
 
 
 def _seconds_per_step(objective: Objective, specs: Sequence[RunSpec], dataset: FactorDataset) -> float:
-    """The mean time of a step of the stack, after a few to warm up."""
-    # Without compiling, which would take longer than anybody waits for an estimate: steps may turn out faster.
+    """The mean time of a step of the stack, not compiled, which would take long too: steps may turn out faster."""
     brief = [
         spec.model_copy(update={"training": spec.training.model_copy(update={"steps": WARM_UP + TIMED})})
         for spec in specs
     ]
-    program = make_program(objective, brief, dataset)
-    started = 0.0
-    for step in range(WARM_UP + TIMED):
-        if step == WARM_UP:
-            program.take_sums()  # waits for the device
-            started = time.perf_counter()
-        program.advance()
-    program.take_sums()
-    return (time.perf_counter() - started) / TIMED
+    return seconds_per_step(make_program(objective, brief, dataset), WARM_UP, TIMED)

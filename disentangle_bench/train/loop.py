@@ -30,6 +30,7 @@ class Program(Protocol):
     specs: tuple[RunSpec, ...]
     step: int
     compilation: str  # "none", "compiled", or why it could not be
+    capture: str  # "none", "captured" as a CUDA graph, or why it could not be
 
     def advance(self) -> None:
         """One more step of every run. May return before the device has done it."""

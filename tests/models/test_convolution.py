@@ -9,8 +9,8 @@ from disentangle_bench.models.convolution import (
     DoublingConvolution,
     HalvingConvolution,
     channels_last,
-    use_products,
 )
+from disentangle_bench.models.product_form import use_products
 
 # Both ways of each layer are taken: gathering before the product with few channels on one side, adding up with few on
 # the other.

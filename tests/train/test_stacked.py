@@ -7,8 +7,8 @@ from stack_cases import CASES, TRAINED, alone, distance, runs_of, stacked, weigh
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import loop
 from disentangle_bench.train.checkpoint import Checkpoint
+from disentangle_bench.train.compiled import traced_update
 from disentangle_bench.train.loop import Keeping, Program, train
-from disentangle_bench.train.stacked import traced_update
 from disentangle_bench.train.stop import Stop, Stopped
 
 

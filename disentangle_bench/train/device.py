@@ -1,0 +1,26 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+from disentangle_bench.errors import BenchError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this name; "auto" takes a GPU where there is one. BenchError for one that is not there.
+
+    A GPU becomes the current one of the process: graphs and compiled code are made on the current GPU, wherever the
+    tensors are.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BenchError("there is no CUDA device that PyTorch can use; run with --device cpu")
+    try:
+        device = torch.empty(0, device=name).device
+    except RuntimeError as error:
+        raise BenchError(f"PyTorch has no device {name!r}; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
