@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from disentangle_bench.errors import BenchError
+
 # How a loader tells of its progress: what it is doing, how much is done, how much there is in all.
 Notify = Callable[[str, int, int], None]
 CPU = torch.device("cpu")
@@ -106,10 +108,19 @@ class FactorDataset:
         return order[found]
 
     def to(self, device: torch.device | str) -> FactorDataset:
-        """The same data set with its pixels on `device`, where `images` and `factors` then answer."""
+        """The same data set with its pixels on `device`, where `images` and `factors` then answer.
+
+        Raises BenchError where they do not fit there.
+        """
         device = torch.device(device)
-        table = None if self.table is None else self.table.to(device)
-        return replace(self, store=self.store.to(device), device=device, table=table)
+        try:
+            table = None if self.table is None else self.table.to(device)
+            store = self.store.to(device)
+        except torch.OutOfMemoryError as error:
+            raise BenchError(
+                f"{self.name} does not fit into the free memory of {device}; free some, or run with --device cpu"
+            ) from error
+        return replace(self, store=store, device=device, table=table)
 
     def place(self, values: Tensor) -> Tensor:
         """int64 [n]: where these factor values [n, factors] stand among all combinations, in order; unchecked.

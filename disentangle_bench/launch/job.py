@@ -36,6 +36,7 @@ from disentangle_bench.train.plan import make_program
 from disentangle_bench.train.stop import Stop
 from disentangle_bench.train.trained import TrainedModel, encode_dataset, measure_reconstruction
 
+Scored = tuple[dict[str, Any], dict[str, float]]  # what scores.json holds, and the seconds that were spent
 VERSIONS_KEPT = ("torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -176,32 +177,35 @@ def _score(
         yield from _score_together(good, tables, job, dataset, watcher, provenance)
         return
     for model, result in good:
-        seconds = {"training": result.seconds}
-        try:
+
+        def score(model: TrainedModel = model, seconds: float = result.seconds) -> Scored:
+            spent = {"training": seconds}
             scores = score_model(
                 model, job.scoring, job.metrics, dataset, watcher,
-                seconds=seconds, metric_seconds=job.metric_seconds,
+                seconds=spent, metric_seconds=job.metric_seconds,
             )  # fmt: skip
-            yield _record(model, result, scores, dataset, provenance | {"seconds": seconds})
-        except BenchError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
-            yield RunRecord(model.spec, provenance, failure=reason)
+            return scores, spent
+
+        yield _record(model, result, score, dataset, provenance)
 
 
 def _encode_together(
     models: Sequence[TrainedModel], job: Job, dataset: FactorDataset, watcher: Watcher
 ) -> Tables | None:
-    """The whole data set encoded by all models at once; None where that is not asked for or does not fit."""
+    """The whole data set encoded by all models at once; None where that is not asked for or fails.
+
+    One by one needs less memory, and says which model it is that cannot be encoded.
+    """
     if len(models) < 2 or job.scoring.points != "all":
         return None
     started = time.perf_counter()
     watcher.phase("encoding", len(dataset))
     try:
         codes, factors = encode_stack(models, dataset, watcher.advance)
-    except torch.OutOfMemoryError:
-        return None  # one by one needs less
+    except BenchError:
+        raise
+    except Exception:
+        return None
     return Tables(codes, factors, (time.perf_counter() - started) / len(models))
 
 
@@ -220,26 +224,39 @@ def _score_together(
     reports = score_many(tables.codes, tables.factors, seeds, job.metrics, job.metric_seconds)
     for (model, result), report in zip(good, reports, strict=True):
         watcher.advance(1)
-        measures = measure_reconstruction(model, dataset, job.scoring.reconstruction_points)
-        seconds = {
+        spent = {
             "training": result.seconds,
             "encoding": tables.seconds,
             "scoring": (time.perf_counter() - started) / len(good),
         }
-        scores = _scores(measures, report, job.scoring)
-        yield _record(model, result, scores, dataset, provenance | {"seconds": seconds})
+
+        def score(
+            model: TrainedModel = model, report: dict[str, Any] = report, spent: dict[str, float] = spent
+        ) -> Scored:
+            measures = measure_reconstruction(model, dataset, job.scoring.reconstruction_points)
+            return _scores(measures, report, job.scoring), spent
+
+        yield _record(model, result, score, dataset, provenance)
 
 
 def _record(
     model: TrainedModel,
     result: Result,
-    scores: dict[str, Any],
+    score: Callable[[], Scored],
     dataset: FactorDataset,
     provenance: dict[str, Any],
 ) -> RunRecord:
-    """A finished run, with its pictures."""
-    pictures = run_pictures(model, dataset)
-    return RunRecord(model.spec, provenance, scores, result.curves, model.weights(), pictures)
+    """A finished run, scored and with its pictures; or the reason why that could not be done."""
+    try:
+        scores, seconds = score()
+        pictures = run_pictures(model, dataset)
+    except BenchError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+        return RunRecord(model.spec, provenance, curves=result.curves, failure=reason)
+    about = provenance | {"seconds": seconds}
+    return RunRecord(model.spec, about, scores, result.curves, model.weights(), pictures)
 
 
 def score_model(

@@ -67,7 +67,7 @@ class Work:
         program = hashlib.sha256(group[0].program.encode()).hexdigest()[:8]
         label = f"{group[0].model} {program} on {device}"
         kept = (self.study.stack_size(label) or {}).get("runs")
-        if isinstance(kept, int) and kept > 0:
+        if type(kept) is int and kept > 0:  # a bool is no number of runs
             return kept
         found = measure()
         if found.speeds:

@@ -13,7 +13,7 @@ from torch.func import vmap
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.product_form import use_products
-from disentangle_bench.train.precision import PRECISIONS, caller
+from disentangle_bench.train.precision import PRECISIONS, caller, float32_products
 from disentangle_bench.train.trained import TrainedModel
 
 IMAGES_TIMES_RUNS = 32_768  # encoded in one go: some gigabytes of activations at 64 x 64 pixels
@@ -45,7 +45,7 @@ def encode_stack(
 
     index = torch.arange(len(dataset), device=dataset.device)
     codes = []
-    with torch.no_grad():
+    with torch.no_grad(), float32_products(PRECISIONS["float32"]):
         for part in index.split(max(1, IMAGES_TIMES_RUNS // len(models))):
             images = dataset.images(part).to(torch.float32) / 255
             codes.append(vmap(encode, in_dims=(0, None))(weights, images).cpu())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from disentangle_bench.models.objective import Fitted, Likelihood, Objective
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.alone import as_floats
+from disentangle_bench.train.precision import PRECISIONS, float32_products
 
 ENCODING_BATCH = 512
 
@@ -32,12 +34,12 @@ class TrainedModel:
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes float32 [n, latents] for images [n, channels, height, width], uint8 0..255 or float 0..1."""
-        with torch.no_grad():
+        with _exact():
             return self.objective.encode(self._call, self._input(images))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images float32 [n, channels, height, width] in 0..1 for latents [n, latents]."""
-        with torch.no_grad():
+        with _exact():
             return self.objective.decode(
                 self._call, torch.as_tensor(latents, dtype=torch.float32).to(self.device)
             )
@@ -58,7 +60,7 @@ class TrainedModel:
 
     def evaluate(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """The objective's per-image measures [n], such as `reconstruction_nats`; `noise` [n, latents]."""
-        with torch.no_grad():
+        with _exact():
             return self.objective.evaluate(self._call, self._input(images), noise.to(self.device))
 
     def log_weights(self, images: Tensor, noise: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ class TrainedModel:
         """
         if not isinstance(self.objective, Likelihood):
             raise BenchError(f"{self.spec.model} says nothing of how likely an image is")
-        with torch.no_grad():
+        with _exact():
             return self.objective.log_weights(self._call, self._input(images), noise.to(self.device))
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -98,6 +100,13 @@ class TrainedModel:
     def _input(self, images: Tensor) -> Tensor:
         images = torch.as_tensor(images).to(self.device)
         return as_floats(images) if images.dtype == torch.uint8 else images.to(torch.float32)
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """No gradients, and float32 that is float32: torch lets a GPU's convolutions round to 10 bits by default."""
+    with torch.no_grad(), float32_products(PRECISIONS["float32"]):
+        yield
 
 
 def encode_dataset(

@@ -1,5 +1,6 @@
 """On a GPU a captured, compiled stack is still each of its runs alone; its memory is foreseen; a study runs through."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,11 @@ import tiny_data
 import torch
 from stack_cases import CASES, alone, distance, runs_of, weights
 
+from disentangle_bench.data.array_store import ArrayStore, HostStore
 from disentangle_bench.launch.job import make_objective
 from disentangle_bench.pipeline import run
 from disentangle_bench.train.checkpoint import Checkpoint
+from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.loop import Keeping, train
 from disentangle_bench.train.plan import stack_size
 from disentangle_bench.train.stacked import Stacked
@@ -22,8 +25,8 @@ pytestmark = [
 ]
 
 
-def stacked(specs, *, compiled: bool = False) -> Stacked:
-    squares = tiny_data.squares().to("cuda")
+def stacked(specs, *, compiled: bool = False, squares=None) -> Stacked:
+    squares = squares or tiny_data.squares().to("cuda")
     return Stacked(make_objective(specs[0], squares), specs, squares, compiled=compiled, captured=True)
 
 
@@ -32,10 +35,70 @@ def test_a_captured_stack_is_each_of_its_runs_on_a_cpu(model: str, network: dict
     specs = runs_of(model, network=network)
     stack = stacked(specs)
     train(stack)
+    assert stack.capture == "captured"
     for run_number, spec in enumerate(specs):
         one = alone(spec)
         train(one)
         assert distance(weights(stack.state(), run_number), weights(one.state(), 0)) < 1e-5
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_captured_step_waits_for_nothing(compiled: bool) -> None:
+    stack = stacked(runs_of("factor_vae", precision="bfloat16"), compiled=compiled)
+    for _ in range(6):
+        stack.advance()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(20):
+            stack.advance()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    stack.take_sums()  # raises where the device has not done all the steps
+    assert stack.step == 26
+
+
+def test_images_that_stay_on_the_host_train_without_a_graph() -> None:
+    cpu = tiny_data.squares()
+    array = ArrayStore(cpu.images(range(len(cpu))))
+    device = torch.device("cuda", torch.cuda.current_device())
+    there = replace(cpu.to(device), store=HostStore(array, device))
+    specs = runs_of("vae", steps=12)
+    stack = stacked(specs, squares=there)
+    train(stack)
+    assert "copies between devices" in stack.capture
+    resident = stacked(specs)
+    train(resident)
+    assert distance(weights(stack.state(), 1), weights(resident.state(), 1)) < 1e-9
+
+
+def test_a_dropped_stack_leaves_its_memory() -> None:
+    train(stacked(runs_of("factor_vae", steps=6)))  # what is loaded once, libraries' own memory too
+    before = torch.cuda.memory_allocated()
+    stack = stacked(runs_of("factor_vae", steps=6))
+    train(stack)
+    assert torch.cuda.memory_allocated() > before
+    del stack
+    assert torch.cuda.memory_allocated() <= before
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one CUDA device at most")
+def test_a_stack_on_the_second_gpu() -> None:
+    first = pick_device("cuda:0")
+    try:
+        squares = tiny_data.squares().to(pick_device("cuda:1"))
+        stack = stacked(runs_of("vae"), compiled=True, squares=squares)
+        train(stack)
+        assert (stack.compilation, stack.capture) == ("compiled", "captured")
+    finally:
+        torch.cuda.set_device(first)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("model", ["vae", "factor_vae", "qlae"])
+def test_every_compiled_first_step_agrees_with_the_plain_one(model: str, precision: str) -> None:
+    stack = stacked(runs_of(model, steps=6, precision=precision), compiled=True)
+    train(stack)
+    assert (stack.compilation, stack.capture) == ("compiled", "captured")
 
 
 def test_a_compiled_stack_is_the_plain_one() -> None:
@@ -77,7 +140,7 @@ def test_a_stack_fits_into_what_was_foreseen() -> None:
         for seed, spec in enumerate(runs_of("vae", steps=10, precision="float32")[:1] * 8)
     ]
     squares = tiny_data.squares().to("cuda")
-    assert stack_size(make_objective(specs[0], squares), specs, squares) == 8
+    assert stack_size(make_objective(specs[0], squares), specs, squares).runs == 8
 
 
 def test_a_study_on_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

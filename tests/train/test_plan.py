@@ -5,6 +5,7 @@ import tiny_data
 import torch
 from stack_cases import distance, runs_of
 
+import disentangle_bench
 from disentangle_bench.launch import job as jobs
 from disentangle_bench.progress import Silent
 from disentangle_bench.rundir import RunRecord
@@ -27,7 +28,7 @@ def test_runs_that_share_a_program_stack_and_others_do_not() -> None:
 def test_on_a_cpu_runs_train_one_by_one_unless_asked() -> None:
     squares, specs = tiny_data.squares(), runs_of("vae")
     objective = jobs.make_objective(specs[0], squares)
-    assert stack_size(objective, specs, squares) == 1
+    assert stack_size(objective, specs, squares).runs == 1
     assert isinstance(make_program(objective, specs[:1], squares), Alone)
     assert isinstance(make_program(objective, specs, squares), Stacked)
 
@@ -92,3 +93,43 @@ def test_a_stack_scores_as_its_runs_alone_do_and_a_broken_metric_costs_its_colum
             "RuntimeError: this metric always fails"
         }
         assert together[spec.seed].provenance["stack"] == 3
+
+
+def test_a_model_that_cannot_be_scored_costs_itself_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = jobs.measure_reconstruction
+
+    def breaks(model, dataset, points):
+        if model.spec.seed == 0:
+            raise torch.OutOfMemoryError("no room for the pictures")
+        return measure(model, dataset, points)
+
+    monkeypatch.setattr(jobs, "measure_reconstruction", breaks)
+    found = records_of(runs_of("vae", steps=4))
+    assert {seed: record.failure is None for seed, record in found.items()} == {5: True, 0: False, 2: True}
+    assert found[0].failure.startswith("OutOfMemoryError: no room for the pictures")
+
+
+def test_models_that_cannot_be_encoded_together_are_encoded_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    specs = runs_of("vae", steps=4)
+    together = records_of(specs)
+
+    def breaks(*arguments):
+        raise RuntimeError("vmap cannot do this")
+
+    monkeypatch.setattr(jobs, "encode_stack", breaks)
+    for seed, record in records_of(specs).items():
+        assert record.scores["scores"] == pytest.approx(together[seed].scores["scores"], rel=1e-4, abs=1e-6)
+
+
+def test_a_package_that_is_on_the_path_only_has_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise jobs.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(jobs.importlib.metadata, "version", missing)
+    (record, *_) = records_of(runs_of("vae", steps=2)).values()
+    assert record.failure is None
+    assert record.provenance["versions"]["disentangle_bench"] == disentangle_bench.__version__
+    assert record.provenance["versions"]["torch"] == "unknown"
+    assert record.provenance["captured"] == "none"

@@ -1,0 +1,167 @@
+"""A compiled update is used where its first step agrees with the plain one's; otherwise training is the plain one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tiny_data
+import torch
+from stack_cases import runs_of, stacked, weights
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from disentangle_bench.launch.job import make_objective
+from disentangle_bench.models.objective import Log
+from disentangle_bench.train import compiled as compiling
+from disentangle_bench.train.compiled import traced_update
+from disentangle_bench.train.loop import train
+from disentangle_bench.train.stacked import Stacked
+
+
+def compiled_stack(model: str, precision: str = "float64", steps: int = 5) -> Stacked:
+    squares = tiny_data.squares()
+    specs = runs_of(model, steps=steps, precision=precision)
+    return Stacked(make_objective(specs[0], squares), specs, squares, compiled=True, captured=False)
+
+
+def same_as_plain(stack: Stacked) -> bool:
+    plain = stacked(list(stack.specs))
+    train(plain)
+    ours, theirs = stack.state(), plain.state()
+    return all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, make: Any) -> list[int]:
+    """Have `make(update, inputs)` give the compiled update; returns a list that grows with its calls."""
+    calls: list[int] = []
+
+    def compiled(update: Any, inputs: Any) -> Any:
+        found = make(update, inputs)
+
+        def counted(*inputs: Any) -> Log:
+            calls.append(1)
+            return found(*inputs)
+
+        return counted
+
+    monkeypatch.setattr(compiling, "compiled_update", compiled)
+    return calls
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("model", ["factor_vae", "stacked_autoencoder"])
+def test_an_update_that_agrees_is_used_for_every_step(
+    model: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = use(monkeypatch, traced_update)
+    stack = compiled_stack(model, precision)
+    train(stack)
+    assert stack.compilation == "compiled"
+    assert len(calls) == 5
+    assert same_as_plain(stack)
+
+
+def scaled_gradients(update: Any, inputs: Any) -> Any:
+    """An update whose moments are a thousandth off."""
+
+    def wrong(weights, means, squares, *rest):
+        log = update(weights, means, squares, *rest)
+        for value in means["discriminator"].values():
+            value.mul_(1.001)
+        return log
+
+    return wrong
+
+
+def forgotten_weights(update: Any, inputs: Any) -> Any:
+    """An update whose weights are those of before."""
+
+    def wrong(weights, means, squares, *rest):
+        copies = {name: {key: value.clone() for key, value in own.items()} for name, own in weights.items()}
+        return update(copies, means, squares, *rest)
+
+    return wrong
+
+
+def not_numbers(update: Any, inputs: Any) -> Any:
+    def wrong(weights, means, squares, *rest):
+        log = update(weights, means, squares, *rest)
+        next(iter(squares["encoder"].values())).fill_(torch.nan)
+        return log
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (scaled_gradients, "means of discriminator are 0.001 of their change"),
+        (forgotten_weights, "weights of encoder are 1 of their change"),
+        (not_numbers, "squares of encoder are nan of their change"),
+    ],
+)
+def test_an_update_that_disagrees_is_dropped_with_the_reason(
+    make: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = use(monkeypatch, make)
+    stack = compiled_stack("factor_vae", "float32")
+    train(stack)
+    assert stack.compilation.startswith("failed: ")
+    assert reason in stack.compilation
+    assert len(calls) == 1
+    assert same_as_plain(stack)
+
+
+def test_an_update_that_raises_half_way_leaves_the_plain_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(update: Any, inputs: Any) -> Any:
+        def wrong(weights, *rest):
+            next(iter(weights["encoder"].values())).add_(1)
+            raise RuntimeError("no such kernel\nmore")
+
+        return wrong
+
+    use(monkeypatch, make)
+    stack = compiled_stack("vae")
+    train(stack)
+    assert stack.compilation == "failed: RuntimeError: no such kernel"
+    assert same_as_plain(stack)
+
+
+def test_a_device_that_is_full_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(update: Any, inputs: Any) -> Any:
+        raise torch.OutOfMemoryError("full")
+
+    use(monkeypatch, make)
+    with pytest.raises(torch.OutOfMemoryError):
+        compiled_stack("vae").advance()
+
+
+class Copied(TorchDispatchMode):
+    """Counts the bytes of a stack's weights and moments that are cloned."""
+
+    def __init__(self, stack: Stacked) -> None:
+        super().__init__()
+        parts = (stack.weights, stack.means, stack.squares)
+        self.state = {v.data_ptr() for part in parts for own in part.values() for v in own.values()}
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        real = func._schema.name == "aten::clone" and type(args[0]) is Tensor
+        if real and args[0].data_ptr() in self.state:
+            self.bytes += args[0].nbytes
+        return func(*args, **(kwargs or {}))
+
+
+def test_compiling_copies_weights_and_moments_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Tensor, memo: object) -> Tensor:
+        raise AssertionError("a tensor was copied whole")
+
+    monkeypatch.setattr(Tensor, "__deepcopy__", refuse)
+    use(monkeypatch, traced_update)
+    stack = compiled_stack("factor_vae")
+    with Copied(stack) as copied:
+        stack.advance()
+    assert stack.compilation == "compiled"
+    assert stack.nbytes <= copied.bytes < 1.5 * stack.nbytes  # the step itself lays some weights out anew
+    assert len(weights(stack.state(), 0)) * 8 * 3 * 3 == stack.nbytes
