@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from disentangle_bench.train.stop import Stop, Stopped
 RETRIES = 3  # of a job whose worker died; then its runs have failed
 READY = 4  # jobs sent beyond what the cluster can take, so that no node waits for the driver
 TELL_EVERY = 1.0  # seconds between a worker's words about its progress, and between its looks at the desk
+CLUSTER = "the cluster"  # in place of a device, in what a study remembers of stack sizes
 GRACE = 300.0  # seconds that workers in training have for their last checkpoint when the study is stopped
 
 
@@ -182,11 +182,19 @@ class _Driver:
             groups.setdefault(spec.program, []).append(spec)
         if not self.gpus:
             return dict.fromkeys(groups, 1)
-        asked = {name: self.fitting.remote(tuple(group), self.kit) for name, group in groups.items()}
-        return {
-            name: self.work.size_of(group, "the cluster", partial(self._answer, asked[name]))
-            for name, group in groups.items()
-        }
+        fits: dict[str, int] = {}
+        asked: dict[str, Any] = {}
+        for name, group in groups.items():
+            kept = self.work.remembered_size(group, CLUSTER)
+            if kept is None:
+                asked[name] = self.fitting.remote(tuple(group), self.kit)
+            else:
+                fits[name] = kept
+        for name, reference in asked.items():
+            found = self._answer(reference)
+            self.work.remember_size(groups[name], CLUSTER, found)
+            fits[name] = found.runs
+        return fits
 
     def _answer(self, asked: Any) -> StackSize:
         """What a worker answers, unless a stop is asked for meanwhile."""

@@ -60,19 +60,23 @@ class Work:
             yield from self._parts(self._claim(stack))
 
     def size_of(self, group: Sequence[RunSpec], device: str, measure: Callable[[], StackSize]) -> int:
-        """How many of these runs of one program train together on this device, by what the study remembers of it.
-
-        Sizes are timed once a study: that may take minutes, and a study is often stopped and begun again.
-        """
-        program = hashlib.sha256(group[0].program.encode()).hexdigest()[:8]
-        label = f"{group[0].model} {program} on {device}"
-        kept = (self.study.stack_size(label) or {}).get("runs")
-        if type(kept) is int and kept > 0:  # a bool is no number of runs
+        """How many of these runs of one program train together on this device: what is remembered, else measured."""
+        kept = self.remembered_size(group, device)
+        if kept is not None:
             return kept
         found = measure()
-        if found.speeds:
-            self.study.save_stack_size(label, asdict(found))
+        self.remember_size(group, device, found)
         return found.runs
+
+    def remembered_size(self, group: Sequence[RunSpec], device: str) -> int | None:
+        """How many such runs train together, by a measurement that the study has kept; None where it has none."""
+        kept = (self.study.stack_size(_program_label(group, device)) or {}).get("runs")
+        return kept if type(kept) is int and kept > 0 else None  # a bool is no number of runs
+
+    def remember_size(self, group: Sequence[RunSpec], device: str, found: StackSize) -> None:
+        """Keep a size that was timed: that takes minutes, and a study is often stopped and begun again."""
+        if found.speeds:
+            self.study.save_stack_size(_program_label(group, device), asdict(found))
 
     def again(self, job: Job) -> list[Job]:
         """What is left of a job that was lost, from its last checkpoints."""
@@ -135,3 +139,8 @@ class Work:
             if held:
                 found.append((tuple(left.pop(run_id) for run_id in held), path))
         return found
+
+
+def _program_label(group: Sequence[RunSpec], device: str) -> str:
+    program = hashlib.sha256(group[0].program.encode()).hexdigest()[:8]
+    return f"{group[0].model} {program} on {device}"

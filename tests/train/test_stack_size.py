@@ -13,7 +13,7 @@ import torch
 from stack_cases import runs_of
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch import local
+from disentangle_bench.launch import local, ray_cluster
 from disentangle_bench.launch.claims import Claims
 from disentangle_bench.launch.job import make_objective
 from disentangle_bench.launch.work import Work
@@ -213,6 +213,45 @@ def test_a_failure_is_told_and_a_stop_is_heard_between_sizes(monkeypatch: pytest
     stop.reason = "the test"
     with pytest.raises(Stopped):
         local._measured(specs, tiny_data.squares(), Noting(), stop)
+
+
+class FakeRay:
+    """Ray as far as sizes are asked for: a task is its answer."""
+
+    def __init__(self, answer: StackSize) -> None:
+        self.answer, self.asked = answer, 0
+
+    def remote(self, group: object, kit: object) -> StackSize:
+        self.asked += 1
+        return self.answer
+
+    def wait(self, references: list, timeout: float) -> tuple[list, list]:
+        return references, []
+
+    def get(self, reference: StackSize) -> StackSize:
+        return reference
+
+
+def test_a_cluster_is_asked_once_a_study(tmp_path: Path) -> None:
+    fake = FakeRay(StackSize(16, {8: 1.0, 16: 3.0}))
+    for asked in (1, 1):
+        driver = object.__new__(ray_cluster._Driver)
+        driver.work, driver.stop, driver.progress = work_in(tmp_path), Stop(), Silent()
+        driver.work.specs = tuple(many(300_000))
+        driver.ray = driver.fitting = fake
+        driver.gpus, driver.kit = 0.5, None
+        assert driver._fits() == {many(300_000)[0].program: 16}
+        assert fake.asked == asked
+
+
+def test_a_worker_measures_within_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(ray_cluster, "_prepared", lambda spec, kit: tiny_data.squares())
+    monkeypatch.setattr(ray_cluster, "stack_size", lambda *arguments, share: shares.append(share))
+    for gpus in (0.5, 1.0, 2.0, 0.0):
+        kit = ray_cluster.Kit("", {}, "", (), None, device="cuda", gpus=gpus, cpus=1)
+        ray_cluster._fitting(tuple(many(10)), kit)
+    assert shares == [0.5, 1.0, 1.0, 1.0]
 
 
 def test_steps_are_timed_in_the_precision_that_the_runs_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
