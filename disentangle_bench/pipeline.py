@@ -146,11 +146,9 @@ def run_study(
                     unscored = [run for run in todo.score if run.dataset.label == label]
                     uncontrolled = label in [spec.label for spec in controls]
                     if uncontrolled or unscored:
-                        resident = dataset.to(conditions.device)
-                    if uncontrolled:
-                        add_controls(label, grid, study, resident, conditions, claims, reported)
-                    for run in unscored:
-                        add_scores(run, grid, study, resident, conditions, claims, reported)
+                        add_missing(
+                            label, unscored, uncontrolled, grid, study, dataset, conditions, claims, reported
+                        )
                 if train:
                     train_all(todo.train, grid, study, datasets, conditions, claims, reported)
         except Stopped:
@@ -249,6 +247,25 @@ def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bo
     scored = {name for name, about in kept["metrics"].items() if about["revision"] == revisions.get(name)}
     tried = scored if retry_failed else scored | kept["failures"].keys()
     return [name for name in grid.metrics if name not in tried]
+
+
+def add_missing(
+    label: str,
+    unscored: Sequence[RunSpec],
+    uncontrolled: bool,
+    grid: Grid,
+    study: StudyDir,
+    dataset: FactorDataset,
+    conditions: Conditions,
+    claims: Claims,
+    progress: Progress,
+) -> None:
+    """Score what is not trained on this data set: its controls, and finished runs that lack a metric."""
+    resident = dataset.to(conditions.device)  # gone from there before training brings its own
+    if uncontrolled:
+        add_controls(label, grid, study, resident, conditions, claims, progress)
+    for run in unscored:
+        add_scores(run, grid, study, resident, conditions, claims, progress)
 
 
 def add_scores(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 
@@ -30,21 +30,32 @@ def run_here(
     `together`: runs of a stack at most, None for what fits. Raises Stopped when `stop` is asked for.
     """
     for label, data in work.datasets.items():
-        if not any(spec.dataset.label == label for spec in work.specs):
-            continue
-        dataset = data.to(device)
+        if any(spec.dataset.label == label for spec in work.specs):
+            yield from _run_on(label, data.to(device), work, progress, stop, together, checkpoint_every)
 
-        def size(group: Sequence[RunSpec], dataset=dataset) -> int:  # type: ignore[no-untyped-def]
-            return together or work.size_of(
-                group, device_name(device), lambda: _measured(group, dataset, progress, stop)
-            )
 
-        for job in work.jobs(label, size):
-            stop.check()
-            progress.run_started([spec.id for spec in job.specs])
-            yield from run_job(
-                job, dataset, progress, keep=work.keep, checkpoint_every=checkpoint_every, stop=stop
-            )
+def _run_on(
+    label: str,
+    dataset: FactorDataset,
+    work: Work,
+    progress: Progress,
+    stop: Stop,
+    together: int | None,
+    checkpoint_every: float,
+) -> Iterator[RunRecord]:
+    """The records of all jobs on this data set, which leaves the device with the last of them."""
+
+    def size(group: Sequence[RunSpec]) -> int:
+        return together or work.size_of(
+            group, device_name(dataset.device), lambda: _measured(group, dataset, progress, stop)
+        )
+
+    for job in work.jobs(label, size):
+        stop.check()
+        progress.run_started([spec.id for spec in job.specs])
+        yield from run_job(
+            job, dataset, progress, keep=work.keep, checkpoint_every=checkpoint_every, stop=stop
+        )
 
 
 def _measured(group: Sequence[RunSpec], dataset: FactorDataset, progress: Progress, stop: Stop) -> StackSize:
