@@ -1,0 +1,313 @@
+"""How fast stacks train on a GPU, row by row, beside a plain loop and its compiled form.
+
+    python benchmarks/gpu_speed.py [--rows vae:eager,vae:ours:bfloat16:64] [--seconds 1] [--json-lines FILE]
+    python benchmarks/gpu_speed.py --profile-only vae,factor_vae
+
+A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae or factor_vae; the trainer is one of
+
+    eager      a loop as a user writes it, one model (float32 unless a precision is named)
+    compiled   the same with compiled losses and CUDA graphs (tf32 unless a precision is named)
+    vmap       torch.func.vmap over the plain modules; needs precision and runs
+    ours       a stack, compiled and captured; needs precision and runs
+    captured   the same without compiling
+
+Before the rows it is measured what the device copies and multiplies in a second; each row says what share of the limit
+set by that it reaches. Every row is written as soon as it is there, and one that fails costs the others nothing. With
+`--device cpu` stacks are neither captured nor, without `--compile`, compiled: a rehearsal, no measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from loops import BATCH, STUDY_STEPS, naive_vmap, plain_loop, rate_of, sampled_pixels, specs_of, wait
+from torch import Tensor
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.load import load_dataset
+from disentangle_bench.launch.job import make_objective
+from disentangle_bench.train.precision import PRECISIONS, float32_products
+from disentangle_bench.train.stacked import Stacked
+
+# Counted for one image channel: floating-point operations and bytes of a training step of one model at batch 64, when
+# every activation is moved once per pass and every weight, gradient and moment once per step. See docs/training.md.
+LIMIT = {
+    "vae": {"operations": 5.27e9, "bytes": 104.3e6},
+    "factor_vae": {"operations": 9.86e9, "bytes": 303.6e6},
+}
+ALONE = {
+    "eager": "float32",
+    "compiled": "tf32",
+}  # trainers of one model, and their precision where none is named
+TOGETHER = ("vmap", "ours", "captured")
+# What is worth most comes first: the time may be up at any row.
+ROWS = (
+    "vae:eager,vae:compiled,vae:ours:bfloat16:64,vae:ours:bfloat16:16,"
+    "factor_vae:eager,factor_vae:ours:bfloat16:64,"
+    "vae:ours:tf32:64,vae:ours:float32:64,vae:ours:bfloat16:8,vae:ours:bfloat16:128,"
+    "factor_vae:compiled,vae:eager"  # the last shows how the device has drifted since the first
+)
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """What one row measures."""
+
+    model: str
+    trainer: str
+    precision: str
+    runs: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.trainer}:{self.precision}:{self.runs}"
+
+
+@dataclass
+class Row:
+    """One line of the table; what could not be had is None."""
+
+    row: str
+    model: str
+    trainer: str
+    precision: str
+    runs: int
+    steps_per_second: float | None = None  # of all runs together
+    compile_seconds: float | None = None  # of the first step, which compiles where anything does
+    memory_gb: float | None = None  # at the peak, without the data
+    ratio: float | None = None  # to the first eager loop of the same model
+    share_of_limit: float | None = None
+    note: str = ""  # why a stack that should be compiled is not
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rows are measured: the data set, images of it for loops that know no data sets, and whether to compile."""
+
+    dataset: FactorDataset
+    pixels: Tensor
+    compiled: bool
+
+    @property
+    def device(self) -> torch.device:
+        return self.dataset.device
+
+
+class Lines:
+    """A file that has each line on the disk before the next is measured; without a path, nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        if path is not None:
+            path.write_text("")
+
+    def add(self, **line: object) -> None:
+        if self.path is None:
+            return
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def main() -> None:
+    arguments = parsed()
+    device = torch.device(arguments.device)
+    dataset = load_dataset("dsprites_rendered").to(device)
+    compiled = arguments.compile if arguments.compile is not None else device.type == "cuda"
+    if arguments.profile_only:
+        for model in arguments.profile_only.split(","):
+            profile(model, dataset, arguments.profile_runs, compiled)
+        return
+    lines = Lines(arguments.json_lines)
+    about = {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+    }
+    print(about, flush=True)
+    lines.add(row="about", **about)
+    limits = ceilings(device, arguments.seconds)
+    print(limits, flush=True)
+    lines.add(row="ceilings", **limits)
+    table(arguments.rows, Place(dataset, sampled_pixels(dataset, arguments.images), compiled),
+          arguments.seconds, limits, lines)  # fmt: skip
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=row_specs, default=ROWS, help="rows, separated by commas")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of timing per row")
+    parser.add_argument("--images", type=int, default=65_536, help="images that plain loops draw from")
+    parser.add_argument("--json-lines", type=Path, help="a file that gets each row at once")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: on a GPU only")
+    parser.add_argument("--profile-only", metavar="MODELS", help="no rows: the kernels of a step of a stack")
+    parser.add_argument("--profile-runs", type=int, default=64)
+    return parser.parse_args()
+
+
+def row_specs(text: str) -> list[RowSpec]:
+    """The rows of a text like `vae:eager,vae:ours:bfloat16:64`; the error of a wrong one says what is allowed."""
+    return [row_spec(part.strip()) for part in text.split(",")]
+
+
+def row_spec(text: str) -> RowSpec:
+    model, trainer, precision, runs, *more = [*text.split(":"), "", "", ""][: max(4, text.count(":") + 1)]
+
+    def wrong(reason: str) -> argparse.ArgumentTypeError:
+        return argparse.ArgumentTypeError(f"row {text!r}: {reason}; write MODEL:TRAINER[:PRECISION[:RUNS]]")
+
+    if model not in LIMIT:
+        raise wrong(f"the model is one of {', '.join(LIMIT)}")
+    if trainer not in (*ALONE, *TOGETHER):
+        raise wrong(f"the trainer is one of {', '.join((*ALONE, *TOGETHER))}")
+    precision = precision or ALONE.get(trainer, "")
+    if precision not in PRECISIONS:
+        raise wrong(f"the precision is one of {', '.join(PRECISIONS)}")
+    if more or (trainer in ALONE and runs not in ("", "1")):
+        raise wrong(f"{trainer} trains one model" if trainer in ALONE else "there is too much of it")
+    if trainer in TOGETHER and not (runs.isdecimal() and int(runs) > 0):
+        raise wrong(f"{trainer} needs a number of runs")
+    return RowSpec(model, trainer, precision, int(runs or 1))
+
+
+def table(specs: list[RowSpec], place: Place, seconds: float, limits: dict[str, float], lines: Lines) -> None:
+    """Measure, print and keep row after row."""
+    eager: dict[str, float] = {}
+    for spec in specs:
+        row = measured(spec, place, seconds)
+        if row.steps_per_second is not None:
+            if spec.trainer == "eager":
+                eager.setdefault(spec.model, row.steps_per_second)
+            if spec.model in eager:
+                row.ratio = row.steps_per_second / eager[spec.model]
+            row.share_of_limit = least_seconds(spec.model, limits) * row.steps_per_second
+        print(readable(row), flush=True)
+        lines.add(**asdict(row))
+
+
+def measured(spec: RowSpec, place: Place, seconds: float) -> Row:
+    """The row with what could be measured; an error is kept as its failure."""
+    row = Row(str(spec), spec.model, spec.trainer, spec.precision, spec.runs)
+    before = emptied(place.device)
+    try:
+        with float32_products(PRECISIONS[spec.precision]):
+            step, note = trainer_of(spec, place)
+            row.compile_seconds = seconds_of(step)
+            row.steps_per_second = spec.runs * rate_of(step, seconds)
+            row.note = note()
+    except Exception as error:  # one trainer that cannot run here must not cost the others their lines
+        row.failure = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+    if place.device.type == "cuda":
+        row.memory_gb = (torch.cuda.max_memory_allocated(place.device) - before) / 1e9
+    return row
+
+
+def emptied(device: torch.device) -> int:
+    """Let go of what earlier rows held, compiled code and CUDA graphs too; the bytes that are still in use."""
+    torch.compiler.reset()
+    gc.collect()
+    if device.type != "cuda":
+        return 0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def trainer_of(spec: RowSpec, place: Place) -> tuple[Callable[[], None], Callable[[], str]]:
+    """The trainer's step, and what is to be noted of it once it has run."""
+    if spec.trainer in ALONE:
+        return plain_loop(spec.model, place.pixels, compiled=spec.trainer == "compiled"), str
+    if spec.trainer == "vmap":
+        return naive_vmap(spec.model, place.pixels, spec.runs), str
+    compiled = place.compiled and spec.trainer == "ours"
+    program = stack_of(spec, place.dataset, compiled)
+    as_asked = "compiled" if compiled else "none"
+    return program.advance, lambda: "" if program.compilation == as_asked else program.compilation
+
+
+def stack_of(spec: RowSpec, dataset: FactorDataset, compiled: bool) -> Stacked:
+    specs = specs_of(spec.model, spec.precision, spec.runs)
+    captured = dataset.device.type == "cuda"
+    return Stacked(make_objective(specs[0], dataset), specs, dataset, compiled=compiled, captured=captured)
+
+
+def seconds_of(step: Callable[[], None]) -> float:
+    """Of one call."""
+    started = time.perf_counter()
+    step()
+    wait()
+    return time.perf_counter() - started
+
+
+def least_seconds(model: str, limits: dict[str, float]) -> float:
+    """That a step of one model takes on a device with these ceilings, in bfloat16."""
+    operations = LIMIT[model]["operations"] / limits["bfloat16_operations_per_second"]
+    return max(operations, LIMIT[model]["bytes"] / limits["copied_bytes_per_second"])
+
+
+def readable(row: Row) -> str:
+    start = f"{row.model:<11} {row.trainer:<9} {row.precision:<9} {row.runs:>4} runs "
+    if row.failure or row.steps_per_second is None:
+        return start + row.failure
+    text = (
+        f"{start}{row.steps_per_second:>9.1f} steps/s {row.steps_per_second * BATCH / 1e3:>8.1f} k images/s"
+    )
+    text += f" {STUDY_STEPS / row.steps_per_second:>8.1f} s per 300k-step model"
+    text += f", first step {row.compile_seconds:.1f} s, {row.share_of_limit:.0%} of the limit"
+    text += "" if row.ratio is None else f", x{row.ratio:.2f}"
+    text += "" if row.memory_gb is None else f", {row.memory_gb:.1f} GB"
+    return text + (f" ({row.note})" if row.note else "")
+
+
+def ceilings(device: torch.device, seconds: float) -> dict[str, float]:
+    """What this device copies and multiplies in a second, measured now."""
+    size, side = (2**30, 8192) if device.type == "cuda" else (2**26, 512)
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    copies = rate_of(lambda: target.copy_(source), seconds)
+    factors = torch.randn(2, side, side, device=device, dtype=torch.bfloat16)
+    products = rate_of(lambda: torch.mm(factors[0], factors[1]), seconds)
+    return {
+        "copied_bytes_per_second": copies * 2 * size,
+        "bfloat16_operations_per_second": products * 2 * side**3,
+    }
+
+
+def profile(model: str, dataset: FactorDataset, runs: int, compiled: bool) -> None:
+    """Print which kernels a step of a stack spends its time in."""
+    kind = "cuda" if dataset.device.type == "cuda" else "cpu"
+    program = stack_of(RowSpec(model, "ours", "bfloat16", runs), dataset, compiled)
+    for _ in range(6):
+        program.advance()
+    wait()
+    with torch.profiler.profile(activities=[getattr(torch.profiler.ProfilerActivity, kind.upper())]) as found:
+        for _ in range(10):
+            program.advance()
+        wait()
+    print(f"\n{model}, {runs} runs, bfloat16, 10 steps, compilation: {program.compilation}")
+    table = found.key_averages().table(
+        sort_by=f"self_{kind}_time_total", row_limit=18, max_name_column_width=80
+    )
+    print(table, flush=True)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+if __name__ == "__main__":
+    main()
