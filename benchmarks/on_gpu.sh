@@ -1,25 +1,109 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, in one call: the tests, the speed table with its profile, and bfloat16 against float32.
+# Everything that wants a GPU, in two calls on a machine that has torch and no network:
 #
-#   bash benchmarks/on_gpu.sh [FOLDER]        about nine minutes; FOLDER (benchmarks/results) gets what is to be kept
+#   bash benchmarks/wheels.sh                        before, where packages can be had
+#   bash benchmarks/on_gpu.sh first OUT [DEVICE]     330 s at most: smoke, tests, speed
+#   bash benchmarks/on_gpu.sh second OUT [DEVICE]    480 s at most: a study of 300,000 steps a run, a profile
 #
-# A part that fails does not stop the others; the last lines say how each ended.
+# What is to be kept lies in OUT (a folder of its own for each call), written as it comes; OUT/log.txt says how each part
+# ended. A part that fails does not stop the others, but nothing follows a smoke that fails. The second call takes as
+# many seeds as the speed found by the first allows: SPEED=FILE says where its speed.jsonl is, if not where the first
+# left it; SEEDS=N decides instead. A second call after the second goes on with the study. DEVICE cpu is a rehearsal.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-out=${1:-benchmarks/results}
-scratch=$(mktemp -d)
-mkdir -p "$out"
-declare -A ended
+[[ $# -ge 2 && ($1 == first || $1 == second) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
+part=$1 device=${3:-cuda}
+declare -A allowed=([first]=330 [second]=480)
+end=$((SECONDS + allowed[$part]))
+mkdir -p "$2"
+out=$(cd "$2" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+scratch=${SCRATCH:-$HOME/.disentangle_bench_gpu}/$device
+mkdir -p "$scratch/data"
+export PYTHONPATH=$PWD:$scratch/site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+export TORCHINDUCTOR_CACHE_DIR=$scratch/inductor DISENTANGLE_BENCH_DATA=$scratch/data
 
-timeout 150 python -m pytest -m gpu tests 2>&1 | tee "$out/gpu_tests.txt"
-ended[tests]=$?
-timeout 240 python benchmarks/training.py --device cuda --seconds 2 --out "$out/training.json" 2>&1 | tee "$out/training.txt"
-ended[speed]=$?
-for precision in float32 bfloat16; do
-  timeout 100 python -m disentangle_bench run grids/precision_check.toml --out "$scratch/$precision" \
-    --set "training.precision=\"$precision\"" --time-limit 90s >"$out/study_$precision.txt" 2>&1
-  ended[$precision]=$?
-done
-python -m disentangle_bench leaderboard "$scratch/float32" "$scratch/bfloat16" --format csv >"$out/precision.csv"
-ended[comparison]=$?
-for part in "${!ended[@]}"; do echo "$part ended with ${ended[$part]}"; done
+log() { echo "$*" | tee -a "$out/log.txt"; }
+
+left() { echo $((end - SECONDS - 6)); } # a part that hangs is killed 5 seconds after its time
+
+box() { # NAME LIMIT COMMAND...: at most so many seconds, and no more than are left
+  local name=$1 limit=$2 started=$SECONDS rc
+  shift 2
+  ((limit <= $(left))) || limit=$(left)
+  ((limit >= 10)) || { log "== $name: not started, the call's time is up"; return 1; }
+  timeout -k 5 "$limit" "$@" > >(tee "$out/$name.txt") 2>&1
+  rc=$?
+  log "== $name: rc $rc, $((SECONDS - started)) s of $limit"
+  return $rc
+}
+
+install() { # a wheel is a zip file: where pip is missing, unpacking is enough for these
+  local wheel
+  rm -rf "$scratch/site"
+  python3 -m pip install -q --no-index --no-deps --no-compile --target "$scratch/site" wheels/*.whl && return
+  for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" "$scratch/site" || return 1; done
+}
+
+first() {
+  box smoke 80 python3 benchmarks/gpu_smoke.py --device "$device" || { facts; return 1; }
+  box tests 110 python3 -m pytest -m gpu -n 8 -v --tb=short -p no:cacheprovider \
+    tests/test_gpu.py tests/train/test_gpu_stack.py
+  if [[ $device == cpu ]]; then
+    log "   (without a GPU all of these are skipped; some tests of stacks in their place)"
+    box tests_cpu 110 python3 -m pytest -n 2 -v --tb=short -p no:cacheprovider tests/train/test_stacked.py \
+      -k "order or programs or tracing"
+  fi
+  box speed 160 python3 benchmarks/gpu_speed.py --device "$device" --seconds "$row_seconds" \
+    --json-lines "$out/speed.jsonl" "${speed_options[@]}"
+  cp "$out/speed.jsonl" "$scratch/speed.jsonl"
+}
+
+facts() { box facts 40 bash -c 'nvidia-smi; python3 -m torch.utils.collect_env; cc --version; df -h .'; }
+
+second() {
+  local limit=$(($(left) < 420 ? $(left) : 420))
+  local training=$((limit - 30)) # the last stack's scores and the tables come after it
+  choose_seeds "$training"
+  if [[ $device == cpu ]]; then
+    rm -rf "$scratch/study"
+    study stopped "$limit" 20
+    log "   (that one was to be stopped by its time limit, rc 75; the same command goes on)"
+  fi
+  study study "$limit" "$training"
+  box pack 40 python3 benchmarks/gpu_study.py pack "$scratch/study" "$out"
+  box profile 120 python3 benchmarks/gpu_speed.py --device "$device" --profile-only vae,factor_vae \
+    "${profile_options[@]}"
+}
+
+study() { # NAME LIMIT TIME_LIMIT
+  box "$1" "$2" python3 -m disentangle_bench run grids/gpu_short.toml --out "$scratch/study" --device "$device" \
+    --time-limit "$3s" --checkpoint-every 1h --set 'training.precision="bfloat16"' \
+    "${study_options[@]}" "${seeds[@]}"
+}
+
+choose_seeds() { # SECONDS: sets `seeds`, options of `bench run`
+  seeds=(--seeds "${SEEDS:-1}")
+  [[ -z ${SEEDS:-} ]] || return
+  local found
+  if found=$(python3 benchmarks/gpu_study.py plan grids/gpu_short.toml --speed "${SPEED:-$scratch/speed.jsonl}" \
+    --seconds "$1" "${study_options[@]}" "${plan_options[@]}" 2> >(tee -a "$out/log.txt" >&2)); then
+    mapfile -t seeds <<<"$found"
+  fi
+  log "   study with ${seeds[*]}"
+}
+
+row_seconds=1 speed_options=() study_options=() plan_options=() profile_options=()
+if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
+  row_seconds=0.2
+  speed_options=(--images 4096 --rows "vae:eager,vae:ours:bfloat16:2,vae:ours:bfloat16:4,factor_vae:eager")
+  speed_options[-1]+=",factor_vae:ours:bfloat16:2,vae:ours:tf32:2,vae:eager"
+  study_options=(--set training.steps=1500 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000)
+  plan_options=(--most 1)
+  profile_options=(--profile-runs 2)
+fi
+log "== $part on $device, $(date -u +%FT%TZ), commit $(git rev-parse HEAD 2>/dev/null || echo unknown)"
+install || { log "== install: failed; is wheels/ here (bash benchmarks/wheels.sh)?"; exit 1; }
+"$part"
+rc=$?
+log "== $part took $((SECONDS - end + allowed[$part])) s of ${allowed[$part]}"
+exit $rc
