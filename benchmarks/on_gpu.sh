@@ -97,7 +97,8 @@ if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
   row_seconds=0.2
   speed_options=(--images 4096 --rows "vae:eager,vae:ours:bfloat16:2,vae:ours:bfloat16:4,factor_vae:eager")
   speed_options[-1]+=",factor_vae:ours:bfloat16:2,vae:ours:tf32:2,vae:eager"
-  study_options=(--set training.steps=1500 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000)
+  study_options=(--set training.steps=1000 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000
+    --set models.1.discriminator_width=100)
   plan_options=(--most 1)
   profile_options=(--profile-runs 2)
 fi
