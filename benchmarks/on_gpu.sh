@@ -16,9 +16,11 @@ declare -A allowed=([first]=330 [second]=480)
 end=$((SECONDS + allowed[$part]))
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-scratch=${SCRATCH:-$HOME/.disentangle_bench_gpu}/$device
+scratch=${SCRATCH:-$HOME/.disentangle_bench_gpu}/$device # a fixed place: the second call finds what the first compiled
 mkdir -p "$scratch/data"
+scratch=$(cd "$scratch" && pwd)
+speed=$(realpath -m "${SPEED:-$scratch/speed.jsonl}")
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 export PYTHONPATH=$PWD:$scratch/site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 export TORCHINDUCTOR_CACHE_DIR=$scratch/inductor DISENTANGLE_BENCH_DATA=$scratch/data
 
@@ -45,12 +47,12 @@ install() { # a wheel is a zip file: where pip is missing, unpacking is enough f
 }
 
 first() {
-  box smoke 80 python3 benchmarks/gpu_smoke.py --device "$device" || { facts; return 1; }
-  box tests 110 python3 -m pytest -m gpu -n 8 -v --tb=short -p no:cacheprovider \
+  box smoke "$smoke" python3 benchmarks/gpu_smoke.py --device "$device" || { facts; return 1; }
+  box tests 110 python3 -m pytest -m gpu -n "$workers" -vv --tb=short -p no:cacheprovider \
     tests/test_gpu.py tests/train/test_gpu_stack.py
   if [[ $device == cpu ]]; then
     log "   (without a GPU all of these are skipped; some tests of stacks in their place)"
-    box tests_cpu 110 python3 -m pytest -n 2 -v --tb=short -p no:cacheprovider tests/train/test_stacked.py \
+    box tests_cpu 110 python3 -m pytest -n "$workers" -vv --tb=short -p no:cacheprovider tests/train/test_stacked.py \
       -k "order or programs or tracing"
   fi
   box speed 160 python3 benchmarks/gpu_speed.py --device "$device" --seconds "$row_seconds" \
@@ -63,7 +65,7 @@ facts() { box facts 40 bash -c 'nvidia-smi; python3 -m torch.utils.collect_env; 
 second() {
   local limit=$(($(left) < 420 ? $(left) : 420))
   local training=$((limit - 30)) # the last stack's scores and the tables come after it
-  choose_seeds "$training"
+  choose_seeds $((training * 9 / 10)) # a GPU may be slower after a minute than in its first second
   if [[ $device == cpu ]]; then
     rm -rf "$scratch/study"
     study stopped "$limit" 20
@@ -85,19 +87,19 @@ choose_seeds() { # SECONDS: sets `seeds`, options of `bench run`
   seeds=(--seeds "${SEEDS:-1}")
   [[ -z ${SEEDS:-} ]] || return
   local found
-  if found=$(python3 benchmarks/gpu_study.py plan grids/gpu_short.toml --speed "${SPEED:-$scratch/speed.jsonl}" \
+  if found=$(python3 benchmarks/gpu_study.py plan grids/gpu_short.toml --speed "$speed" \
     --seconds "$1" "${study_options[@]}" "${plan_options[@]}" 2> >(tee -a "$out/log.txt" >&2)); then
     mapfile -t seeds <<<"$found"
   fi
   log "   study with ${seeds[*]}"
 }
 
-row_seconds=1 speed_options=() study_options=() plan_options=() profile_options=()
+smoke=80 workers=8 row_seconds=1 speed_options=() study_options=() plan_options=() profile_options=()
 if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
-  row_seconds=0.2
+  smoke=150 workers=2 row_seconds=0.2 # C++ takes longer to compile than Triton
   speed_options=(--images 4096 --rows "vae:eager,vae:ours:bfloat16:2,vae:ours:bfloat16:4,factor_vae:eager")
   speed_options[-1]+=",factor_vae:ours:bfloat16:2,vae:ours:tf32:2,vae:eager"
-  study_options=(--set training.steps=1000 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000
+  study_options=(--set training.steps=600 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000
     --set models.1.discriminator_width=100)
   plan_options=(--most 1)
   profile_options=(--profile-runs 2)
