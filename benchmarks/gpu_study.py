@@ -31,6 +31,7 @@ MEASURED_AS = {"beta_vae": "vae"}  # a step of these costs the same
 MOST_SEEDS = 64
 WEIGHT_FILES, FILE_BYTES, STUDY_BYTES = 3, 15 * 2**20, 2**20
 LEFT_OUT = {"weights.safetensors", "pictures", "checkpoints", "progress", ".lock"}
+DERIVED = ".png"  # figures are drawn again from the rest
 
 Speed = dict[str, dict[int, float]]  # by model, by runs of the stack: seconds of a step
 
@@ -170,7 +171,8 @@ def pack_study(study: Path, out: Path) -> None:
 
 
 def without_bulk(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if Path(entry.name).name in LEFT_OUT else entry
+    path = Path(entry.name)
+    return None if path.name in LEFT_OUT or path.suffix == DERIVED else entry
 
 
 def weights_by_seed(study: Path) -> Iterator[Path]:

@@ -150,7 +150,8 @@ def test_weights_fill_files_in_their_order(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_packed_study_has_no_bulk(tmp_path: Path) -> None:
     study = tmp_path / "study"
-    for name in ("scores.csv", "runs/a/curves.csv", "runs/a/weights.safetensors", "runs/a/pictures/x.png"):
+    bulk = ["curves.png", "runs/a/weights.safetensors", "runs/a/pictures/x.svg", "checkpoints/b.safetensors"]
+    for name in ["scores.csv", "runs/a/curves.csv", *bulk]:
         (study / name).parent.mkdir(parents=True, exist_ok=True)
         (study / name).write_text("some")
     gpu_study.pack_study(study, tmp_path)
