@@ -90,7 +90,10 @@ def captured_is_alone(device: torch.device) -> str:
     from stack_cases import alone
 
     specs = tiny_runs()
-    weights = trained(stack(specs, device, compiled=False))
+    program = stack(specs, device, compiled=False)
+    weights = trained(program)
+    if device.type == "cuda" and program.capture != "captured":
+        raise RuntimeError(program.capture)
     return farthest(weights, [trained(alone(spec))[0] for spec in specs], allowed=1e-5)
 
 

@@ -235,8 +235,13 @@ def trainer_of(spec: RowSpec, place: Place) -> tuple[Callable[[], None], Callabl
         return naive_vmap(spec.model, place.pixels, spec.runs), str
     compiled = place.compiled and spec.trainer == "ours"
     program = stack_of(spec, place.dataset, compiled)
-    as_asked = "compiled" if compiled else "none"
-    return program.advance, lambda: "" if program.compilation == as_asked else program.compilation
+    as_asked = ("compiled" if compiled else "none", "captured" if place.device.type == "cuda" else "none")
+
+    def note() -> str:
+        found = (program.compilation, program.capture)
+        return "" if found == as_asked else f"compilation: {found[0]}, capture: {found[1]}"
+
+    return program.advance, note
 
 
 def stack_of(spec: RowSpec, dataset: FactorDataset, compiled: bool) -> Stacked:
@@ -298,7 +303,8 @@ def profile(model: str, dataset: FactorDataset, runs: int, compiled: bool) -> No
         for _ in range(10):
             program.advance()
         wait()
-    print(f"\n{model}, {runs} runs, bfloat16, 10 steps, compilation: {program.compilation}")
+    how = f"compilation: {program.compilation}, capture: {program.capture}"
+    print(f"\n{model}, {runs} runs, bfloat16, 10 steps, {how}")
     table = found.key_averages().table(
         sort_by=f"self_{kind}_time_total", row_limit=18, max_name_column_width=80
     )

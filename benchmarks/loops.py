@@ -68,6 +68,14 @@ def specs_of(model: str, precision: str, runs: int) -> list[RunSpec]:
     ]
 
 
+class PlainTransposed(nn.ConvTranspose2d):
+    """torch's own transposed convolution where the decoder expects a layer that takes an activation."""
+
+    def forward(self, images: Tensor, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        values = super().forward(images)
+        return values if activation is None else activation(values)
+
+
 def networks_of(model: str, device: torch.device) -> nn.ModuleDict:
     """The standard networks with torch's own convolutions."""
     size = NetworkSize()
@@ -75,7 +83,7 @@ def networks_of(model: str, device: torch.device) -> nn.ModuleDict:
     if model == "factor_vae":
         found["discriminator"] = Discriminator(LATENTS, 1000, 6)
     found["decoder"].convolutions = nn.ModuleList(
-        nn.ConvTranspose2d(own.in_channels, own.out_channels, own.kernel_size, 2, own.padding)
+        PlainTransposed(own.in_channels, own.out_channels, own.kernel_size, 2, own.padding)
         for own in found["decoder"].convolutions
     )
     return nn.ModuleDict(found).to(device)
