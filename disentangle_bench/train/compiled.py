@@ -5,9 +5,11 @@ Compiling needs a C compiler, and on a GPU Triton. Without them training is slow
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from disentangle_bench.models.objective import Log
@@ -54,7 +56,7 @@ def first_step(
     plain = tuple(_copies(part) for part in state)
     with look or nullcontext():
         log = update(*plain, *rest)
-    changes = [_distances(after, before) for after, before in zip(plain, state, strict=True)]
+    changes = [_changes(after, before) for after, before in zip(plain, state, strict=True)]
     try:
         compiled = compiled_update(update, inputs)
         found = compiled(*inputs)
@@ -90,10 +92,27 @@ def _disagreement(
     return None
 
 
-def _distances(first: Weights, second: Weights) -> dict[str, float]:
-    """For each network the length of the difference of all its values, all runs together."""
+def _changes(after: Weights, before: Weights) -> dict[str, float]:
+    """How far each network's values have moved, all runs together but those that diverge in their first step."""
+    return _lengths(after, before, lambda a, b: (a - b).nan_to_num(0, 0, 0))
+
+
+def _distances(ours: Weights, theirs: Weights) -> dict[str, float]:
+    """How far each network's values are apart, all runs together; where both have diverged alike they are not."""
+
+    def difference(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where((a == b) | (a.isnan() & b.isnan()), 0, a - b)
+
+    return _lengths(ours, theirs, difference)
+
+
+def _lengths(
+    first: Weights, second: Weights, difference: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, float]:
     return {
-        name: float(torch.stack([(own[key] - second[name][key]).double().norm() for key in own]).norm())
+        name: float(
+            torch.stack([difference(own[key], second[name][key]).double().norm() for key in own]).norm()
+        )
         for name, own in first.items()
     }
 

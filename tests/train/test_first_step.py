@@ -128,6 +128,21 @@ def test_an_update_that_raises_half_way_leaves_the_plain_step(monkeypatch: pytes
     assert same_as_plain(stack)
 
 
+def test_a_run_that_diverges_at_once_does_not_slow_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, traced_update)
+    squares = tiny_data.squares()
+    (spec, *_) = runs_of("beta_vae", steps=5, precision="float32")
+    specs = [
+        spec.model_copy(update={"model": "tiny_data:Exploding", "hypers": {"beta": beta}, "seed": seed})
+        for seed, beta in enumerate((0.0, 1.0))
+    ]
+    objective = make_objective(specs[0], squares)
+    stack = Stacked(objective, specs, squares, compiled=True, captured=False)
+    results = train(stack)
+    assert [result.failure is None for result in results] == [True, False]
+    assert stack.compilation == "compiled"
+
+
 def test_a_device_that_is_full_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def make(update: Any, inputs: Any) -> Any:
         raise torch.OutOfMemoryError("full")
