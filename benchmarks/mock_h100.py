@@ -71,7 +71,9 @@ def _in_torch() -> None:
     # These methods ask the CUDA driver for the current device before they look whether the tensor is a fake one.
     aten = torch.ops.aten
     torch.Tensor.__invert__ = aten.bitwise_not.default
-    torch.Tensor.copy_ = lambda self, source, non_blocking=False: aten.copy_.default(self, source, non_blocking)
+    torch.Tensor.copy_ = lambda self, source, non_blocking=False: aten.copy_.default(
+        self, source, non_blocking
+    )
     torch.Tensor.contiguous = lambda self, memory_format=torch.contiguous_format: aten.contiguous.default(
         self, memory_format=memory_format
     )

@@ -6,7 +6,7 @@
 For the update of the step (the draws are not compiled and not counted): launches of Triton kernels, products of torch's
 own, the bytes that each reads and writes as if no cache held them from one to the next, and the floating-point
 operations of the products. Stacks are as large as asked, with tensors that hold no values. Inductor may still pad a
-product on a real GPU, which it decides by trying. Kernels count as Adam's where they write a weight or a moment.
+product on a real GPU, which it decides by trying. A kernel is Adam's where it touches a moment or writes a weight.
 """
 
 from __future__ import annotations
@@ -97,18 +97,22 @@ def count(model: str, runs: int, precision: str, dataset: FactorDataset, top: in
 
     update, inputs = example(model, runs, precision, dataset)
     launches, given = triton_code.recorded(triton_code.write(update, inputs), inputs)
-    kept = {id(tensor) for tensor in pytree.tree_leaves(given[:3])}  # weights and both moments
+    weights, moments = _identities(given[0]), _identities(given[1:3])
     traffic = Traffic(model, runs, precision, dataset.name, torch.__version__)
     for launch in launches:
         if launch.product:
             traffic.products.add(launch.bytes)
-        elif any(id(tensor) in kept for tensor in launch.writes):
+        elif _identities(launch.writes) & weights or _identities(launch.reads + launch.writes) & moments:
             traffic.adam.add(launch.bytes)
         else:
             traffic.triton.add(launch.bytes)
         traffic.operations += launch.operations
     traffic.movers = sorted(((launch.bytes, launch.name) for launch in launches), reverse=True)[:top]
     return traffic
+
+
+def _identities(tensors: Any) -> set[int]:
+    return {id(tensor) for tensor in pytree.tree_leaves(tensors)}
 
 
 def example(

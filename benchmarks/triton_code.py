@@ -15,9 +15,11 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch._inductor import config
 from torch._inductor.codecache import PyCodeCache
 from torch._inductor.compile_fx import compile_fx
 from torch._inductor.graph import GraphLowering
+from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
@@ -132,15 +134,9 @@ def _lowered(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> str:
 def play(code: str, machine: Machine, inputs: list[Tensor]) -> Sequence[Tensor]:
     """Execute a wrapper: `inputs` are changed in place; gives back the update's results."""
 
-    class Compiler:
-        """In the place of inductor's `AsyncCompile`."""
-
-        def triton(self, name: str, source: str, device_str: str = "") -> SimpleNamespace:
-            kernel = _kernel(name, source)
-            return SimpleNamespace(run=lambda *args, stream: machine.launch(kernel, kernel.named(args)))
-
-        def wait(self, scope: dict[str, Any]) -> None:
-            pass
+    def launcher(name: str, source: str) -> SimpleNamespace:
+        kernel = _kernel(name, source)
+        return SimpleNamespace(run=lambda *args, stream: machine.launch(kernel, kernel.named(args)))
 
     class Products:
         """In the place of inductor's `extern_kernels`."""
@@ -148,27 +144,59 @@ def play(code: str, machine: Machine, inputs: list[Tensor]) -> Sequence[Tensor]:
         def __getattr__(self, name: str) -> Callable[..., None]:
             return partial(machine.product, name)
 
-    scope: dict[str, Any] = {"__name__": "wrapper"}
-    with patch("torch._inductor.async_compile.AsyncCompile", Compiler):
-        exec(compile(code, "wrapper", "exec"), scope)
-    scope |= {"extern_kernels": Products(), "empty_strided_cuda": machine.empty, "get_raw_stream": lambda _: 0}
+    scope = _defined(code, launcher)
+    scope |= {
+        "extern_kernels": Products(),
+        "empty_strided_cuda": machine.empty,
+        "get_raw_stream": lambda _: 0,
+    }
     return scope["call"](list(inputs))
 
 
-class _Heuristics:
-    """In the place of inductor's `triton_heuristics`: its decorators keep what they are told instead of tuning."""
+def build(code: str) -> dict[str, list[bytes]]:
+    """The machine code of every kernel, in each of the forms that would compete on a GPU."""
+    binaries: dict[str, list[bytes]] = {}
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return lambda **told: lambda function: (function, told)
+    def compiled(name: str, source: str) -> None:
+        tuner = _tuner(name, source)
+        tuner.precompile(warm_cache_only=True)
+        binaries[name] = [result.kernel.asm["cubin"] for result in tuner.compile_results]
+
+    # Its launcher of its own keeps no machine code.
+    with config.patch(use_static_cuda_launcher=False):
+        _defined(code, compiled)
+    return binaries
+
+
+def _defined(code: str, kernel: Callable[[str, str], Any]) -> dict[str, Any]:
+    """What a wrapper defines, with `kernel(name, source)` in the place of each kernel."""
+
+    class Compiler:
+        """In the place of inductor's `AsyncCompile`."""
+
+        def triton(self, name: str, source: str, device_str: str = "") -> Any:
+            return kernel(name, source)
+
+        def wait(self, scope: dict[str, Any]) -> None:
+            pass
+
+    scope: dict[str, Any] = {"__name__": "wrapper"}
+    with patch("torch._inductor.async_compile.AsyncCompile", Compiler):
+        exec(compile(code, "wrapper", "exec"), scope)
+    return scope
+
+
+def _tuner(name: str, source: str) -> CachingAutotuner:
+    """What inductor makes of a kernel's source; it has compiled nothing yet."""
+    return getattr(PyCodeCache.load(source), name)
 
 
 def _kernel(name: str, source: str) -> Kernel:
     """The kernel of this source. Raises KeyError where the source does not say what it moves."""
-    with patch("torch._inductor.runtime.triton_heuristics", _Heuristics()):
-        function, told = getattr(PyCodeCache.load(source), name)
-    about = told["inductor_meta"]
+    tuner = _tuner(name, source)
+    about = tuner.inductor_meta
     return Kernel(
-        name, function, told["triton_meta"]["signature"], about["grid_type"], about["kernel_num_gb"] * 1e9
+        name, tuner.fn, tuner.triton_meta["signature"], about["grid_type"], about["kernel_num_gb"] * 1e9
     )
 
 
@@ -192,7 +220,7 @@ class Recorder:
         """Note the product: each operand is read once, the result written once."""
         left, right = operands[-2:]
         shape = (left.shape[0] if left.ndim == 3 else 1, *left.shape[-2:], right.shape[-1])
-        label = "{} [{}, {}, {}] x [{}]".format(name, *shape)
+        label = "{0} {1} x ({2}, {3}) ({3}, {4})".format(name, *shape)
         moved = sum(_distinct_bytes(tensor) for tensor in (*operands, out))
         self.launches.append(Launch(label, shape, list(operands), [out], moved))
 
