@@ -5,8 +5,9 @@
 
 For the update of the step (the draws are not compiled and not counted): launches of Triton kernels, products of torch's
 own, the bytes that each reads and writes as if no cache held them from one to the next, and the floating-point
-operations of the products. Stacks are as large as asked, with tensors that hold no values. Inductor may still pad a
-product on a real GPU, which it decides by trying. A kernel is Adam's where it touches a moment or writes a weight.
+operations of the products. A kernel's bytes are inductor's estimate, which counts an operand twice where the kernel
+could overwrite it and does not. Inductor may still pad a product on a real GPU, which it decides by trying. A kernel is
+Adam's where it touches a moment or writes a weight. Stacks are as large as asked; their weights hold no values.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Traffic:
     dataset: str
     torch: str
     adam: Part = field(default_factory=Part)
-    triton: Part = field(default_factory=Part)  # the other Triton kernels
+    triton: Part = field(default_factory=Part)  # the other kernels
     products: Part = field(default_factory=Part)
     operations: int = 0
     movers: list[tuple[float, str]] = field(default_factory=list)  # bytes and name of the largest launches
@@ -88,31 +89,28 @@ def main() -> None:
         counts.append(count(model, arguments.runs, arguments.precision, dataset, arguments.top))
         print(table(counts[-1]), flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(traffic) for traffic in counts], indent=1))
+        found = [asdict(traffic) | {"bytes": traffic.bytes} for traffic in counts]
+        arguments.json.write_text(json.dumps(found, indent=1))
 
 
 def count(model: str, runs: int, precision: str, dataset: FactorDataset, top: int = 0) -> Traffic:
     """The traffic of a step, with its `top` largest movers."""
-    import triton_code  # wants Triton
+    from triton_code import recorded, storages, write  # wants Triton
 
     update, inputs = example(model, runs, precision, dataset)
-    launches, given = triton_code.recorded(triton_code.write(update, inputs), inputs)
-    weights, moments = _identities(given[0]), _identities(given[1:3])
+    launches, given = recorded(write(update, inputs), inputs)
+    weights, moments = storages(given[0]), storages(given[1:3])
     traffic = Traffic(model, runs, precision, dataset.name, torch.__version__)
     for launch in launches:
         if launch.product:
             traffic.products.add(launch.bytes)
-        elif _identities(launch.writes) & weights or _identities(launch.reads + launch.writes) & moments:
+        elif storages(launch.writes) & weights or storages(launch.reads + launch.writes) & moments:
             traffic.adam.add(launch.bytes)
         else:
             traffic.triton.add(launch.bytes)
         traffic.operations += launch.operations
     traffic.movers = sorted(((launch.bytes, launch.name) for launch in launches), reverse=True)[:top]
     return traffic
-
-
-def _identities(tensors: Any) -> set[int]:
-    return {id(tensor) for tensor in pytree.tree_leaves(tensors)}
 
 
 def example(
@@ -150,7 +148,7 @@ def table(traffic: Traffic) -> str:
         f"{traffic.model}, {traffic.runs} runs, {traffic.precision}, {traffic.dataset}, torch {traffic.torch}",
         f"  {'':15}{'launches':>9}{'GB':>9}{'MB a run':>10}",
     ]
-    parts = {"Adam": traffic.adam, "other Triton": traffic.triton, "products": traffic.products}
+    parts = {"Adam": traffic.adam, "other kernels": traffic.triton, "products": traffic.products}
     parts["all"] = Part(sum(part.launches for part in parts.values()), traffic.bytes)
     for name, part in parts.items():
         size = f"{part.bytes / 1e9:9.2f}{part.bytes / 1e6 / traffic.runs:10.1f}"

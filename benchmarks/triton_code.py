@@ -23,6 +23,7 @@ from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 GPU = torch.device("cuda", 0)
 # Nothing is taken from a cache, and nothing is run to see what is faster: inductor pads products where that helps, and
@@ -58,7 +59,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel or matrix product of a step, in the order of the stream."""
+    """One kernel, matrix product or other operator of a step, in the order of the stream."""
 
     name: str
     product: tuple[int, int, int, int] | None  # batch, m, k, n
@@ -200,10 +201,11 @@ def _kernel(name: str, source: str) -> Kernel:
     )
 
 
-class Recorder:
-    """A machine that computes nothing and keeps the list of what it was told to."""
+class Recorder(TorchDispatchMode):
+    """A machine that computes nothing and keeps the list of what it was told to, and of what torch was told to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.launches: list[Launch] = []
 
     def empty(self, size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -224,6 +226,18 @@ class Recorder:
         moved = sum(_distinct_bytes(tensor) for tensor in (*operands, out))
         self.launches.append(Launch(label, shape, list(operands), [out], moved))
 
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note an operator that the wrapper calls itself, such as a sort."""
+        given = function(*args, **(kwargs or {}))
+        if function is not torch.ops.aten.empty_strided.default and not function.is_view:
+            reads, writes = (
+                [leaf for leaf in pytree.tree_leaves(nest) if isinstance(leaf, Tensor)]
+                for nest in ((args, kwargs), given)
+            )
+            moved = sum(_distinct_bytes(tensor) for tensor in reads + writes)
+            self.launches.append(Launch(str(function), None, reads, writes, moved))
+        return given
+
 
 def _distinct_bytes(tensor: Tensor) -> int:
     """Of what the tensor shows; an axis that repeats its values counts once."""
@@ -236,6 +250,11 @@ def recorded(code: str, inputs: tuple[Any, ...]) -> tuple[list[Launch], tuple[An
     there = pytree.tree_map(
         lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="meta"), inputs
     )
-    recorder = Recorder()
-    play(code, recorder, pytree.tree_leaves(there))
+    with Recorder() as recorder:
+        play(code, recorder, pytree.tree_leaves(there))
     return recorder.launches, there
+
+
+def storages(tensors: Any) -> set[int]:
+    """Which memory the tensors of a nest lie in; whoever compares two such sets keeps the tensors alive."""
+    return {tensor.untyped_storage()._cdata for tensor in pytree.tree_leaves(tensors)}

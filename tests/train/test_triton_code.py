@@ -55,3 +55,9 @@ def test_the_code_builds(case: str, tmp_path: Path) -> None:
     binaries = found(tmp_path, "build", case)
     assert binaries
     assert all(forms and all(forms) for forms in binaries.values())
+
+
+def test_bytes_and_operations_are_those_counted_by_hand(tmp_path: Path) -> None:
+    doubled = 2 * 4 * 3 * 5 * 16
+    product = 4 * 3 * (5 * 8 + 8 * 16 + 5 * 16)
+    assert found(tmp_path, "count") == [[doubled, 0], [product, 2 * 3 * 5 * 8 * 16]]

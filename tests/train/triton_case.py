@@ -2,8 +2,9 @@
 
     python triton_case.py compare CASE [DISTURBED]    the code interpreted on the CPU, against the eager update
     python triton_case.py build CASE                  the code compiled for sm_90
+    python triton_case.py count                       bytes and operations of a small product and a move
 
-Both print what they found as JSON. What a process believes of its GPU and of Triton holds for all of it, hence one a
+All print what they found as JSON. What a process believes of its GPU and of Triton holds for all of it, hence one a
 case. For `compare`, TRITON_INTERPRET=1 must be set before.
 """
 
@@ -138,27 +139,38 @@ def worst(ours, theirs) -> float:
 def late_reads(code: str, inputs) -> list[str]:
     """Launches that read a weight which one before them has moved, other than to move it on."""
     launches, there = triton_code.recorded(code, inputs)
-    weights = {tensor.untyped_storage()._cdata for tensor in pytree.tree_leaves(there[0])}
+    weights = triton_code.storages(there[0])
     moved: set[int] = set()
     late = []
     for launch in launches:
-        reads, writes = (
-            {tensor.untyped_storage()._cdata for tensor in some} & weights
-            for some in (launch.reads, launch.writes)
-        )
+        reads, writes = (triton_code.storages(some) & weights for some in (launch.reads, launch.writes))
         if (reads - writes) & moved:
             late.append(launch.name)
         moved |= writes
     return late
 
 
+def count() -> list[tuple[int, int]]:
+    """Of each launch: the product of [3, 5, 8] and [3, 8, 16] is given back, and weights [3, 5, 16] double."""
+
+    def update(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        weights.mul_(2)
+        return torch.bmm(left, right)
+
+    inputs = (torch.empty(3, 5, 16), torch.empty(3, 5, 8), torch.empty(3, 8, 16))
+    launches, _ = triton_code.recorded(triton_code.write(update, inputs), inputs)
+    return sorted((round(launch.bytes), launch.operations) for launch in launches)
+
+
 def main() -> None:
     mock_h100.install()
-    task, case, *rest = sys.argv[1:]
+    task, *rest = sys.argv[1:]
     if task == "compare":
-        found = compare(case, int(rest[0]) if rest else None)
+        found = compare(rest[0], int(rest[1]) if len(rest) > 1 else None)
+    elif task == "count":
+        found = count()
     else:
-        binaries = triton_code.build(triton_code.write(*example(case, "bfloat16")))
+        binaries = triton_code.build(triton_code.write(*example(rest[0], "bfloat16")))
         found = {name: [len(binary) for binary in forms] for name, forms in binaries.items()}
     print(json.dumps(found))
 
