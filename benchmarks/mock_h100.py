@@ -56,13 +56,11 @@ def _in_torch() -> None:
         "device_count": lambda: 1,
         "current_device": lambda: 0,
         "set_device": lambda device: None,
-        "synchronize": lambda device=None: None,
         "get_device_properties": lambda device=None: PROPERTIES,
         "get_device_capability": lambda device=None: (PROPERTIES.major, PROPERTIES.minor),
         "get_rng_state": lambda device=None: torch.zeros(16, dtype=torch.uint8),
         "set_rng_state": lambda state, device=None: None,
         "is_bf16_supported": lambda including_emulation=True: True,
-        "_lazy_init": lambda: None,
         "device": nullcontext,
         "_DeviceGuard": nullcontext,
     }
@@ -89,7 +87,7 @@ def _in_inductor() -> None:
     from torch._inductor.runtime import triton_helpers
 
     CudaInterface.device = nullcontext
-    for name in ("device_count", "current_device", "set_device", "synchronize", "is_bf16_supported"):
+    for name in ("device_count", "current_device", "is_bf16_supported"):
         setattr(CudaInterface, name, staticmethod(getattr(torch.cuda, name)))
     for interface in (CudaInterface, CudaInterface.Worker):
         interface.current_device = staticmethod(torch.cuda.current_device)
@@ -105,13 +103,5 @@ def _in_triton() -> None:
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
 
-    driver.set_active(
-        SimpleNamespace(
-            get_current_target=lambda: GPUTarget("cuda", 90, PROPERTIES.warp_size),
-            get_current_device=lambda: 0,
-            get_device_capability=lambda device=0: (PROPERTIES.major, PROPERTIES.minor),
-            get_active_torch_device=lambda: torch.device("cuda", 0),
-            get_device_interface=lambda: torch.cuda,
-            set_current_device=lambda device: None,
-        )
-    )
+    target = GPUTarget("cuda", 90, PROPERTIES.warp_size)
+    driver.set_active(SimpleNamespace(get_current_target=lambda: target))
