@@ -139,7 +139,7 @@ def example(
 
     kept = pytree.tree_map(grown, (stack.weights, stack.means, stack.squares))
     inputs = (*kept, images, noise, pytree.tree_map(grown, stack.hyper), stack.clock)
-    return stack._plain_update, inputs
+    return stack.plain_update, inputs
 
 
 def table(traffic: Traffic) -> str:

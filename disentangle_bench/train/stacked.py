@@ -70,8 +70,8 @@ class Stacked:
         training = specs[0].training
         adam = adam_settings(objective, self.template, training)
         # No bound method of the stack: the cycle would keep a dropped stack's memory until the next collection.
-        self._plain_update = Update(objective, self.template, adam, training.precision)
-        self._update: Function = self._plain_update
+        self.plain_update = Update(objective, self.template, adam, training.precision)
+        self._update: Function = self.plain_update
         self.compilation = "none"
         self.capture = "none"
         self._compile_next = compiled
@@ -177,7 +177,7 @@ class Stacked:
         """The first step's update, which settles whether the next ones are compiled and captured."""
         if self._compile_next:
             self._update, self.compilation, log = compiling.first_step(
-                self._plain_update, inputs, self.specs[0].training.precision, look
+                self.plain_update, inputs, self.specs[0].training.precision, look
             )
         else:
             with look or nullcontext():

@@ -12,7 +12,7 @@ from stack_cases import CASES, distance, runs_of, stacked
 from torch.utils import _pytree as pytree
 
 from disentangle_bench.train import randomness
-from disentangle_bench.train.stacked import compiled_update
+from disentangle_bench.train.compiled import compiled_update
 
 COMPILER = os.environ.get("CXX", "g++")
 # One model is compiled with every run of the tests: the one with most networks and losses.
@@ -46,9 +46,9 @@ def test_the_compiled_update_is_the_eager_one(model: str, network: dict) -> None
     noise = randomness.draw(stack.draws, stack.seeds, stack.clock)
     inputs = (stack.weights, stack.means, stack.squares, images, noise, stack.hyper, stack.clock)
     eager, compiled = copy.deepcopy(inputs), copy.deepcopy(inputs)
-    update = compiled_update(stack._plain_update, inputs)
+    update = compiled_update(stack.plain_update, inputs)
     for _ in range(2):
-        theirs, ours = stack._plain_update(*eager), update(*compiled)
+        theirs, ours = stack.plain_update(*eager), update(*compiled)
         assert ours.keys() == theirs.keys()
         results = (*compiled[:3], ours), (*eager[:3], theirs)
         for one, other in zip(*map(pytree.tree_leaves, results), strict=True):

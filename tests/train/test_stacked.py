@@ -143,7 +143,7 @@ def test_tracing_the_update_changes_nothing() -> None:
     train(plain)
 
     def first(*inputs):
-        traced._update = traced_update(traced._plain_update, inputs)
+        traced._update = traced_update(traced.plain_update, inputs)
         return traced._update(*inputs)
 
     traced._update = first

@@ -113,7 +113,7 @@ def example(case: str, precision: str):
         mean.copy_(1e-3 * torch.randn(mean.shape, generator=chance))
         square.copy_(1e-6 * torch.rand(square.shape, generator=chance))
     inputs = (stack.weights, stack.means, stack.squares, images, noise, stack.hyper, stack.clock)
-    return stack._plain_update, inputs
+    return stack.plain_update, inputs
 
 
 def compare(case: str, disturbed: int | None) -> dict:
