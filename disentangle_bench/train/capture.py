@@ -102,14 +102,27 @@ class Replayed:
         current.wait_stream(self.stream)
 
     def _recorded(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """The step as a graph; recording does not execute it."""
+        """The step as a graph; recording does not execute it.
+
+        Raises OutOfMemoryError where the memory does not hold it, whatever the end of the capture raises then.
+        """
         graph = torch.cuda.CUDAGraph()
-        with (
-            _without_collection(),
-            torch.cuda.device(self.device),
-            torch.cuda.graph(graph, stream=self.stream),
-        ):
-            step()
+        full = False
+        try:
+            with (
+                _without_collection(),
+                torch.cuda.device(self.device),
+                torch.cuda.graph(graph, stream=self.stream),
+            ):
+                try:
+                    step()
+                except torch.OutOfMemoryError:
+                    full = True
+                    raise
+        except Exception as error:
+            if full:
+                raise torch.OutOfMemoryError(f"while a step was recorded: {error}") from None
+            raise
         return graph
 
 

@@ -124,6 +124,32 @@ def test_a_graph_that_holds_nothing_is_no_training(fake_cuda: SimpleNamespace) -
         train(stack)
 
 
+def test_memory_that_runs_out_in_a_capture_is_said_to_have_run_out(
+    fake_cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only then is the stack halved; what ends a capture that has failed raises an error of its own."""
+
+    @contextmanager
+    def graph(made: FakeGraph, stream: object) -> Any:
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    stack = captured(runs_of("vae", steps=12))
+    for _ in range(4):
+        stack.advance()
+
+    def full(*inputs: object) -> Any:
+        raise torch.OutOfMemoryError("2 GiB")
+
+    stack._update = full
+    with pytest.raises(torch.OutOfMemoryError, match="while a step was recorded"):
+        stack.advance()
+    assert gc.isenabled()
+
+
 class Reading(tiny_data.Squares):
     """A store that reads a value of the device for each batch."""
 
