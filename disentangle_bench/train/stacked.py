@@ -176,9 +176,7 @@ class Stacked:
     def _first_update(self, inputs: Inputs, look: DeviceOnly | None) -> Log:
         """The first step's update, which settles whether the next ones are compiled and captured."""
         if self._compile_next:
-            self._update, self.compilation, log = compiling.first_step(
-                self.plain_update, inputs, self.specs[0].training.precision, look
-            )
+            self._update, self.compilation, log = compiling.first_step(self.plain_update, inputs, look)
         else:
             with look or nullcontext():
                 log = self._update(*inputs)

@@ -15,8 +15,8 @@ from disentangle_bench.train import randomness
 from disentangle_bench.train.compiled import compiled_update
 
 COMPILER = os.environ.get("CXX", "g++")
-# One model is compiled with every run of the tests: the one with most networks and losses.
-OFTEN = "factor_vae"
+# One model is compiled with every run of the tests; the others take minutes.
+OFTEN = "vae"
 EVERY = [
     pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] if case.id != OFTEN else [])
     for case in CASES
