@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from disentangle_bench.version import __version__
+
 if TYPE_CHECKING:
     from disentangle_bench.data.load import load_dataset
     from disentangle_bench.errors import BenchError
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from disentangle_bench.report.runs_table import load_scores
     from disentangle_bench.scoring import score_codes
 
-__version__ = "0.1.0"
 __all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
 
 _HOMES = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from disentangle_bench import __version__
 from disentangle_bench.errors import BenchError
+from disentangle_bench.version import __version__
 
 
 class Mistake(click.ClickException):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from disentangle_bench import __version__, registry
+from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.pictures import run_pictures
@@ -35,6 +35,7 @@ from disentangle_bench.train.loop import Keeping, Result, train
 from disentangle_bench.train.plan import make_program
 from disentangle_bench.train.stop import Stop
 from disentangle_bench.train.trained import TrainedModel, encode_dataset, measure_reconstruction
+from disentangle_bench.version import __version__
 
 Scored = tuple[dict[str, Any], dict[str, float]]  # what scores.json holds, and the seconds that were spent
 VERSIONS_KEPT = ("torch", "numpy", "scipy", "scikit-learn")

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from disentangle_bench import __version__, registry
+from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
@@ -36,6 +36,7 @@ from disentangle_bench.spec import DatasetSpec, RunSpec
 from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.plan import StackSize, stack_size
 from disentangle_bench.train.stop import Stop, Stopped
+from disentangle_bench.version import __version__
 
 RETRIES = 3  # of a job whose worker died; then its runs have failed
 READY = 4  # jobs sent beyond what the cluster can take, so that no node waits for the driver
