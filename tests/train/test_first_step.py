@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -193,6 +195,21 @@ def test_a_device_that_is_full_is_no_failure_of_the_compiler(monkeypatch: pytest
     use(monkeypatch, make)
     with pytest.raises(torch.OutOfMemoryError):
         compiled_stack("vae").advance()
+
+
+def test_a_dropped_compiled_stack_is_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, traced_update)
+    gc.collect()
+    gc.disable()
+    try:
+        stack = compiled_stack("factor_vae")
+        stack.advance()
+        stack.advance()
+        weight = weakref.ref(stack.weights["encoder"]["hidden.weight"])
+        del stack
+        assert weight() is None
+    finally:
+        gc.enable()
 
 
 class Copied(TorchDispatchMode):
