@@ -93,8 +93,10 @@ def test_a_stack_on_the_second_gpu() -> None:
         torch.cuda.set_device(first)
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32", "tf32", "bfloat16"])
-@pytest.mark.parametrize("model", ["vae", "factor_vae", "qlae"])
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("vae", "bfloat16"), ("factor_vae", "float32"), ("factor_vae", "tf32"), ("qlae", "bfloat16")],
+)
 def test_every_compiled_first_step_agrees_with_the_plain_one(model: str, precision: str) -> None:
     stack = stacked(runs_of(model, steps=6, precision=precision), compiled=True)
     train(stack)
