@@ -173,7 +173,7 @@ def _score(
                 model.spec, provenance, curves=result.curves, failure=f"diverged: {result.failure}\n"
             )
     good = [(model, result) for model, result in trained if result.failure is None]
-    tables = _encode_together([model for model, _ in good], job, dataset, watcher)
+    tables = _encode_together([model for model, _ in good], job, dataset, watcher, provenance)
     if tables is not None:
         yield from _score_together(good, tables, job, dataset, watcher, provenance)
         return
@@ -191,11 +191,16 @@ def _score(
 
 
 def _encode_together(
-    models: Sequence[TrainedModel], job: Job, dataset: FactorDataset, watcher: Watcher
+    models: Sequence[TrainedModel],
+    job: Job,
+    dataset: FactorDataset,
+    watcher: Watcher,
+    provenance: dict[str, Any],
 ) -> Tables | None:
     """The whole data set encoded by all models at once; None where that is not asked for or fails.
 
-    One by one needs less memory, and says which model it is that cannot be encoded.
+    One by one needs less memory, and says which model it is that cannot be encoded. Why it is done so is noted in
+    `provenance`.
     """
     if len(models) < 2 or job.scoring.points != "all":
         return None
@@ -205,7 +210,8 @@ def _encode_together(
         codes, factors = encode_stack(models, dataset, watcher.advance)
     except BenchError:
         raise
-    except Exception:
+    except Exception as error:
+        provenance["encoded"] = f"one by one: {type(error).__name__}: {error}"
         return None
     return Tables(codes, factors, (time.perf_counter() - started) / len(models))
 

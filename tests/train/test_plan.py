@@ -121,6 +121,7 @@ def test_models_that_cannot_be_encoded_together_are_encoded_one_by_one(
     monkeypatch.setattr(jobs, "encode_stack", breaks)
     for seed, record in records_of(specs).items():
         assert record.scores["scores"] == pytest.approx(together[seed].scores["scores"], rel=1e-4, abs=1e-6)
+        assert record.provenance["encoded"] == "one by one: RuntimeError: vmap cannot do this"
 
 
 def test_a_package_that_is_on_the_path_only_has_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
