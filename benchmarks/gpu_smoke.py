@@ -24,10 +24,8 @@ import torch
 import torch._inductor.config
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [
-    str(ROOT / "tests"),
-    str(ROOT / "tests" / "train"),
-]  # their runs and their data set are small enough
+# The tests' runs and their data set are small enough.
+sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "train")]
 
 STEPS = 12
 

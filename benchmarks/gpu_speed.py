@@ -44,10 +44,8 @@ LIMIT = {
     "vae": {"operations": 5.27e9, "bytes": 104.3e6},
     "factor_vae": {"operations": 9.86e9, "bytes": 303.6e6},
 }
-ALONE = {
-    "eager": "float32",
-    "compiled": "tf32",
-}  # trainers of one model, and their precision where none is named
+# Trainers of one model, and their precision where none is named.
+ALONE = {"eager": "float32", "compiled": "tf32"}
 TOGETHER = ("vmap", "ours", "captured")
 # What is worth most comes first: the time may be up at any row.
 ROWS = (

@@ -18,13 +18,8 @@ from disentangle_bench.train.stop import Stopped
 from disentangle_bench.train.timing import seconds_per_step
 
 MEMORY_SHARE = 0.7  # of the free memory: a captured graph and the allocator's gaps want some too
-SIZES = (
-    8,
-    16,
-    32,
-    64,
-    128,
-)  # that are timed: layers of a small stack stay in the cache, a large one fills the device
+# Sizes that are timed: the layers of a small stack stay in the cache, a large stack fills the device.
+SIZES = (8, 16, 32, 64, 128)
 LARGEST_UNTIMED = 64
 LONG_STUDY = 30_000_000  # runs x steps; a study so long pays for timing, which may compile once a size
 AS_FAST = 0.98  # of the best: a smaller stack is as good then, and a stop or a lost machine costs less

@@ -197,6 +197,21 @@ def test_a_device_that_is_full_is_no_failure_of_the_compiler(monkeypatch: pytest
         compiled_stack("vae").advance()
 
 
+def test_a_compiled_stack_goes_on_from_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step after a resume is checked too, against moments that are no longer zero."""
+    use(monkeypatch, traced_update)
+    whole, first, second = (compiled_stack("factor_vae", "float32", steps=8) for _ in range(3))
+    for _ in range(5):
+        first.advance()
+    second.restore(first.step, first.state())
+    for stack, steps in ((whole, 8), (second, 3)):
+        for _ in range(steps):
+            stack.advance()
+    assert second.compilation == "compiled"
+    ours, theirs = second.state(), whole.state()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 def test_a_dropped_compiled_stack_is_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, traced_update)
     gc.collect()
