@@ -33,10 +33,8 @@ from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.stacked import Stacked
 
-BANDWIDTHS = {
-    "H100": 3.0e12,
-    "H200": 4.3e12,
-}  # bytes per second; assumed, nine tenths of the data sheets' 3.35e12 and 4.8e12
+# Bytes per second; assumed, nine tenths of the data sheets' 3.35e12 and 4.8e12.
+BANDWIDTHS = {"H100": 3.0e12, "H200": 4.3e12}
 STUDY_STEPS = 300_000
 
 
