@@ -2,8 +2,9 @@
 
     python benchmarks/gpu_speed.py [--rows vae:eager,vae:ours:bfloat16:64] [--seconds 1] [--json-lines FILE]
     python benchmarks/gpu_speed.py --profile-only vae,factor_vae
+    python benchmarks/gpu_speed.py --compile-only --rows vae:ours:bfloat16:64
 
-A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae or factor_vae; the trainer is one of
+A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae, beta_vae or factor_vae; the trainer is one of
 
     eager      a loop as a user writes it, one model (float32 unless a precision is named)
     compiled   the same with compiled losses and CUDA graphs (tf32 unless a precision is named)
@@ -12,7 +13,8 @@ A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae or factor_vae; the t
     captured   the same without compiling
 
 Before the rows it is measured what the device copies and multiplies in a second; each row says what share of the limit
-set by that it reaches. Every row is written as soon as it is there, and one that fails costs the others nothing. With
+set by that it reaches. Every row is written as soon as it is there, and one that fails costs the others nothing. What
+is compiled stays in torch's cache, so that several rows can be compiled beside each other before any is timed. With
 `--device cpu` stacks are neither captured nor, without `--compile`, compiled: a rehearsal, no measurement.
 """
 
@@ -23,10 +25,13 @@ import gc
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from loops import BATCH, STUDY_STEPS, naive_vmap, plain_loop, rate_of, sampled_pixels, specs_of, wait
@@ -44,16 +49,17 @@ LIMIT = {
     "vae": {"operations": 5.27e9, "bytes": 104.3e6},
     "factor_vae": {"operations": 9.86e9, "bytes": 303.6e6},
 }
+LIMIT["beta_vae"] = LIMIT["vae"]
 # Trainers of one model, and their precision where none is named.
 ALONE = {"eager": "float32", "compiled": "tf32"}
 TOGETHER = ("vmap", "ours", "captured")
-# What is worth most comes first: the time may be up at any row.
 ROWS = (
     "vae:eager,vae:compiled,vae:ours:bfloat16:64,vae:ours:bfloat16:16,"
     "factor_vae:eager,factor_vae:ours:bfloat16:64,"
     "vae:ours:tf32:64,vae:ours:float32:64,vae:ours:bfloat16:8,vae:ours:bfloat16:128,"
     "factor_vae:compiled,vae:eager"  # the last shows how the device has drifted since the first
 )
+PROFILED = 10  # steps
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,9 @@ def main() -> None:
     device = torch.device(arguments.device)
     dataset = load_dataset("dsprites_rendered").to(device)
     compiled = arguments.compile if arguments.compile is not None else device.type == "cuda"
+    if arguments.compile_only:
+        compile_beside(arguments.rows, dataset, compiled)
+        return
     if arguments.profile_only:
         for model in arguments.profile_only.split(","):
             profile(model, dataset, arguments.profile_runs, compiled)
@@ -152,6 +161,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=65_536, help="images that plain loops draw from")
     parser.add_argument("--json-lines", type=Path, help="a file that gets each row at once")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: on a GPU only")
+    parser.add_argument(
+        "--compile-only", action="store_true", help="no timing: the stacks' first steps, side by side"
+    )
     parser.add_argument("--profile-only", metavar="MODELS", help="no rows: the kernels of a step of a stack")
     parser.add_argument("--profile-runs", type=int, default=64)
     return parser.parse_args()
@@ -180,6 +192,21 @@ def row_spec(text: str) -> RowSpec:
     if trainer in TOGETHER and not (runs.isdecimal() and int(runs) > 0):
         raise wrong(f"{trainer} needs a number of runs")
     return RowSpec(model, trainer, precision, int(runs or 1))
+
+
+def compile_beside(specs: list[RowSpec], dataset: FactorDataset, compiled: bool) -> None:
+    """Take the first step of each stack, so that its code is in torch's cache; of several each in a process."""
+    specs = [spec for spec in specs if spec.trainer == "ours"]
+    if len(specs) == 1:
+        seconds = seconds_of(stack_of(specs[0], dataset, compiled).advance)
+        print(f"{specs[0]}: first step {seconds:.1f} s", flush=True)
+        return
+    command = [sys.executable, __file__, "--compile-only", "--device", dataset.device.type]
+    command += ["--compile" if compiled else "--no-compile", "--rows"]
+    running = [subprocess.Popen([*command, str(spec)]) for spec in specs]
+    for spec, process in zip(specs, running, strict=True):
+        if process.wait():
+            print(f"{spec}: failed", flush=True)
 
 
 def table(specs: list[RowSpec], place: Place, seconds: float, limits: dict[str, float], lines: Lines) -> None:
@@ -298,15 +325,21 @@ def profile(model: str, dataset: FactorDataset, runs: int, compiled: bool) -> No
         program.advance()
     wait()
     with torch.profiler.profile(activities=[getattr(torch.profiler.ProfilerActivity, kind.upper())]) as found:
-        for _ in range(10):
+        for _ in range(PROFILED):
             program.advance()
         wait()
     how = f"compilation: {program.compilation}, capture: {program.capture}"
-    print(f"\n{model}, {runs} runs, bfloat16, 10 steps, {how}")
-    table = found.key_averages().table(
-        sort_by=f"self_{kind}_time_total", row_limit=18, max_name_column_width=80
-    )
-    print(table, flush=True)
+    print(f"\n{model}, {runs} runs, bfloat16, {PROFILED} steps, {how}")
+    kernels = sorted(found.key_averages(), key=lambda one: -microseconds(one, kind))
+    print(f"{sum(microseconds(one, kind) for one in kernels) / PROFILED:>9.1f} us a step")
+    for one in kernels:
+        times = f"{microseconds(one, kind) / PROFILED:>9.1f} us in {one.count / PROFILED:>5.1f} calls"
+        print(f"{times}  {one.key}", flush=True)
+
+
+def microseconds(kernel: Any, kind: str) -> float:
+    """Of all its calls."""
+    return kernel.self_device_time_total if kind == "cuda" else kernel.self_cpu_time_total
 
 
 def device_name(device: torch.device) -> str:

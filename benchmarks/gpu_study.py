@@ -27,7 +27,7 @@ from disentangle_bench.spec import Grid, ModelSpec, expand, read_grid
 
 START_SECONDS = 30  # to import, to load the data and to write tables
 SCORE_SECONDS = 2  # a run, encoded and scored beside others
-MEASURED_AS = {"beta_vae": "vae"}  # a step of these costs the same
+MEASURED_AS = {"beta_vae": "vae"}  # a step of these costs the same, where they are not measured themselves
 MOST_SEEDS = 64
 WEIGHT_FILES, FILE_BYTES, STUDY_BYTES = 3, 15 * 2**20, 2**20
 LEFT_OUT = {"weights.safetensors", "pictures", "checkpoints", "progress", ".lock"}
@@ -108,7 +108,8 @@ def study_seconds(grid: Grid, speed: Speed, compiling: float) -> float:
     total = START_SECONDS + SCORE_SECONDS * len(specs)
     for program, runs in Counter(spec.program for spec in specs).items():
         spec = programs[program]
-        step = step_seconds(speed, MEASURED_AS.get(spec.model, spec.model), runs)
+        measured_as = spec.model if spec.model in speed else MEASURED_AS.get(spec.model, spec.model)
+        step = step_seconds(speed, measured_as, runs)
         total += compiling + spec.training.steps * step
     return total
 

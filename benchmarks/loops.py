@@ -19,6 +19,7 @@ from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.spec import RunSpec
 
 BATCH, LATENTS, SHAPE = 64, 10, (1, 64, 64)
+HYPERS = {"beta_vae": ("beta",), "factor_vae": ("gamma",)}
 STUDY_STEPS = 300_000
 
 
@@ -57,7 +58,7 @@ def specs_of(model: str, precision: str, runs: int) -> list[RunSpec]:
             {
                 "dataset": {"name": "dsprites_rendered"},
                 "model": model,
-                "hypers": {"gamma": 10.0 + seed} if model == "factor_vae" else {},
+                "hypers": {name: 1.0 + seed for name in HYPERS.get(model, ())},
                 "options": {},
                 "seed": seed,
                 "network": {},

@@ -30,7 +30,6 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.launch.job import make_objective
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train import randomness
 from disentangle_bench.train.stacked import Stacked
 
 # Bytes per second; assumed, nine tenths of the data sheets' 3.35e12 and 4.8e12.
@@ -132,8 +131,8 @@ def example(
     )
     stack = Stacked(make_objective(spec, dataset), [spec], dataset, compiled=False, captured=False)
     seeds = stack.seeds.expand(runs)
-    images = stack.batches.step_images(seeds, stack.clock, stack.objective, stack.batch_size)
-    noise = randomness.draw(stack.draws, seeds, stack.clock)
+    index, noise = stack.draws.numbers(seeds, stack.clock)
+    images = stack.draws.images(index, seeds, stack.clock)
 
     def grown(tensor: Tensor) -> Tensor:
         return torch.empty(runs, *tensor.shape[1:], dtype=tensor.dtype, device="meta")

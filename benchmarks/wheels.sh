@@ -22,7 +22,6 @@ get "$core"
 ls -sh wheels
 cat <<'END'
 On the machine with the GPU, from the checkout with wheels/ in it; a folder of its own for what each call brings back:
-  bash benchmarks/on_gpu.sh first FIRST     # 330 s at most: smoke, tests, speed
-  bash benchmarks/on_gpu.sh second SECOND   # 480 s at most: a study of 300,000 steps a run, a profile
-If FIRST/speed.jsonl is not on that machine any more: SPEED=path/to/speed.jsonl or SEEDS=n before the second.
+  bash benchmarks/on_gpu.sh first FIRST     # 400 s at most: smoke, tests, speed, a profile
+  bash benchmarks/on_gpu.sh second SECOND   # 425 s at most: a study of 300,000 steps a run, speed, a profile
 END

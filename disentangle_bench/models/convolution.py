@@ -12,7 +12,7 @@ blocks before it and one that adds up blocks after it; the layer takes the one t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -25,6 +25,7 @@ from torch.nn.grad import conv2d_weight
 from disentangle_bench.models.product_form import ProductForm
 
 Activation = Callable[[Tensor], Tensor]
+PART = 2048  # rows that one processor adds up for a weight's gradient
 
 
 class HalvingConvolution(ProductForm, nn.Conv2d):
@@ -156,7 +157,41 @@ def convolve_transposed(images: Tensor, weight: Tensor) -> Tensor:
 
 def _product(values: Tensor, matrix: Tensor) -> Tensor:
     """The last axis of [n, h, w, k] times [k, m], as one product of two matrices."""
-    return torch.matmul(values.flatten(0, 2), matrix).unflatten(0, values.shape[:3])
+    return _Product.apply(values.flatten(0, 2), matrix).unflatten(0, values.shape[:3])
+
+
+class _Product(torch.autograd.Function):
+    """[n, k] times [k, m], n much larger than k and m.
+
+    The matrix's gradient is a sum over the n rows. A GPU gives each block of the result to one of its processors, which
+    would add up all rows while the others wait: the sum is taken in parts, side by side.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, matrix: Tensor) -> Tensor:
+        return values @ matrix
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = gradients
+        values, matrix = ctx.saved_tensors
+        parts = _parts(len(values))
+        of_parts = values.unflatten(0, (parts, -1)).mT @ gradient.unflatten(0, (parts, -1))
+        return gradient @ matrix.mT, of_parts.sum(0)
+
+
+def _parts(rows: int) -> int:
+    """In how many equal parts to add up so many rows: a power of two, each part at least `PART` rows."""
+    parts = 1
+    while rows % (2 * parts) == 0 and rows // (2 * parts) >= PART:
+        parts *= 2
+    return parts
 
 
 def _pad(values: Tensor, edge: int) -> Tensor:
@@ -179,33 +214,74 @@ def _from_blocks(values: Tensor) -> Tensor:
 
 def _windows(values: Tensor, size: int) -> Tensor:
     """[n, h, w, c] to [n, h - size + 1, w - size + 1, size * size * c]: what each window of blocks holds."""
-    if size == 1:
-        return values
-    height, width = values.shape[1] - size + 1, values.shape[2] - size + 1
-    places = product(range(size), range(size))
-    return torch.cat([values[:, a : a + height, b : b + width] for a, b in places], dim=3)
+    return values if size == 1 else _Windows.apply(values, size)
 
 
 def _add_windows(values: Tensor, size: int) -> Tensor:
     """[n, h, w, size * size * c] to [n, h - size + 1, w - size + 1, c]: each window's share added up."""
-    if size == 1:
-        return values
-    height, width = values.shape[1] - size + 1, values.shape[2] - size + 1
-    shares = values.chunk(size**2, dim=3)
-    places = product(range(size), range(size))
-    shifted = [s[:, a : a + height, b : b + width] for s, (a, b) in zip(shares, places, strict=True)]
-    return reduce(torch.add, shifted)
+    return values if size == 1 else _AddedWindows.apply(values, size)
 
 
 def _spread_windows(values: Tensor, size: int) -> Tensor:
     """[n, h, w, size * size * c] to [n, h + size - 1, w + size - 1, c]: each share added where its window reaches."""
-    if size == 1:
-        return values
-    shares = values.chunk(size**2, dim=3)
-    places = product(range(size), range(size))
-    rest = size - 1
-    shifted = [
-        functional.pad(share, (0, 0, b, rest - b, a, rest - a))
-        for share, (a, b) in zip(shares, places, strict=True)
-    ]
-    return reduce(torch.add, shifted)
+    return values if size == 1 else _SpreadWindows.apply(values, size)
+
+
+class _OfWindows(torch.autograd.Function):
+    """A linear map of windows, whose gradient is such a map as well.
+
+    torch's own gradients put slices side by side, for which a GPU looks at every slice for every value.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.size = inputs[1]
+
+
+class _Windows(_OfWindows):
+    @staticmethod
+    def forward(values: Tensor, size: int) -> Tensor:
+        return _views(values, size).flatten(3)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _spread_windows(gradients[0], ctx.size), None
+
+
+class _SpreadWindows(_OfWindows):
+    @staticmethod
+    def forward(values: Tensor, size: int) -> Tensor:
+        rest = size - 1
+        shifted = [
+            functional.pad(share, (0, 0, b, rest - b, a, rest - a)) for share, (a, b) in _shares(values, size)
+        ]
+        return reduce(torch.add, shifted)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _windows(gradients[0], ctx.size), None
+
+
+class _AddedWindows(_OfWindows):
+    @staticmethod
+    def forward(values: Tensor, size: int) -> Tensor:
+        height, width = values.shape[1] - size + 1, values.shape[2] - size + 1
+        shifted = [share[:, a : a + height, b : b + width] for share, (a, b) in _shares(values, size)]
+        return reduce(torch.add, shifted)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # The first share of a place went to where the window began, a step before its last one.
+        return _views(_pad(gradients[0], ctx.size - 1), ctx.size).flip(3, 4).flatten(3), None
+
+
+def _views(values: Tensor, size: int) -> Tensor:
+    """[n, h, w, c] to [n, h - size + 1, w - size + 1, size, size, c]: each window, without a copy."""
+    return values.unfold(1, size, 1).unfold(2, size, 1).permute(0, 1, 2, 4, 5, 3)
+
+
+def _shares(values: Tensor, size: int) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """The size * size shares of the last axis, each with its place in the window."""
+    return zip(values.chunk(size**2, dim=3), product(range(size), range(size)), strict=True)

@@ -45,6 +45,10 @@ class Batches:
         """
         self.check(objective)
         index = self.index(seed, step, objective.batches * batch_size)
+        return self.images_at(index, seed, step, objective)
+
+    def images_at(self, index: Tensor, seed: Tensor, step: Tensor | int, objective: Objective) -> Tensor:
+        """`step_images` where `index` is drawn already."""
         if objective.pairs:
             index = self._paired(index, seed, step)
         return self.dataset.images(index.flatten()).unflatten(0, index.shape)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ class Replayed:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.stream = torch.cuda.Stream(device)
+        self.stream = _stream(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = 0
 
@@ -124,6 +125,15 @@ class Replayed:
                 raise torch.OutOfMemoryError(f"while a step was recorded: {error}") from None
             raise
         return graph
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The device's stream for warming up and recording.
+
+    One for all stacks: libraries keep working memory for every stream that they have seen, 64 MiB on an H200.
+    """
+    return torch.cuda.Stream(device)
 
 
 @contextmanager

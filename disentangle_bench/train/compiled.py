@@ -5,14 +5,19 @@ Compiling needs a C compiler, and on a GPU Triton. Without them training is slow
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from disentangle_bench.models.objective import Log
-from disentangle_bench.train import agreement
+from disentangle_bench.train import agreement, step_draws
 from disentangle_bench.train.update import Function, Inputs, Update
+
+ROUNDING = 1e-5  # of a standard normal number drawn by another logarithm and cosine
 
 
 def compiled_update(update: Function, inputs: Inputs) -> Function:
@@ -26,10 +31,35 @@ def traced_update(update: Function, inputs: Inputs) -> Function:
     `torch.compile` by itself does not look into `torch.autograd.grad`. Tracing computes nothing and copies nothing.
     """
 
-    def traceable(weights, means, squares, images, noise, hyper, step):  # type: ignore[no-untyped-def]
-        return update(weights, means, squares, images, noise, hyper, step)
+    return _traced(update)(*inputs)
 
-    return make_fx(traceable, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+
+def compiled_numbers(
+    numbers: step_draws.Function, seeds: Tensor, step: Tensor
+) -> tuple[step_draws.Function, str]:
+    """`numbers` compiled, and "". Where that fails or draws other numbers, `numbers` itself, and why.
+
+    By itself it is some hundred operations of a few values each, which a GPU takes longer to begin than to do.
+    """
+    try:
+        traced = _traced(numbers)(seeds, step)
+        compiled = torch.compile(traced, fullgraph=True, dynamic=False)
+        wrong = _other_numbers(compiled(seeds, step), numbers(seeds, step))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a compiler may raise: the reason is kept with the run
+        wrong = _in_a_line(error)
+    return (numbers, wrong) if wrong else (compiled, "")
+
+
+def _other_numbers(ours: step_draws.Numbers, theirs: step_draws.Numbers) -> str:
+    """Which of the numbers are not the same, integers bit for bit and others up to rounding; "" where all are."""
+    (index, noise), (other_index, other_noise) = ours, theirs
+    pairs = {"index": (index, other_index), **{key: (noise[key], other_noise[key]) for key in other_noise}}
+    wrong = [
+        name for name, (one, other) in pairs.items() if not torch.allclose(one, other, rtol=0, atol=ROUNDING)
+    ]
+    return f"other numbers for {', '.join(wrong)}" if wrong else ""
 
 
 def first_step(
@@ -53,7 +83,7 @@ def first_step(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a compiler may raise: the reason is kept with the run
-        wrong = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+        wrong = _in_a_line(error)
     if wrong is None:
         return compiled, "compiled", found
     for part, copies in zip(state, plain, strict=True):
@@ -61,3 +91,16 @@ def first_step(
             for key, value in own.items():
                 value.copy_(copies[name][key])
     return update, f"failed: {wrong}", log
+
+
+def _traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What gives `function` as a list of operations, at the inputs that it is called with."""
+
+    def traceable(*inputs: Any) -> Any:  # make_fx looks for a function's code, which an object does not have
+        return function(*inputs)
+
+    return make_fx(traceable, tracing_mode="fake", _allow_non_fake_inputs=True)
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"

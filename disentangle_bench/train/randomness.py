@@ -35,7 +35,8 @@ def key(seed: Tensor, step: Tensor | int, purpose: str) -> Tensor:
 
 def words(stream: Tensor, count: int) -> Tensor:
     """int64 [*stream.shape, count]: the first words of each stream, all 64 bits uniform."""
-    counter = torch.arange(1, count + 1, device=stream.device)
+    # The idle `| 0` ends what torch's compiler knows of the counter: products of one it writes in 32 bits.
+    counter = torch.arange(1, count + 1, device=stream.device) | 0
     return _mix(stream[..., None] + counter * GOLDEN)
 
 

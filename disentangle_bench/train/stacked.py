@@ -17,11 +17,12 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Log, Objective
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import compiled as compiling
-from disentangle_bench.train import randomness
+from disentangle_bench.train import step_draws
 from disentangle_bench.train.alone import Networks, adam_settings, build_networks
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.capture import DeviceOnly, Replayed
 from disentangle_bench.train.precision import PRECISIONS
+from disentangle_bench.train.step_draws import StepDraws
 from disentangle_bench.train.update import Function, Inputs, Update, Weights
 
 IN_FLIGHT = 64  # steps that may wait in a GPU's queue; a stop or a checkpoint has to wait for them
@@ -62,8 +63,11 @@ class Stacked:
             )
             for name in specs[0].hypers
         }
-        self.batches = Batches(specs[0].dataset, dataset)
-        self.draws = objective.draws(self.batch_size, specs[0].network.latents)
+        batches = Batches(specs[0].dataset, dataset)
+        batches.check(objective)
+        noise = objective.draws(self.batch_size, specs[0].network.latents)
+        self.draws = StepDraws(batches, objective, noise, self.batch_size)
+        self._numbers: step_draws.Function = self.draws.numbers
         # `step`, counted by the device: it says which steps were really taken.
         self.clock = torch.zeros((), dtype=torch.int64, device=self.device)
         self.sums: Log = {}
@@ -164,8 +168,8 @@ class Stacked:
         look = DeviceOnly(self.device) if self._look_next else None
         with look or nullcontext():
             self.clock.add_(1)
-            images = self.batches.step_images(self.seeds, self.clock, self.objective, self.batch_size)
-            noise = randomness.draw(self.draws, self.seeds, self.clock)
+            index, noise = self._numbers(self.seeds, self.clock)
+            images = self.draws.images(index, self.seeds, self.clock)
         inputs = (self.weights, self.means, self.squares, images, noise, self.hyper, self.clock)
         log = self._first_update(inputs, look) if self._steps_here == 0 else self._update(*inputs)
         if not self.sums:
@@ -177,6 +181,9 @@ class Stacked:
         """The first step's update, which settles whether the next ones are compiled and captured."""
         if self._compile_next:
             self._update, self.compilation, log = compiling.first_step(self.plain_update, inputs, look)
+            if self._update is not self.plain_update:
+                self._numbers, wrong = compiling.compiled_numbers(self.draws.numbers, self.seeds, self.clock)
+                self.compilation += wrong and f"; draws failed: {wrong}"
         else:
             with look or nullcontext():
                 log = self._update(*inputs)

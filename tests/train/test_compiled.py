@@ -11,7 +11,6 @@ import torch._inductor.config
 from stack_cases import CASES, distance, runs_of, stacked
 from torch.utils import _pytree as pytree
 
-from disentangle_bench.train import randomness
 from disentangle_bench.train.compiled import compiled_update
 
 COMPILER = os.environ.get("CXX", "g++")
@@ -42,8 +41,8 @@ def no_known_fault() -> Iterator[None]:
 def test_the_compiled_update_is_the_eager_one(model: str, network: dict) -> None:
     stack = stacked(runs_of(model, network=network))
     stack.clock.fill_(1)
-    images = stack.batches.step_images(stack.seeds, stack.clock, stack.objective, stack.batch_size)
-    noise = randomness.draw(stack.draws, stack.seeds, stack.clock)
+    index, noise = stack.draws.numbers(stack.seeds, stack.clock)
+    images = stack.draws.images(index, stack.seeds, stack.clock)
     inputs = (stack.weights, stack.means, stack.squares, images, noise, stack.hyper, stack.clock)
     eager, compiled = copy.deepcopy(inputs), copy.deepcopy(inputs)
     update = compiled_update(stack.plain_update, inputs)

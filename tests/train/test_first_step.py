@@ -49,6 +49,7 @@ def use(monkeypatch: pytest.MonkeyPatch, make: Any) -> list[int]:
         return counted
 
     monkeypatch.setattr(compiling, "compiled_update", compiled)
+    monkeypatch.setattr(compiling, "compiled_numbers", lambda numbers, seeds, step: (numbers, ""))
     return calls
 
 

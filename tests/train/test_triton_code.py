@@ -27,7 +27,7 @@ def found(folder: Path, *arguments: str) -> dict:
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         "TRITON_CACHE_DIR": str(folder / "triton"),
     }
-    if arguments[0] == "compare":
+    if arguments[0] in ("compare", "draws"):
         environment["TRITON_INTERPRET"] = "1"
     done = subprocess.run(
         [sys.executable, SCRIPT, *arguments], env=os.environ | environment, capture_output=True, text=True
@@ -61,3 +61,11 @@ def test_bytes_and_operations_are_those_counted_by_hand(tmp_path: Path) -> None:
     doubled = 2 * 4 * 3 * 5 * 16
     product = 4 * 3 * (5 * 8 + 8 * 16 + 5 * 16)
     assert found(tmp_path, "count") == [[doubled, 0], [product, 2 * 3 * 5 * 8 * 16]]
+
+
+@pytest.mark.parametrize("case", ["vae", "factor_vae"])
+def test_the_code_draws_the_same_numbers(case: str, tmp_path: Path) -> None:
+    ours = found(tmp_path, "draws", case)
+    assert 1 <= ours["launches"] <= 8
+    assert ours["integers"] == 0
+    assert ours["others"] < 1e-6

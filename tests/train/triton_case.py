@@ -1,11 +1,12 @@
 """One case of a stack as the Triton code that inductor writes for an H100; run by `test_triton_code.py`.
 
     python triton_case.py compare CASE [DISTURBED]    the code interpreted on the CPU, against the eager update
+    python triton_case.py draws CASE                  the same for what a step draws
     python triton_case.py build CASE                  the code compiled for sm_90
     python triton_case.py count                       bytes and operations of a small product and a move
 
 All print what they found as JSON. What a process believes of its GPU and of Triton holds for all of it, hence one a
-case. For `compare`, TRITON_INTERPRET=1 must be set before.
+case. For `compare` and `draws`, TRITON_INTERPRET=1 must be set before.
 """
 
 import copy
@@ -23,8 +24,6 @@ from torch import Tensor
 from torch._inductor.runtime import triton_helpers
 from torch.utils import _pytree as pytree
 from triton.runtime import interpreter
-
-from disentangle_bench.train import randomness
 
 PARTS = ("weights", "means", "squares")
 
@@ -106,8 +105,8 @@ def example(case: str, precision: str):
     model, network = {known.id: known.values for known in CASES}[case]
     stack = stacked(runs_of(model, network=network, precision=precision))
     stack.clock.fill_(4)
-    images = stack.batches.step_images(stack.seeds, stack.clock, stack.objective, stack.batch_size)
-    noise = randomness.draw(stack.draws, stack.seeds, stack.clock)
+    index, noise = stack.draws.numbers(stack.seeds, stack.clock)
+    images = stack.draws.images(index, stack.seeds, stack.clock)
     chance = torch.Generator().manual_seed(0)
     for mean, square in zip(*map(pytree.tree_leaves, (stack.means, stack.squares)), strict=True):
         mean.copy_(1e-3 * torch.randn(mean.shape, generator=chance))
@@ -128,6 +127,26 @@ def compare(case: str, disturbed: int | None) -> dict:
     found = {part: worst(ours[i], eager[i]) for i, part in enumerate(PARTS)}
     found["log"] = worst(list(values)[-len(log) :], list(log.values()))
     return {"distances": found, "launches": machine.launches, "late": late_reads(code, inputs)}
+
+
+def draws(case: str) -> dict:
+    """How many of the code's integers differ from the eager ones, and how far its other numbers are from them."""
+    model, network = {known.id: known.values for known in CASES}[case]
+    stack = stacked(runs_of(model, network=network))
+    stack.clock.fill_(4)
+    eager = pytree.tree_leaves(stack.draws.numbers(stack.seeds, stack.clock))
+    inputs = (stack.seeds, stack.clock)
+    code = triton_code.write(stack.draws.numbers, inputs)
+    install_interpreter()
+    machine = Interpreter()
+    ours = triton_code.play(code, machine, [value.clone() for value in inputs])
+    found = {"launches": machine.launches, "integers": 0, "others": 0.0}
+    for one, other in zip(ours, eager, strict=True):
+        if other.is_floating_point():
+            found["others"] = max(found["others"], float((one - other).abs().max()))
+        else:
+            found["integers"] += int((one != other).sum())
+    return found
 
 
 def worst(ours, theirs) -> float:
@@ -167,6 +186,8 @@ def main() -> None:
     task, *rest = sys.argv[1:]
     if task == "compare":
         found = compare(rest[0], int(rest[1]) if len(rest) > 1 else None)
+    elif task == "draws":
+        found = draws(rest[0])
     elif task == "count":
         found = count()
     else:
