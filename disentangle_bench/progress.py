@@ -63,6 +63,11 @@ def together(ids: Sequence[str]) -> str:
     return ids[0] if len(ids) == 1 else f"{len(ids)} runs together, the first {ids[0]}"
 
 
+def _rate(units: float) -> str:
+    """Units a second, to read."""
+    return f"{units:,.0f}/s" if units >= 100 else f"{units:.3g}/s"
+
+
 class Silent:
     """Shows nothing."""
 
@@ -153,7 +158,7 @@ class Terminal:
             bar = self.jobs[self.job]
             self.bars.advance(bar, units)
             speed = self.bars.tasks[self.bars.task_ids.index(bar)].speed
-            self.bars.update(bar, rate=f"{speed:.3g}/s" if speed else "")
+            self.bars.update(bar, rate=_rate(speed) if speed else "")
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Move the study's bar; a failure gets a line that stays."""
@@ -226,14 +231,20 @@ class Lines:
         job.done = job.before = done
 
     def advance(self, units: int) -> None:
-        """A line with rate and time left, no more often than every ten seconds."""
+        """A line with rate and time left, no more often than every ten seconds.
+
+        The rate is that since the line before: a first step that compiles takes as long as thousands after it.
+        """
         job = self.jobs[self.job]
         job.done += units
         now = time.monotonic()
         if now - self.last > LINE_EVERY and job.done < job.total:
             rate = (job.done - job.before) / max(now - job.started, 1e-9)
             left = (job.total - job.done) / max(rate, 1e-9)
-            self._say(f"  {self._whose()}{job.phase} {job.done}/{job.total}, {rate:.3g}/s, {left:.0f} s left")
+            self._say(
+                f"  {self._whose()}{job.phase} {job.done}/{job.total}, {_rate(rate)}, {left:.0f} s left"
+            )
+            job.started, job.before = now, job.done
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Say how the run ended."""

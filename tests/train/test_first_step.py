@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from disentangle_bench.launch.job import make_objective
+from disentangle_bench.models import convolution
 from disentangle_bench.models.objective import Log
 from disentangle_bench.train import compiled as compiling
 from disentangle_bench.train.compiled import traced_update
@@ -256,3 +257,30 @@ def test_compiling_copies_weights_and_moments_once(monkeypatch: pytest.MonkeyPat
     assert stack.compilation == "compiled"
     assert stack.nbytes <= copied.bytes < 1.5 * stack.nbytes  # the step itself lays some weights out anew
     assert len(weights(stack.state(), 0)) * 8 * 3 * 3 == stack.nbytes
+
+
+@pytest.mark.parametrize("layer", ["_Product", "_Windows", "_SpreadWindows", "_AddedWindows"])
+def test_a_traced_update_has_the_gradients_that_layers_define(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracing that looked through a layer's own gradient would find torch's instead, and not this wrong one."""
+    function = getattr(convolution, layer)
+    its_own = function.backward
+
+    def doubled(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple(found if found is None else 2 * found for found in its_own(ctx, *gradients))
+
+    before, after = compiled_stack("vae"), compiled_stack("vae")
+    for stack, wrong in ((before, False), (after, True)):
+        with monkeypatch.context() as patched:
+            if wrong:
+                patched.setattr(function, "backward", staticmethod(doubled))
+            index, noise = stack.draws.numbers(stack.seeds, stack.clock)
+            images = stack.draws.images(index, stack.seeds, stack.clock)
+            inputs = (stack.weights, stack.means, stack.squares, images, noise, stack.hyper, stack.clock + 1)
+            traced_update(stack.plain_update, inputs)(*inputs)
+    ours, theirs = (
+        torch.cat([value.flatten() for own in stack.means.values() for value in own.values()])
+        for stack in (before, after)
+    )
+    assert not torch.equal(ours, theirs)
