@@ -1,6 +1,6 @@
 """Score dSprites runs as two papers score theirs, beside this project's own way.
 
-    python benchmarks/protocols.py STUDY... --out results/protocols.csv
+    python benchmarks/protocols.py STUDY... --out docs/results/protocols.csv
 
 Papers that name the same metric measure different things. The code of Lin et al. 2020 (arXiv:1906.06034;
 github.com/fjxmlzn/InfoGAN-CR), whose dSprites figures results/published.csv holds, scores 73,728 points drawn with

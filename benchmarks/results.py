@@ -1,0 +1,325 @@
+"""Make the tables of README.md, results/README.md and docs/results/ anew, and their figure, from results/.
+
+    python benchmarks/results.py
+
+results/runs.csv has a row a published run, results/published.csv a row a figure of a paper. A table stands between
+`<!-- name -->` and `<!-- end -->` of a page and is made by the function of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+ROOT = Path(__file__).parent.parent
+TABLES = ROOT / "docs" / "results"
+PAGES = (ROOT / "README.md", ROOT / "results" / "README.md", *sorted(TABLES.glob("*.md")))
+FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
+STUDY = ("dsprites", "dsprites-models", "shapes3d", "shapes3d-models")
+SETTING = ["dataset", "provenance", "model", "setting", "precision", "steps"]
+SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
+METRICS = [*SHOWN, "sap", "dci_completeness", "dci_informativeness", "modularity", "explicitness", "irs"]
+METRICS += ["mig_sup", "jemmig", "dcimig", "infoe"]
+CONTROLS = ["control: rotated", "control: pca", "control: random"]
+BOUNDS = ["control: ground_truth", *CONTROLS, "control: untrained"]
+PAPERS_NAMES = {"dsprites_rendered": "dSprites", "shapes3d_rendered": "3D Shapes"}
+PAPERS_MODELS = {("beta_vae", "beta=1"): "vae"}
+SAME_NETWORKS = {"vae": ("vae", "beta_vae"), "factor_vae": ("factor_vae",)}  # a step of these costs the same
+SETTINGS_IN_FILES = {"beta", "gamma", "learning_rate"}
+STANDARD_STEPS = 300_000
+LEVEL = 0.95
+
+
+def main() -> None:
+    for page in PAGES:
+        page.write_text(rebuilt(page.read_text(encoding="utf-8")), encoding="utf-8")
+    draw_tradeoff()
+
+
+def rebuilt(text: str) -> str:
+    """The page with every table between its marks made anew."""
+    return re.sub(
+        r"<!-- (?!end)([a-z ]+) -->\n.*?<!-- end -->",
+        lambda found: f"<!-- {found[1]} -->\n\n{BLOCKS[found[1]]()}\n<!-- end -->",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def read_runs() -> pd.DataFrame:
+    """results/runs.csv; a missing text is empty, a missing number is NaN."""
+    runs = pd.read_csv(ROOT / "results" / "runs.csv")
+    texts = ["setting", "precision", "likelihood", "architecture"]
+    return runs.assign(
+        **{name: runs[name].fillna("") for name in texts}, steps=runs["steps"].fillna(0).astype(int)
+    )
+
+
+def read_published() -> pd.DataFrame:
+    """results/published.csv; a missing text is empty, a missing number is NaN."""
+    papers = pd.read_csv(ROOT / "results" / "published.csv")
+    return papers.assign(**{name: papers[name].fillna("") for name in ("hyper", "protocol")})
+
+
+def experiments(*patterns: str) -> pd.DataFrame:
+    """The runs, without controls, of the experiments whose names match."""
+    runs = read_runs()
+    named = runs["experiment"].map(lambda name: any(fnmatch(name, pattern) for pattern in patterns))
+    return runs[named & ~runs["model"].str.startswith("control")]
+
+
+def mean_and_interval(values: pd.Series, digits: int) -> str:
+    """`mean [low, high]`: the two-sided 95 % interval by Student's t; the mean alone of fewer than three seeds."""
+    if values.isna().any():
+        return "-"
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) < 3:
+        return mean
+    half = student.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{mean} [{values.mean() - half:.{digits}f}, {values.mean() + half:.{digits}f}]"
+
+
+def leaderboard() -> str:
+    """A row a setting of the study, by the mean of the FactorVAE metric, and rows of the controls below."""
+    runs = read_runs()
+    runs = runs[runs["experiment"].isin(STUDY)]
+    lines = []
+    for _, same in runs.groupby("dataset"):
+        models = same[~same["model"].str.startswith("control")]
+        order = models.groupby(["model", "setting"])["factor_vae"].mean().sort_values(ascending=False).index
+        groups = [models[(models["model"] == m) & (models["setting"] == s)] for m, s in order]
+        groups += [same[same["model"] == control] for control in CONTROLS]
+        lines += [board_line(group) for group in groups]
+    return table(lines)
+
+
+def board_line(runs: pd.DataFrame) -> dict[str, str]:
+    """A row of the leaderboard from the runs of one setting."""
+    line = {name: str(runs[name].iloc[0]) for name in SETTING[:-1]}
+    line["steps"] = f"{runs['steps'].iloc[0]:,}" if runs["steps"].iloc[0] else ""
+    line["seeds"] = str(len(runs))
+    line["reconstruction (nats)"] = mean_and_interval(runs["reconstruction_nats"], 1)
+    return line | {metric: mean_and_interval(runs[metric], 3) for metric in SHOWN}
+
+
+def every_metric() -> str:
+    """Every metric's mean over seeds, a column a setting and a control of the study."""
+    runs = read_runs()
+    parts = []
+    for dataset, same in runs[runs["experiment"].isin(STUDY)].groupby("dataset"):
+        means = same.groupby(same["model"] + (" " + same["setting"]).str.rstrip())[METRICS].mean().T
+        chosen = [name for name in means if not name.startswith("control")] + BOUNDS
+        lines = [
+            {"metric": metric} | {n: f"{row[n]:.3f}" for n in chosen} for metric, row in means.iterrows()
+        ]
+        parts.append(f"{dataset}:\n\n" + table(lines))
+    return "\n".join(parts)
+
+
+def gpu() -> str:
+    """The runs of the standard length, beside what papers say of the same models."""
+    lines = []
+    for _, run in experiments("gpu-short").iterrows():
+        model = PAPERS_MODELS.get((run["model"], run["setting"]), run["model"])
+        line = {"dataset": run["dataset"], "model": model, "setting": run["setting"], "seed": run["seed"]}
+        line |= {"steps": f"{run['steps']:,}", "reconstruction (nats)": f"{run['reconstruction_nats']:.1f}"}
+        for metric in ("factor_vae", "mig"):
+            line[metric] = f"{run[metric]:.3f}"
+            line[f"papers' {metric}"] = papers_say(said_of(run["dataset"], model, metric, run["setting"]))
+        lines.append(line | {"beta_vae": f"{run['beta_vae']:.3f}"})
+    return table(lines)
+
+
+def said_of(dataset: str, model: str, metric: str, setting: str) -> pd.DataFrame:
+    """What papers report of a model and metric, but for figures of another setting of the model's."""
+    papers = read_published()
+    same = (
+        (papers["dataset"] == PAPERS_NAMES[dataset])
+        & (papers["model"] == model)
+        & (papers["metric"] == metric)
+    )
+    return papers[same & papers["hyper"].isin(["", "6 latents", setting.replace("=", " ")])]
+
+
+def papers_say(rows: pd.DataFrame) -> str:
+    """Papers' values, what stands behind their +-, and where."""
+    said = []
+    for _, row in rows.iterrows():
+        spread = "" if pd.isna(row["spread"]) else f" ± {row['spread']:g}"
+        said.append(f"{row['value']:g}{spread} ({short(row['source'])})")
+    return "; ".join(said) or "-"
+
+
+def short(source: str) -> str:
+    """The source's first words: authors and year, or a repository."""
+    return re.split(r" \(|,", source)[0]
+
+
+def published() -> str:
+    """What papers report of the models that we ran, beside the study's means and the other experiments'."""
+    runs = experiments("*")
+    names = zip(runs["model"], runs["setting"], strict=True)
+    runs["model"] = [PAPERS_MODELS.get(name, name[0]) for name in names]
+    in_study = runs["experiment"].isin(STUDY)
+    lines = []
+    for (dataset, model, setting), same in runs[in_study].groupby(["dataset", "model", "setting"]):
+        others = runs[~in_study & (runs["dataset"] == dataset) & (runs["model"] == model)]
+        for metric in METRICS:
+            said = said_of(dataset, model, metric, setting)
+            if len(said):
+                line = {"dataset": dataset, "model": model, "setting": setting, "metric": metric}
+                line |= {"papers": papers_say(said), "study [95 %]": mean_and_interval(same[metric], 3)}
+                means = others.groupby(["experiment", "setting"])[metric].mean().dropna()
+                found = [
+                    f"{m:.3f} {name} {s if s != setting else ''}".strip() for (name, s), m in means.items()
+                ]
+                lines.append(line | {"other runs": "; ".join(found)})
+    return table(lines)
+
+
+def run_table(name: str) -> str:
+    """A table of single runs, see RUN_TABLES."""
+    patterns, beside_study, varied, metrics = RUN_TABLES[name]
+    runs = experiments(*patterns)
+    if beside_study:
+        study = experiments(*STUDY)
+        models = set(zip(runs["dataset"], runs["model"], strict=True))
+        same = [pair in models for pair in zip(study["dataset"], study["model"], strict=True)]
+        runs = pd.concat([study[same], runs])
+    return by_run(runs, varied, metrics)
+
+
+def by_run(runs: pd.DataFrame, varied: list[str], metrics: list[str]) -> str:
+    """A line per data set, model and values of `varied`: each seed's numbers."""
+    lines = []
+    for (dataset, model, *values), group in runs.groupby(["dataset", "model", *varied], dropna=False):
+        group = group.sort_values("seed")
+        line = {"dataset": dataset, "model": model}
+        line |= {name: setting_text(name, value) for name, value in zip(varied, values, strict=True)}
+        line["seeds"] = ", ".join(map(str, group["seed"]))
+        line["reconstruction (nats)"] = numbers(group["reconstruction_nats"], 1)
+        lines.append(line | {m: numbers(group[m], 0 if m == "active_units" else 3) for m in metrics})
+    return table(lines)
+
+
+def setting_text(name: str, value: object) -> str:
+    """A setting's value for a table."""
+    return f"{value:,}" if name == "steps" else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def numbers(values: pd.Series, digits: int) -> str:
+    """Each seed's number; nothing where a model has none."""
+    return ", ".join("-" if pd.isna(value) else f"{value:.{digits}f}" for value in values)
+
+
+def from_file(name: str) -> str:
+    """docs/results/<name>.csv as a table: measured numbers with three decimals, settings as they are."""
+
+    def cell(column: str, value: object) -> str:
+        if pd.isna(value):
+            return ""
+        if isinstance(value, float) and column not in SETTINGS_IN_FILES:
+            return f"{value:.3f}"
+        return setting_text(column, value)
+
+    data = pd.read_csv(TABLES / f"{name}.csv", dtype={"seed": "string"})
+    return table([{column: cell(column, row[column]) for column in data} for _, row in data.iterrows()])
+
+
+def cost() -> str:
+    """Time a model, by the run with the least seconds a step on a core with bfloat16 instructions."""
+    runs = experiments("dsprites*", "shapes3d*")
+    standard = (runs["precision"] == "bfloat16") & (runs["architecture"] == "conv") & (runs["latents"] == 10)
+    runs = runs[standard & (runs["batch_size"] == 64)].assign(a_step=runs["training_seconds"] / runs["steps"])
+    lines = []
+    for dataset, same in runs.groupby("dataset"):
+        for models in SAME_NETWORKS.values():
+            best = same[same["model"].isin(models)].sort_values("a_step").iloc[0]
+            line = {"dataset": dataset, "model": ", ".join(models), "steps": f"{best['steps']:,}"}
+            line |= {
+                "training (s)": f"{best['training_seconds']:.0f}",
+                "ms a step": f"{1e3 * best['a_step']:.0f}",
+            }
+            line |= {f"{what} (s)": f"{best[f'{what}_seconds']:.0f}" for what in ("encoding", "scoring")}
+            hours = best["a_step"] * STANDARD_STEPS / 3600
+            lines.append(line | {f"{STANDARD_STEPS:,} steps (core-hours)": f"{hours:.1f}"})
+    return table(lines)
+
+
+def table(lines: list[dict[str, object]]) -> str:
+    """A Markdown table, a column a key."""
+
+    def row(cells: Iterable[object]) -> str:
+        return "| " + " | ".join(map(str, cells)) + " |\n"
+
+    return row(lines[0]) + row(["---"] * len(lines[0])) + "".join(row(line.values()) for line in lines)
+
+
+def draw_tradeoff() -> None:
+    """Reconstruction against each metric of the study: a small dot a seed, a large one a setting's mean."""
+    runs = experiments(*STUDY)
+    figure, axes = plt.subplots(2, len(SHOWN), figsize=(18, 8.5), layout="constrained")
+    colours = dict(zip(sorted(runs["model"].unique()), plt.get_cmap("tab10").colors, strict=False))
+    for panels, (dataset, same) in zip(axes, runs.groupby("dataset"), strict=True):
+        for axis, metric in zip(panels, SHOWN, strict=True):
+            for model, seeds in same.groupby("model"):
+                place = seeds["reconstruction_nats"], seeds[metric]
+                axis.scatter(*place, s=12, alpha=0.5, color=colours[model])
+                axis.scatter(*(values.mean() for values in place), s=70, color=colours[model], label=model)
+            axis.set(
+                xlabel="reconstruction (nats, lower is better)", ylabel=metric, title=f"{dataset} (rendered)"
+            )
+        panels[0].legend()
+    figure.savefig(FIGURE, dpi=72)
+
+
+# Tables of single runs: experiments, whether the study's runs of the same models stand beside them, the settings that
+# differ, and the measures.
+MORE = [*SHOWN, "infoe", "active_units"]
+RUN_TABLES: dict[str, tuple[list[str], bool, list[str], list[str]]] = {
+    "steps": (["*-steps*"], True, ["steps"], SHOWN),
+    "rate": (["*-rate*"], True, ["setting", "learning_rate", "precision", "steps"], SHOWN),
+    "latents": (["*-latents"], True, ["latents"], SHOWN),
+    "precision": (["*-float32"], True, ["precision"], SHOWN),
+    "recipes": (
+        ["*-recipe-[!s]*", "*-recipe-six*"],
+        False,
+        [
+            "setting",
+            "likelihood",
+            "latents",
+            "hidden",
+            "architecture",
+            "batch_size",
+            "learning_rate",
+            "steps",
+        ],
+        MORE,
+    ),
+    "networks": (
+        ["*-recipe-style*", "*-steps-qlae", "*-recipe-infomec"],
+        False,
+        ["setting", "latents", "batch_size", "architecture", "steps"],
+        MORE,
+    ),
+}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "leaderboard": leaderboard,
+    "every metric": every_metric,
+    "gpu": gpu,
+    "published": published,
+    "cost": cost,
+    **{name: partial(run_table, name) for name in RUN_TABLES},
+    **{name: partial(from_file, name) for name in ("shares", "protocols")},
+}
+
+if __name__ == "__main__":
+    main()
