@@ -24,7 +24,6 @@ TABLES = ROOT / "docs" / "results"
 PAGES = (ROOT / "README.md", ROOT / "results" / "README.md", *sorted(TABLES.glob("*.md")))
 FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
 STUDY = ("dsprites", "dsprites-models", "shapes3d", "shapes3d-models")
-SETTING = ["dataset", "provenance", "model", "setting", "precision", "steps"]
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 METRICS = [*SHOWN, "sap", "dci_completeness", "dci_informativeness", "modularity", "explicitness", "irs"]
 METRICS += ["mig_sup", "jemmig", "dcimig", "infoe"]
@@ -55,18 +54,9 @@ def rebuilt(text: str) -> str:
 
 
 def read_runs() -> pd.DataFrame:
-    """results/runs.csv; a missing text is empty, a missing number is NaN."""
-    runs = pd.read_csv(ROOT / "results" / "runs.csv")
-    texts = ["setting", "precision", "likelihood", "architecture"]
-    return runs.assign(
-        **{name: runs[name].fillna("") for name in texts}, steps=runs["steps"].fillna(0).astype(int)
-    )
-
-
-def read_published() -> pd.DataFrame:
-    """results/published.csv; a missing text is empty, a missing number is NaN."""
-    papers = pd.read_csv(ROOT / "results" / "published.csv")
-    return papers.assign(**{name: papers[name].fillna("") for name in ("hyper", "protocol")})
+    """results/runs.csv; a text that is not there is empty, a number NaN, and controls have 0 steps."""
+    empty = {"setting": "", "precision": "", "likelihood": "", "architecture": "", "steps": 0}
+    return pd.read_csv(ROOT / "results" / "runs.csv").fillna(empty).astype({"steps": int})
 
 
 def experiments(*patterns: str) -> pd.DataFrame:
@@ -103,7 +93,9 @@ def leaderboard() -> str:
 
 def board_line(runs: pd.DataFrame) -> dict[str, str]:
     """A row of the leaderboard from the runs of one setting."""
-    line = {name: str(runs[name].iloc[0]) for name in SETTING[:-1]}
+    line = {
+        name: str(runs[name].iloc[0]) for name in ("dataset", "provenance", "model", "setting", "precision")
+    }
     line["steps"] = f"{runs['steps'].iloc[0]:,}" if runs["steps"].iloc[0] else ""
     line["seeds"] = str(len(runs))
     line["reconstruction (nats)"] = mean_and_interval(runs["reconstruction_nats"], 1)
@@ -117,9 +109,8 @@ def every_metric() -> str:
     for dataset, same in runs[runs["experiment"].isin(STUDY)].groupby("dataset"):
         means = same.groupby(same["model"] + (" " + same["setting"]).str.rstrip())[METRICS].mean().T
         chosen = [name for name in means if not name.startswith("control")] + BOUNDS
-        lines = [
-            {"metric": metric} | {n: f"{row[n]:.3f}" for n in chosen} for metric, row in means.iterrows()
-        ]
+        rows = means[chosen].map("{:.3f}".format).iterrows()
+        lines = [{"metric": metric} | row.to_dict() for metric, row in rows]
         parts.append(f"{dataset}:\n\n" + table(lines))
     return "\n".join(parts)
 
@@ -140,27 +131,18 @@ def gpu() -> str:
 
 def said_of(dataset: str, model: str, metric: str, setting: str) -> pd.DataFrame:
     """What papers report of a model and metric, but for figures of another setting of the model's."""
-    papers = read_published()
-    same = (
-        (papers["dataset"] == PAPERS_NAMES[dataset])
-        & (papers["model"] == model)
-        & (papers["metric"] == metric)
-    )
-    return papers[same & papers["hyper"].isin(["", "6 latents", setting.replace("=", " ")])]
+    papers = pd.read_csv(ROOT / "results" / "published.csv").fillna({"hyper": ""})
+    of = papers["dataset"] + papers["model"] + papers["metric"] == PAPERS_NAMES[dataset] + model + metric
+    return papers[of & papers["hyper"].isin(["", "6 latents", setting.replace("=", " ")])]
 
 
 def papers_say(rows: pd.DataFrame) -> str:
-    """Papers' values, what stands behind their +-, and where."""
+    """Papers' values, what stands behind their +-, and the source's first words: authors and year, or a repository."""
     said = []
     for _, row in rows.iterrows():
         spread = "" if pd.isna(row["spread"]) else f" ± {row['spread']:g}"
-        said.append(f"{row['value']:g}{spread} ({short(row['source'])})")
+        said.append(f"{row['value']:g}{spread} ({re.split(r' [(]|,', row['source'])[0]})")
     return "; ".join(said) or "-"
-
-
-def short(source: str) -> str:
-    """The source's first words: authors and year, or a repository."""
-    return re.split(r" \(|,", source)[0]
 
 
 def published() -> str:
@@ -178,9 +160,10 @@ def published() -> str:
                 line = {"dataset": dataset, "model": model, "setting": setting, "metric": metric}
                 line |= {"papers": papers_say(said), "study [95 %]": mean_and_interval(same[metric], 3)}
                 means = others.groupby(["experiment", "setting"])[metric].mean().dropna()
-                found = [
-                    f"{m:.3f} {name} {s if s != setting else ''}".strip() for (name, s), m in means.items()
-                ]
+                named = {
+                    f"{name} {own if own != setting else ''}".strip(): m for (name, own), m in means.items()
+                }
+                found = [f"{mean:.3f} {name}" for name, mean in named.items()]
                 lines.append(line | {"other runs": "; ".join(found)})
     return table(lines)
 
@@ -244,10 +227,8 @@ def cost() -> str:
         for models in SAME_NETWORKS.values():
             best = same[same["model"].isin(models)].sort_values("a_step").iloc[0]
             line = {"dataset": dataset, "model": ", ".join(models), "steps": f"{best['steps']:,}"}
-            line |= {
-                "training (s)": f"{best['training_seconds']:.0f}",
-                "ms a step": f"{1e3 * best['a_step']:.0f}",
-            }
+            line |= {"training (s)": f"{best['training_seconds']:.0f}"}
+            line |= {"ms a step": f"{1e3 * best['a_step']:.0f}"}
             line |= {f"{what} (s)": f"{best[f'{what}_seconds']:.0f}" for what in ("encoding", "scoring")}
             hours = best["a_step"] * STANDARD_STEPS / 3600
             lines.append(line | {f"{STANDARD_STEPS:,} steps (core-hours)": f"{hours:.1f}"})
@@ -275,7 +256,7 @@ def draw_tradeoff() -> None:
                 axis.scatter(*place, s=12, alpha=0.5, color=colours[model])
                 axis.scatter(*(values.mean() for values in place), s=70, color=colours[model], label=model)
             axis.set(
-                xlabel="reconstruction (nats, lower is better)", ylabel=metric, title=f"{dataset} (rendered)"
+                title=f"{dataset} (rendered)", ylabel=metric, xlabel="reconstruction (nats, lower is better)"
             )
         panels[0].legend()
     figure.savefig(FIGURE, dpi=72)
@@ -284,6 +265,7 @@ def draw_tradeoff() -> None:
 # Tables of single runs: experiments, whether the study's runs of the same models stand beside them, the settings that
 # differ, and the measures.
 MORE = [*SHOWN, "infoe", "active_units"]
+NETWORK = ["setting", "latents", "batch_size", "architecture"]
 RUN_TABLES: dict[str, tuple[list[str], bool, list[str], list[str]]] = {
     "steps": (["*-steps*"], True, ["steps"], SHOWN),
     "rate": (["*-rate*"], True, ["setting", "learning_rate", "precision", "steps"], SHOWN),
@@ -292,22 +274,13 @@ RUN_TABLES: dict[str, tuple[list[str], bool, list[str], list[str]]] = {
     "recipes": (
         ["*-recipe-[!s]*", "*-recipe-six*"],
         False,
-        [
-            "setting",
-            "likelihood",
-            "latents",
-            "hidden",
-            "architecture",
-            "batch_size",
-            "learning_rate",
-            "steps",
-        ],
+        [*NETWORK, "likelihood", "hidden", "learning_rate", "steps"],
         MORE,
     ),
     "networks": (
         ["*-recipe-style*", "*-steps-qlae", "*-recipe-infomec"],
         False,
-        ["setting", "latents", "batch_size", "architecture", "steps"],
+        [*NETWORK, "steps"],
         MORE,
     ),
 }
