@@ -28,6 +28,7 @@ class PCA:
 
     hypers: ClassVar[Mapping[str, float]] = {}
     paper: ClassVar[str] = "Pearson 1901; Halko et al. 2011, arXiv:0909.4061 (solver)"
+    likelihood: ClassVar[str] = "gaussian"  # what `evaluate` gives nats of
     fit_images: PositiveInt = 5000
 
     @property

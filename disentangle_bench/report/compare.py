@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.report.leaderboard import LOWER_IS_BETTER, plain, row_of_run
-from disentangle_bench.report.statistics import improvements, spreads
+from disentangle_bench.report.leaderboard import OF_ONE_LIKELIHOOD, lower_is_better, plain, row_of_run
+from disentangle_bench.report.statistics import holm, improvements, spreads
 
 
 def parse_choice(text: str) -> dict[str, str]:
@@ -28,8 +28,9 @@ def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
 
     `told` are the runs of `leaderboard.tell_apart`; `a` and `b` choose among them by column: dataset, model, a setting,
     steps and the like. Columns: group, dataset, provenance, measure; n_a, n_failed_a, settings_a, mean_a, ci_low_a,
-    ci_high_a; the same for b; probability, ci_low, ci_high (`statistics.improvements`; for a measure where low is good,
-    that A is the lower). Data sets that lack one of the sides are left out. Raises BenchError for an unknown column, a
+    ci_high_a; the same for b; probability, ci_low, ci_high, p_value (`statistics.improvements`; for a measure where low
+    is good, that A is the lower) and p_holm, corrected for all measures of the data set. Nats of several likelihoods
+    are not compared. Data sets that lack one of the sides are left out. Raises BenchError for an unknown column, a
     value that no run has, or sides that share no data set.
     """
     measures = ["reconstruction_nats", "elbo", *told.attrs["headlines"]]
@@ -58,9 +59,14 @@ def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
                 mean.low,
                 mean.high,
             )
-        signs = [-1.0 if name in LOWER_IS_BETTER else 1.0 for name in measures]
+        signs = [-1.0 if name in lower_is_better(told) else 1.0 for name in measures]
         pairs = [(s * x, s * y) for s, x, y in zip(signs, values["a"].T, values["b"].T, strict=True)]
-        table["probability"], table["ci_low"], table["ci_high"] = improvements(pairs).T
+        found = improvements(pairs)
+        if pd.concat(list(parts.values()))["reconstruction_likelihood"].nunique() > 1:
+            found[np.isin(measures, OF_ONE_LIKELIHOOD)] = np.nan
+        for name, numbers in zip(("probability", "ci_low", "ci_high", "p_value"), found.T, strict=True):
+            table[name] = numbers
+        table["p_holm"] = holm(found[:, 3])
         tables.append(table)
     if not tables:
         raise BenchError("the two sides have no data set in common")
@@ -70,7 +76,15 @@ def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
 def _chosen(told: pd.DataFrame, choice: Mapping[str, str]) -> NDArray[np.bool_]:
     columns = [
         *("run", "dataset", "provenance", "model", *told.attrs["settings"], "seed", "steps", "precision"),
-        *("device", "data_fingerprint", "scored_on", "revisions"),
+        *(
+            "device",
+            "threads",
+            "torch",
+            "data_fingerprint",
+            "scored_on",
+            "reconstruction_likelihood",
+            "revisions",
+        ),
     ]
     chosen = np.ones(len(told), dtype=bool)
     for name, value in choice.items():

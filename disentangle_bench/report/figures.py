@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from disentangle_bench.report.leaderboard import comparison
 from disentangle_bench.report.study import Tables
-from disentangle_bench.report.summaries import best_row
+from disentangle_bench.report.summaries import MODEL, best_row
 from disentangle_bench.rundir import RunRecord
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -38,30 +39,35 @@ def all_figures(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> di
 
 
 def tradeoff(tables: Tables) -> Figure:
-    """A panel per data set and metric: each seed a dot, each setting's mean with its interval, the Pareto front a line.
+    """A panel per data set, likelihood and metric: seeds as dots, settings' means with intervals, their front a line.
 
-    Reconstruction grows better to the left, the metric upwards.
+    Reconstruction grows better to the left, the metric upwards unless its axis says that lower is better.
     """
     headlines = tables.headlines
     rows = tables.rows[~tables.rows["control"].astype(bool)]
-    groups = list(rows.groupby("group", sort=True))
+    groups = list(rows.groupby(comparison("reconstruction_nats"), sort=True))
     models = sorted(set(rows["model"]))
     figure = Figure(figsize=(4.2 * max(1, len(headlines)), 3.6 * len(groups) + 0.6), layout="constrained")
     axes = figure.subplots(len(groups), max(1, len(headlines)), squeeze=False)
-    for line, (group, means) in enumerate(groups):
-        seeds = tables.told[(tables.told["group"] == group) & (tables.told["status"] == "DONE")]
+    several = rows.groupby("group")["reconstruction_likelihood"].nunique()
+    for line, (_, means) in enumerate(groups):
+        group, likelihood = means["group"].iloc[0], means["reconstruction_likelihood"].iloc[0]
+        here = (tables.told["group"] == group) & (tables.told["reconstruction_likelihood"] == likelihood)
+        seeds = tables.told[here & (tables.told["status"] == "DONE")]
+        title = _title(means) + (f", {likelihood}" if several.loc[group] > 1 else "")
         for column, metric in enumerate(headlines):
             panel = axes[line][column]
             for i, model in enumerate(models):
                 _points(
                     panel, seeds[seeds["model"] == model], means[means["model"] == model], metric, i, model
                 )
-            front = means[means[f"pareto_{metric}"]].sort_values("reconstruction_nats_mean")
+            front = means[means[f"front_{metric}"]].sort_values("reconstruction_nats_mean")
             panel.plot(
                 front["reconstruction_nats_mean"], front[f"{metric}_mean"], color="0.5", lw=1, zorder=1
             )
-            panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=metric)
-            panel.set_title(_title(means), fontsize=9)
+            words = f"{metric} (lower is better)" if metric in tables.lower_is_better else metric
+            panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=words)
+            panel.set_title(title, fontsize=9)
     if headlines:
         axes[0][0].legend(fontsize=8)
     return figure
@@ -113,14 +119,14 @@ def mutual_information(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
     panels = _information_panels(tables, pictured)
     if not panels:
         return None
-    lines = list(dict.fromkeys(title for title, _, _ in panels))
-    columns = list(dict.fromkeys(record.spec.model for _, _, record in panels))
+    lines = list(dict.fromkeys(title for title, *_ in panels))
+    columns = list(dict.fromkeys(model for _, model, *_ in panels))
     figure = Figure(figsize=(3.2 * len(columns) + 1, 3.4 * len(lines)), layout="constrained")
     axes = figure.subplots(len(lines), len(columns), squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()
-    for title, words, record in panels:
-        panel = axes[lines.index(title)][columns.index(record.spec.model)]
+    for title, model, words, record in panels:
+        panel = axes[lines.index(title)][columns.index(model)]
         panel.set_axis_on()
         table = np.array(record.scores["mutual_information"])
         factors = list(record.provenance["data"]["factors"])
@@ -140,19 +146,19 @@ def picture(figure: Figure, style: str) -> bytes:
 
 def _information_panels(
     tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
-) -> list[tuple[str, str, RunRecord]]:
-    """(title of the data set, model and setting, run) for every panel that there are numbers for."""
+) -> list[tuple[str, tuple[Hashable, ...], str, RunRecord]]:
+    """(title of the data set, model and likelihood, model and setting, run) for every panel that has numbers."""
     first = dict(reversed(pictured))  # the lowest seed of each row; a row with an ELBO has a finished run
     rows = tables.rows[~tables.rows["control"].astype(bool)]
     panels = []
     for _, group in rows.groupby("group", sort=True):
-        for model, part in group.groupby("model", sort=False):
+        for model, part in group.groupby(MODEL, sort=False):
             row = best_row(part, "", "elbo")
             if row is None:
                 continue
             record = first[row["row"]]
             if record.scores.get("mutual_information"):
-                panels.append((_title(part), f"{model} {row['setting']}".strip(), record))
+                panels.append((_title(part), model, f"{record.spec.model} {row['setting']}".strip(), record))
     return panels
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from disentangle_bench.report.leaderboard import COMPARABLE, LOWER_IS_BETTER, plain
+from disentangle_bench.report.leaderboard import COMPARABLE, plain, seeds_in_words
 from disentangle_bench.report.methods import describe_grid, describe_metrics
-from disentangle_bench.report.render import TITLES, measure, ranks_with_ties, readable
+from disentangle_bench.report.render import TITLES, marked, measure, notes, ranks_with_ties
 from disentangle_bench.report.study import Tables, make_tables, pictured_runs, write_csv
 from disentangle_bench.rundir import RunRecord, StudyDir, write_text
 
@@ -31,6 +31,7 @@ PICTURES = {
 }
 MOVING = "traversals.gif"
 CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
+SHARES = ("objective", "hyperparameter", "seed")
 CURVE_POINTS = 60
 CURVE_SIZE = (240, 90)
 
@@ -75,6 +76,8 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
         warnings=tables.warnings,
         groups=_groups(tables),
         columns=_columns(tables),
+        notes=notes(tables.rows, tables.board),
+        seeds=seeds_in_words(tables.rows),
         board=_board(tables),
         correlations=_correlations(tables),
         variance=_variance(tables),
@@ -176,14 +179,16 @@ def _groups(tables: Tables) -> list[dict[str, Any]]:
 
 
 def _measures(tables: Tables) -> list[str]:
-    return ["reconstruction_nats", "elbo", *tables.headlines]
+    """What the page shows; the excess over a perfect picture only where a run has it."""
+    excess = ["excess_share"] if tables.rows["excess_share_mean"].notna().any() else []
+    return ["reconstruction_nats", *excess, "elbo", *tables.headlines]
 
 
 def _columns(tables: Tables) -> list[dict[str, Any]]:
     """The leaderboard's columns that can be sorted by, with the order in which the first click puts them."""
     text = [("rank", "rank", True), ("model", "model", True), ("setting", "setting", True)]
     counts = [("n_seeds", "seeds", False), ("n_failed", "failed", False)]
-    numbers = [(name, TITLES.get(name, name), name in LOWER_IS_BETTER) for name in _measures(tables)]
+    numbers = [(name, TITLES.get(name, name), name in tables.lower_is_better) for name in _measures(tables)]
     return [
         {"key": key, "title": title, "ascending": up, "number": key not in ("model", "setting")}
         for key, title, up in (*text, *counts, *numbers)
@@ -194,13 +199,12 @@ def _board(tables: Tables) -> list[dict[str, Any]]:
     """A line per row of the leaderboard: what is shown, and what it is sorted by."""
     rows = tables.rows
     ranks = ranks_with_ties(rows)
-    text = readable(rows, tables.board)
+    marks = {name: marked(rows, name) for name in _measures(tables)}
     lines = []
     for i, row in enumerate(rows.to_dict("records")):
         cells = []
         for name in _measures(tables):
-            title = TITLES.get(name, name)
-            cell = text[title].iloc[i] if title in text else measure(pd.Series(row), name)
+            cell = measure(pd.Series(row), name, marks[name].iloc[i])
             cells.append({"value": _rounded(row[f"{name}_mean"]), "cell": cell})
         lines.append(
             {
@@ -239,18 +243,18 @@ def _shaded(value: float, steps: int) -> dict[str, Any]:
 
 
 def _variance(tables: Tables) -> list[dict[str, Any]]:
-    """The bars of variance shares: percent, and where each part begins."""
+    """The bars of variance shares: percent, and where each part begins. A share below 0 has no width."""
     lines = []
     for row in tables.variance.to_dict("records"):
-        if row["measure"] in ("mse", "kl"):
+        if row["measure"] in ("excess_nats", "excess_share", "mse", "kl"):
             continue
+        whole = sum(max(row[name], 0.0) for name in SHARES)
         parts, start = [], 0.0
-        for name in ("objective", "hyperparameter", "seed"):
-            percent = 100 * row[name]
-            parts.append(
-                {"name": name, "start": f"{start:.2f}", "width": f"{percent:.2f}", "text": f"{percent:.0f} %"}
-            )
-            start += percent
+        for name in SHARES:
+            width = 100 * max(row[name], 0.0) / whole
+            text = f"{100 * row[name]:.0f} %"
+            parts.append({"name": name, "start": f"{start:.2f}", "width": f"{width:.2f}", "text": text})
+            start += width
         counts = {key: row[key] for key in ("n_runs", "n_failed", "n_models", "n_settings")}
         lines.append({"group": row["group"], "measure": row["measure"], "parts": parts} | counts)
     return lines
@@ -279,7 +283,7 @@ def _data(tables: Tables) -> dict[str, Any]:
         seeds.setdefault(int(tables.row_of_run[i]), []).append(line)
     return {
         "measures": [
-            {"key": name, "title": TITLES.get(name, name), "lower": name in LOWER_IS_BETTER}
+            {"key": name, "title": TITLES.get(name, name), "lower": name in tables.lower_is_better}
             for name in measures
         ],
         "metrics": tables.headlines,
@@ -287,6 +291,7 @@ def _data(tables: Tables) -> dict[str, Any]:
         "rows": [
             {
                 "group": int(row["group"]),
+                "likelihood": row["reconstruction_likelihood"],
                 "model": row["model"],
                 "setting": row["setting"],
                 "failed": int(row["n_failed"]),
@@ -294,7 +299,8 @@ def _data(tables: Tables) -> dict[str, Any]:
                     [_rounded(row[f"{name}_{part}"]) for part in ("mean", "ci_low", "ci_high")]
                     for name in measures
                 ],
-                "front": [bool(row[f"pareto_{name}"]) for name in tables.headlines],
+                "front": [bool(row[f"front_{name}"]) for name in tables.headlines],
+                "unbeaten": [bool(row[f"pareto_{name}"]) for name in tables.headlines],
                 "seeds": seeds.get(row["row"], []),
             }
             for row in rows.to_dict("records")

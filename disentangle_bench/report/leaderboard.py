@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,31 @@ from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.report.runs_table import RECONSTRUCTION
-from disentangle_bench.report.statistics import deviation, on_front, spreads
+from disentangle_bench.report.statistics import (
+    FEWEST,
+    among_the_best,
+    among_the_front,
+    deviation,
+    on_front,
+    spreads,
+)
 
 Numbers = NDArray[np.integer[Any]]
 
-LOWER_IS_BETTER = ("reconstruction_nats", "mse", "kl")
+LOWER_IS_BETTER = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl")
+# Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
+OF_ONE_LIKELIHOOD = ("reconstruction_nats", "excess_nats", "excess_share", "elbo")
 SUFFIXES = (
     *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
-    *("iqm", "iqm_ci_low", "iqm_ci_high"),
+    *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
 )
+FEW = 10  # runs a row: with fewer a table says that its intervals lean on the normal distribution
 # Numbers of runs that differ in one of these do not measure the same thing: they are ranked apart.
 COMPARABLE = ("dataset", "provenance", "data_fingerprint", "scored_on", "revisions")
 # Runs that differ in one of these were trained otherwise: they stand in rows of their own, in one ranking.
 CONDITIONS = ("steps", "precision")
 # Shown where runs on one data set differ in them.
-APART = ("data_fingerprint", "precision", "scored_on", "revisions")
+APART = ("data_fingerprint", "precision", "scored_on", "revisions", "reconstruction_likelihood")
 WORDS = {
     "provenance": "where the data are from",
     "data_fingerprint": "the data's hash",
@@ -35,6 +45,8 @@ WORDS = {
     "steps": "steps",
     "precision": "precision",
 }
+# What a run was computed with changes its scores as much as another seed does, and is no reason for another row.
+MACHINE = {"device": "device", "threads": "threads", "torch": "torch version"}
 
 
 def leaderboard(
@@ -44,14 +56,16 @@ def leaderboard(
 
     Columns in this order: dataset, provenance, model; each setting that differs between rows, and what else keeps rows
     apart (data_fingerprint, precision, scored_on, revisions) where it differs within a data set; n_seeds (finished
-    runs), n_failed, steps; for reconstruction_nats, mse, kl, elbo and each metric headline `<name>_mean`, `_std`
-    (ddof 1), `_ci_low`, `_ci_high` (percentile bootstrap of the mean over seeds, 95 %, fixed seed; empty below 2
-    seeds), `_median` and `_iqm` (interquartile mean) with their own `_ci_low` and `_ci_high`; `pareto_<metric>`, true
-    where no other row is better in one of reconstruction_nats and the metric and at least as good in the other; rank
-    by the mean of `sort` (by default the first metric), ties sharing the better rank. Fronts and ranks are among the
-    rows of a data set whose numbers measure the same thing (`COMPARABLE`). `controls` (as StudyDir.controls gives
-    them) become rows below, whose model reads `control: <name>`, with neither rank nor Pareto mark. Raises BenchError
-    when `sort` is no such measure.
+    runs), n_failed, steps; for reconstruction_nats, excess_nats, excess_share, mse, kl, elbo and each metric headline
+    `<name>_mean`, `_std` (ddof 1), `_ci_low`, `_ci_high` (Student's t over seeds, 95 %; empty below 3 seeds),
+    `_median` and `_iqm` (interquartile mean) with their own `_ci_low` and `_ci_high`, and `_n`, the runs that have it;
+    `best_<name>` for reconstruction_nats and the headlines, true where the seeds tell no other row to be better
+    (`statistics.among_the_best`); `pareto_<metric>`, true where they tell no other row to beat this one in
+    reconstruction_nats and the metric together (`among_the_front`); rank by the mean of `sort` (by default the first
+    metric), ties sharing the better rank. Marks and ranks are among the rows of a data set whose numbers measure the
+    same thing (`COMPARABLE`), and reconstruction, ELBO and fronts among those of one likelihood. `controls` (as
+    StudyDir.controls gives them) become rows below, whose model reads `control: <name>`, with neither rank nor mark.
+    Raises BenchError when `sort` is no such measure.
     """
     return public(all_rows(tell_apart(runs), sort, controls), runs)
 
@@ -62,7 +76,8 @@ def all_rows(
     """The leaderboard of the runs of `tell_apart`, with all that keeps rows apart and what this package needs more.
 
     These columns are `row` (the number that `row_of_run` gives the row's runs; -1 for a control), `group` (equal for
-    rows whose numbers can be compared), `setting` (`beta=4`) and `control`.
+    rows whose numbers can be compared), `ranking` (equal for rows that are ranked together), `setting` (`beta=4`),
+    `control`, `best_<name>` of all measures and `front_<metric>`, the front of the means, which a line is drawn along.
     """
     headlines = list(told.attrs["headlines"])
     measures = [*RECONSTRUCTION, *headlines]
@@ -83,11 +98,19 @@ def all_rows(
     rows["n_seeds"] = np.bincount(row, weights=done).astype(int)
     rows["n_failed"] = np.bincount(row, weights=~done).astype(int)
     rows = pd.concat([rows, _statistics(told[done], row[done], len(rows), measures)], axis=1)
-    fronts = {f"pareto_{metric}": _front(rows, metric) for metric in headlines}
-    rows = pd.concat([rows, pd.DataFrame(fronts, index=rows.index)], axis=1)
-    ranks = rows.groupby("group")[f"{sort}_mean"].rank(method="min", ascending=sort in LOWER_IS_BETTER)
+    lower = lower_is_better(told)
+    marks = {f"best_{name}": _best(rows, name, lower) for name in measures}
+    for metric in headlines:
+        marks |= {
+            f"pareto_{metric}": _front(rows, metric, lower),
+            f"front_{metric}": _front_of_means(rows, metric, lower),
+        }
+    rows = pd.concat([rows, pd.DataFrame(marks, index=rows.index)], axis=1)
+    among = comparison(sort)
+    ranks = rows.groupby(among)[f"{sort}_mean"].rank(method="min", ascending=sort in lower)
     rows["rank"] = ranks.astype("Int64")
-    rows = rows.sort_values(["group", "rank"], kind="stable", ignore_index=True)
+    rows["ranking"] = rows.groupby(among).ngroup()
+    rows = rows.sort_values([*among, "rank"], kind="stable", ignore_index=True)
     if controls:
         rows = pd.concat([rows, _control_rows(controls, rows, measures)], ignore_index=True)
         rows = rows.sort_values(["group", "control"], kind="stable", ignore_index=True)
@@ -103,6 +126,7 @@ def public(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     columns = [
         *("dataset", "provenance", "model", *settings, *apart, "n_seeds", "n_failed", "steps"),
         *(f"{name}_{suffix}" for name in measures for suffix in SUFFIXES),
+        *(f"best_{name}" for name in ("reconstruction_nats", *runs.attrs["headlines"])),
         *(f"pareto_{name}" for name in runs.attrs["headlines"]),
         "rank",
     ]
@@ -121,9 +145,9 @@ def tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     # A setting without any finished run stands with the first runs on its data.
     for keys in (same, ["dataset", "provenance", "data_fingerprint"]):
         alike = told.groupby(keys, sort=False, dropna=False)
-        for name in ("scored_on", "revisions"):
+        for name in ("scored_on", "revisions", "reconstruction_likelihood"):
             told[name] = told[name].fillna(alike[name].transform("first"))
-    told = told.fillna({"scored_on": "", "revisions": ""})
+    told = told.fillna({"scored_on": "", "revisions": "", "reconstruction_likelihood": ""})
     first = told.groupby("dataset", sort=False, dropna=False).ngroup()
     within = told.groupby(list(COMPARABLE), sort=False, dropna=False).ngroup()
     order = (
@@ -138,16 +162,72 @@ def row_of_run(told: pd.DataFrame) -> Numbers:
     return told.groupby(_keys(told), sort=False, dropna=False).ngroup().to_numpy()
 
 
+def lower_is_better(runs: pd.DataFrame) -> frozenset[str]:
+    """The measures of these runs of which less is better: reconstruction's, and what metrics say of their own."""
+    return frozenset((*LOWER_IS_BETTER, *runs.attrs["lower_is_better"]))
+
+
+def comparison(measure: str) -> list[str]:
+    """The columns that rows must agree in for this measure of theirs to be compared."""
+    return ["group", "reconstruction_likelihood"] if measure in OF_ONE_LIKELIHOOD else ["group"]
+
+
 def warnings(told: pd.DataFrame) -> list[str]:
-    """A sentence for everything that keeps runs on one data set apart, so that no table mixes them silently."""
+    """A sentence for everything that runs on one data set differ in, so that no table mixes them silently."""
     found = []
     for dataset, group in told.groupby("dataset", sort=False):
         for name, words in WORDS.items():
-            values = list(dict.fromkeys(str(v) for v in group[name].dropna() if v != ""))
-            if len(values) > 1:
+            if differing := _differing(group[name]):
                 apart = "are ranked apart" if name in COMPARABLE else "stand in rows of their own"
-                found.append(f"{dataset}: runs differ in {words} ({', '.join(values)}) and {apart}")
+                found.append(f"{dataset}: runs differ in {words} ({differing}) and {apart}")
+        if differing := _differing(group["reconstruction_likelihood"]):
+            found.append(
+                f"{dataset}: runs differ in likelihood ({differing}); reconstruction, ELBO and Pareto fronts are"
+                " compared within one likelihood only"
+            )
+        for name, words in MACHINE.items():
+            if differing := _differing(group[name]):
+                found.append(
+                    f"{dataset}: runs differ in {words} ({differing}) and stand together; the same spec and seed give"
+                    " other scores there, as far off as another seed does"
+                )
     return found
+
+
+def _differing(values: pd.Series) -> str:
+    """The values as a list in words; nothing where there are fewer than two."""
+    texts = list(dict.fromkeys(str(value) for value in values.dropna() if value != ""))
+    return ", ".join(texts) if len(texts) > 1 else ""
+
+
+def seeds_in_words(rows: pd.DataFrame) -> str:
+    """A sentence where the rows of `all_rows` have few seeds; nothing for enough."""
+    counts = rows.loc[~rows["control"].astype(bool) & (rows["n_seeds"] > 0), "n_seeds"]
+    if counts.empty or counts.min() >= FEW:
+        return ""
+    if counts.max() < FEWEST:
+        return f"Fewer than {FEWEST} seeds a row: there is no interval, and nothing is marked as best."
+    number = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    said = (
+        f"Few seeds ({number} a row): the intervals hold for scores that spread like a normal"
+        " distribution, and small differences cannot be told from luck."
+    )
+    if counts.min() < FEWEST:
+        said += f" Rows with fewer than {FEWEST} have no interval and no mark."
+    return said
+
+
+def missing_in_words(rows: pd.DataFrame, measures: Sequence[str]) -> str:
+    """A sentence where some finished runs lack one of the measures; nothing where none does."""
+    models = rows[~rows["control"].astype(bool)]
+    short = [name for name in measures if _lacks(models, name).any()]
+    if not short:
+        return ""
+    return f"n=: the mean is over so many of the row's seeds, the others have no value ({', '.join(short)})."
+
+
+def _lacks(rows: pd.DataFrame, name: str) -> pd.Series:
+    return (rows[f"{name}_n"] > 0) & (rows[f"{name}_n"] < rows["n_seeds"])
 
 
 def setting_names(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
@@ -176,7 +256,7 @@ def plain(value: object) -> str:
 def _keys(told: pd.DataFrame) -> list[str]:
     return [
         *("dataset", "provenance", "model", *told.attrs["settings"], *CONDITIONS),
-        *("data_fingerprint", "scored_on", "revisions"),
+        *("data_fingerprint", "scored_on", "revisions", "reconstruction_likelihood"),
     ]
 
 
@@ -210,20 +290,45 @@ def _statistics(done: pd.DataFrame, row: Numbers, rows: int, measures: Sequence[
     for name in ("median", "iqm"):
         columns[name] = found[name].value
         columns[f"{name}_ci_low"], columns[f"{name}_ci_high"] = found[name].low, found[name].high
+    columns["n"] = (~np.isnan(flat)).sum(axis=0)
     shaped = {suffix: numbers.reshape(rows, len(measures)) for suffix, numbers in columns.items()}
     return pd.DataFrame(
         {f"{m}_{suffix}": shaped[suffix][:, i] for i, m in enumerate(measures) for suffix in SUFFIXES}
     )
 
 
-def _front(rows: pd.DataFrame, metric: str) -> pd.Series:
+def _best(rows: pd.DataFrame, name: str, lower: Collection[str]) -> pd.Series:
+    """Whether the seeds tell no other row that can be compared to be better."""
     marks = pd.Series(False, index=rows.index)
-    for index in rows.groupby("group").groups.values():
-        chosen = rows.loc[index]
-        marks[index] = on_front(
-            chosen["reconstruction_nats_mean"].to_numpy(float), chosen[f"{metric}_mean"].to_numpy(float)
-        )
+    for _, part in rows.groupby(comparison(name)):
+        mean, std, n = _numbers(part, name)
+        marks[part.index] = among_the_best(-mean if name in lower else mean, std, n)
     return marks
+
+
+def _front(rows: pd.DataFrame, metric: str, lower: Collection[str]) -> pd.Series:
+    """Whether the seeds tell no other row of the likelihood to beat it in reconstruction and metric together."""
+    marks = pd.Series(False, index=rows.index)
+    for _, part in rows.groupby(comparison("reconstruction_nats")):
+        mean, std, n = _numbers(part, metric)
+        gains = (-mean if metric in lower else mean, std, n)
+        marks[part.index] = among_the_front(_numbers(part, "reconstruction_nats"), gains)
+    return marks
+
+
+def _front_of_means(rows: pd.DataFrame, metric: str, lower: Collection[str]) -> pd.Series:
+    """Whether no other row of the likelihood has means that beat this one's."""
+    marks = pd.Series(False, index=rows.index)
+    for _, part in rows.groupby(comparison("reconstruction_nats")):
+        costs, gains = (part[f"{name}_mean"].to_numpy(float) for name in ("reconstruction_nats", metric))
+        marks[part.index] = on_front(costs, -gains if metric in lower else gains)
+    return marks
+
+
+def _numbers(rows: pd.DataFrame, name: str) -> tuple[Any, Any, Any]:
+    """Mean, deviation and number of runs of a measure, each an array [rows]."""
+    mean, std = (rows[f"{name}_{suffix}"].to_numpy(float) for suffix in ("mean", "std"))
+    return mean, std, rows[f"{name}_n"].to_numpy(int)
 
 
 def _control_rows(
@@ -250,6 +355,6 @@ def _control_rows(
         found.append(pd.concat([lines, numbers], axis=1))
     if not found:
         return rows.iloc[:0]
-    marks = {column: False for column in rows.columns if column.startswith("pareto_")}
+    marks = {column: False for column in rows.columns if column.startswith(("best_", "pareto_", "front_"))}
     table = pd.concat(found, ignore_index=True).assign(**marks, row=-1, setting="", control=True)
     return table.reindex(columns=rows.columns).astype({"rank": "Int64"})

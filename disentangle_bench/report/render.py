@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report.leaderboard import APART, LOWER_IS_BETTER, in_words, plain
+from disentangle_bench.report.leaderboard import (
+    APART,
+    comparison,
+    in_words,
+    missing_in_words,
+    plain,
+    seeds_in_words,
+)
+from disentangle_bench.report.runs_table import RECONSTRUCTION
 
 TITLES = {
     "n_seeds": "seeds",
     "n_failed": "failed",
     "reconstruction_nats": "reconstruction (nats)",
+    "excess_nats": "excess (nats)",
+    "excess_share": "excess share",
+    "reconstruction_likelihood": "likelihood",
     "elbo": "ELBO",
     "kl": "KL",
     "mse": "MSE",
 }
-HIDDEN = ("mse", "kl", "elbo")
+HIDDEN = ("excess_nats", "mse", "kl", "elbo")
 FOLDED = 24  # characters of a terminal's column that is no measure; what is longer goes on in the next line
 MANY_SETTINGS = 4  # columns; from so many on, one column of words is easier to read
 CAPTION = (
-    "mean [95 % interval over seeds]; * on the Pareto front with reconstruction; 2= a rank that is shared"
+    "Mean [95 % interval over seeds]. Bold: the seeds tell no other row to be better. *: they tell none to beat it in"
+    " reconstruction and this together. A column without bold: they tell no rows apart. 2=: a rank that is shared."
 )
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -39,7 +52,10 @@ LATEX_SPECIAL = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A rounded measure: its mean, a star for the Pareto front, its interval, and whether no other row's is better."""
+    """A rounded measure: its mean, its interval with the number of seeds where some lack it, and its marks.
+
+    The star stands for the Pareto front, `best` for bold.
+    """
 
     mean: str
     star: bool = False
@@ -53,8 +69,8 @@ class Cell:
 def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard with rounded cells, a line a row: text, and a Cell for each measure.
 
-    `board` is what `leaderboard.public` shows of `rows`. Best values and shared ranks are among the rows of a group.
-    Where models have many different settings, one column has each row's own in words.
+    `board` is what `leaderboard.public` shows of `rows`. Marks are shown where they set some of the rows that can be
+    compared apart from others. Where models have many different settings, one column has each row's own in words.
     """
     columns = list(board.columns)
     first = columns.index("model") + 1
@@ -64,38 +80,81 @@ def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
         board = board.drop(columns=settings)
         board.insert(first, "setting", words)
     measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
-    shown = [m for m in measures if m not in HIDDEN]
+    shown = shown_measures(rows, measures)
     head = [
         c
         for c in board.columns
-        if not c.startswith(("pareto_", *(f"{m}_" for m in measures))) and c != "rank"
+        if not c.startswith(("best_", "pareto_", *(f"{m}_" for m in measures))) and c != "rank"
     ]
-    best = {name: _best(rows, name) for name in shown}
+    marks = {name: marked(rows, name) for name in shown}
     ranks = ranks_with_ties(rows)
     lines = []
     for i, (_, row) in enumerate(board.iterrows()):
         cells: dict[str, object] = {"rank": ranks.iloc[i]}
         cells |= {TITLES.get(name, name): plain(row[name]) for name in head}
-        cells |= {TITLES.get(name, name): measure(row, name, bool(best[name].iloc[i])) for name in shown}
+        cells |= {TITLES.get(name, name): measure(row, name, marks[name].iloc[i]) for name in shown}
         lines.append(cells)
     return pd.DataFrame(lines)
 
 
+def shown_measures(rows: pd.DataFrame, measures: Sequence[str]) -> list[str]:
+    """The measures that people are shown: all but some of reconstruction's, and no excess that no run has."""
+    return [
+        m for m in measures if m not in HIDDEN and (m != "excess_share" or rows[f"{m}_mean"].notna().any())
+    ]
+
+
+def marked(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Columns `best` and `star`: which marks a measure gets in tables for people.
+
+    Where all rows that can be compared are among the best, none is marked so, and a row alone has no star.
+    """
+    found = pd.DataFrame(False, index=rows.index, columns=["best", "star"])
+    models = rows[~rows["control"].astype(bool) & (rows[f"{name}_n"] > 0)]
+    best = models[f"best_{name}"].astype(bool)
+    found.loc[models.index, "best"] = best & (_among(best, models, name).transform("nunique") > 1)
+    if f"pareto_{name}" in rows:
+        star = models[f"pareto_{name}"].astype(bool)
+        found.loc[models.index, "star"] = star & (
+            _among(star, models, "reconstruction_nats").transform("size") > 1
+        )
+    return found
+
+
+def _among(marks: pd.Series, rows: pd.DataFrame, name: str) -> Any:
+    """The marks grouped by what can be compared in this measure."""
+    return marks.groupby([rows[key] for key in comparison(name)])
+
+
 def ranks_with_ties(rows: pd.DataFrame) -> pd.Series:
     """Each row's rank as text: `2=` where several rows share it, nothing for a row without one."""
-    shared = rows.groupby(["group", "rank"])["rank"].transform("size")
+    shared = rows.groupby(["ranking", "rank"])["rank"].transform("size")
     text = rows["rank"].astype("string").fillna("")
     return text.where(~(shared > 1).fillna(False), text + "=")
 
 
-def measure(row: pd.Series, name: str, best: bool = False) -> Cell:
-    """The mean of a measure with its interval, to three decimals below 10 and one above."""
+def measure(row: pd.Series, name: str, marks: Mapping[str, bool] | pd.Series | None = None) -> Cell:
+    """The mean of a measure with its interval, to three decimals below 10 and one above, and its marks.
+
+    How many seeds have it is said where some of the row's lack it.
+    """
     mean, low, high = (row[f"{name}_{suffix}"] for suffix in ("mean", "ci_low", "ci_high"))
     if pd.isna(mean):
         return Cell("-")
     digits = 3 if abs(mean) < 10 else 1
     spread = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return Cell(f"{mean:.{digits}f}", bool(row.get(f"pareto_{name}", False)), spread, best)
+    count = row.get(f"{name}_n")
+    if count is not None and count < row["n_seeds"]:
+        spread += f" n={int(count)}"
+    star, best = (False, False) if marks is None else (bool(marks["star"]), bool(marks["best"]))
+    return Cell(f"{mean:.{digits}f}", star, spread, best)
+
+
+def notes(rows: pd.DataFrame, board: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know of it, a sentence or two each."""
+    measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
+    said = (CAPTION, seeds_in_words(rows), missing_in_words(rows, shown_measures(rows, measures)))
+    return [text for text in said if text]
 
 
 def terminal_table(
@@ -104,19 +163,22 @@ def terminal_table(
     """The leaderboard for a terminal of `width` characters: best values bold, a section a data set and its controls.
 
     What all rows share stands below the title, and an interval below its mean. Of the measures there are as many as
-    there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption names the rest.
+    there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption says what the
+    marks mean, where seeds are few or lack a measure, and names the rest.
     """
     text = readable(rows, board)
     measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
     head = [name for name in text.columns if name not in measures]
     shared = [name for name in head if name not in ("rank", "model") and text[name].nunique() == 1]
     head = [name for name in head if name not in shared]
-    if sort in measures[1:]:
-        measures.remove(sort)
-        measures.insert(1, sort)
+    own = [name for name in measures if name not in {TITLES.get(m, m) for m in RECONSTRUCTION}]
+    second = TITLES.get(sort, sort) if sort else next(iter(own), None)
+    if second in measures[1:]:
+        measures.remove(second)
+        measures.insert(1, second)
     shown = _fitting(text, head, measures, width)
     lines = [title, ", ".join(f"{name}: {text[name].iloc[0]}" for name in shared)]
-    caption = [f"{CAPTION}; bold: the best"]
+    caption = notes(rows, board)
     if left_out := measures[len(shown) :]:
         caption.append(f"no room here for {', '.join(left_out)}: leaderboard.csv has all")
     # Text, not markup: a label may hold brackets.
@@ -152,16 +214,17 @@ def _fitting(text: pd.DataFrame, head: Sequence[str], measures: list[str], width
 
 
 def _two_lines(cell: object) -> str:
-    return str(cell).replace(" [", "\n[") if isinstance(cell, Cell) else str(cell)
+    return str(cell).replace(" ", "\n", 1) if isinstance(cell, Cell) else str(cell)
 
 
 def comparison_table(table: pd.DataFrame, title: str) -> Table:
     """What `compare` found, for a terminal."""
     shown = Table(
         title=Text(title),
-        caption="mean [95 % interval over runs], runs (+ failed); probability that a run of A is better",
+        caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better, and p of the"
+        " exact rank test, with Holm's correction over the measures: above .05 the runs tell no difference.",
     )
-    for name in ("dataset", "measure", "A", "B", "A better than B"):
+    for name in ("dataset", "measure", "A", "B", "A better than B", "p"):
         shown.add_column(name, overflow="fold")
     for _, row in table.iterrows():
         sides = []
@@ -170,13 +233,14 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
             failed = f"+{row[f'n_failed_{side}']}" if row[f"n_failed_{side}"] else ""
             sides.append(f"{measure(pd.Series(columns), 'x')} n={row[f'n_{side}']}{failed}")
         probability = {"x_mean": row["probability"], "x_ci_low": row["ci_low"], "x_ci_high": row["ci_high"]}
-        cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")))
+        p_value = "-" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3g}"
+        cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")), p_value)
         shown.add_row(*(Text(str(cell)) for cell in cells))
     return shown
 
 
 def markdown(rows: pd.DataFrame, board: pd.DataFrame) -> str:
-    """The leaderboard as a Markdown table, best values bold; controls, if there are any, in a second table."""
+    """The leaderboard as a Markdown table with its notes; controls, if there are any, in a second table."""
 
     def write(cell: object) -> str:
         if isinstance(cell, Cell):
@@ -194,7 +258,9 @@ def markdown(rows: pd.DataFrame, board: pd.DataFrame) -> str:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
     parts = _apart(rows, board, table)
-    return parts[0] if len(parts) == 1 else f"{parts[0]}\nControls: codes whose worth is known.\n\n{parts[1]}"
+    said = " ".join(notes(rows, board)).replace("*", r"\*")
+    first = f"{parts[0]}\n{said}\n"
+    return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
 
 
 def latex(rows: pd.DataFrame, board: pd.DataFrame) -> str:
@@ -212,8 +278,9 @@ def latex(rows: pd.DataFrame, board: pd.DataFrame) -> str:
     columns = readable(rows, board).columns
     head = " & ".join(write(name) for name in columns) + " \\\\\n"
     parts = "\\midrule\n".join(_apart(rows, board, body))
+    said = "".join(f"% {text}\n" for text in notes(rows, board))
     return (
-        f"% {CAPTION}; bold: the best\n\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
+        f"{said}\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
         f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"
     )
 
@@ -223,14 +290,6 @@ def _apart(rows: pd.DataFrame, board: pd.DataFrame, write: Callable[[pd.DataFram
     text = readable(rows, board)
     control = rows["control"].to_numpy(bool)
     return [write(text[mask]) for mask in (~control, control) if mask.any()]
-
-
-def _best(rows: pd.DataFrame, name: str) -> pd.Series:
-    """Whether the row's mean is the best of its group's models, where they differ."""
-    means = rows[f"{name}_mean"].where(~rows["control"].astype(bool))
-    groups = means.groupby(rows["group"])
-    best = groups.transform("min" if name in LOWER_IS_BETTER else "max")
-    return (means == best) & (groups.transform("nunique") > 1)
 
 
 def _is_best(cell: object) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from disentangle_bench.registry import MODELS
 from disentangle_bench.rundir import RunRecord, StudyDir
 
-RECONSTRUCTION = ("reconstruction_nats", "mse", "kl", "elbo")
+RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
 HEAD = ("run", "dataset", "provenance", "model")
 TAIL = (
-    *("status", "failure", "device", "precision", "training_seconds", "data_fingerprint"),
-    *("scored_on", "metric_revisions"),
+    *("status", "failure", "device", "threads", "torch", "precision", "training_seconds", "data_fingerprint"),
+    *("scored_on", "reconstruction_likelihood", "metric_revisions"),
 )
 
 
@@ -24,10 +25,12 @@ def load_scores(study: str | Path) -> pd.DataFrame:
     """The study's runs as a table, one row a run; what scores.csv holds.
 
     Columns in this order: run, dataset, provenance, model; hyper-parameters, and any other setting that differs between
-    runs; seed, steps; reconstruction_nats, mse, kl, elbo; every score; status (DONE or FAILED), failure, device,
-    precision, training_seconds, data_fingerprint, scored_on (the images of metrics and of reconstruction) and
-    metric_revisions (JSON). `table.attrs["headlines"]` lists the metrics' headline columns, `table.attrs["settings"]`
-    the hyper-parameters and settings. Raises BenchError where there is no study.
+    runs; seed, steps; reconstruction_nats, excess_nats, excess_share, mse, kl, elbo; every score; status (DONE or
+    FAILED), failure, device, threads, torch (its version), precision, training_seconds, data_fingerprint, scored_on
+    (the images of metrics and of reconstruction), reconstruction_likelihood (what the nats are nats of) and
+    metric_revisions (JSON). A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
+    metrics' headline columns, `table.attrs["settings"]` the hyper-parameters and settings. Raises BenchError where
+    there is no study.
     """
     return runs_table(StudyDir(Path(study)).records(curves=False))
 
@@ -35,21 +38,20 @@ def load_scores(study: str | Path) -> pd.DataFrame:
 def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     """The same table from run records, which are read one by one and not kept.
 
-    Two attributes more tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
-    `attrs["origins"]` what the runs were made with (device, precision, versions, commit), each with its number of runs.
+    More attributes tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
+    `attrs["lower_is_better"]` the metrics' columns of which that is true, `attrs["origins"]` what the runs were made
+    with (device, precision, versions, commit), each with its number of runs, and `attrs["repeated"]` how many records
+    were left out because the run was there already.
     """
-    about, scores, settings = [], [], []
-    hypers: set[str] = set()
+    kept, repeated = _each_once(_Row(record) for record in records)
+    about = [row.about for row in kept]
+    scores = [row.scores for row in kept]
+    settings = [row.settings for row in kept]
+    hypers = {name for row in kept for name in row.hypers}
     metrics: dict[str, Any] = {}
-    origins: Counter[tuple[tuple[str, str], ...]] = Counter()
-    for record in records:
-        about.append(_about(record))
-        scores.append(dict(record.scores.get("scores", {})))
-        settings.append(_settings(record))
-        hypers |= record.spec.hypers.keys()
-        for name, metric in record.scores.get("metrics", {}).items():
-            metrics.setdefault(name, {"paper": metric["paper"], "headlines": list(metric["headlines"])})
-        origins[_origin(record)] += 1
+    for row in kept:
+        metrics = row.metrics | metrics
+    origins = Counter(row.origin for row in kept)
     models = [row["model"] for row in about]
     varied = [name for name in _ordered(settings) if name not in hypers and _varies(settings, models, name)]
     measured = [name for name in _ordered(scores) if name not in RECONSTRUCTION]
@@ -58,11 +60,93 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     rows = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
     table = pd.DataFrame(rows, columns=columns)
     table = table.astype({name: float for name in [*hypers, *RECONSTRUCTION, *measured]})
+    table["threads"] = table["threads"].astype("Int64")
     table.attrs["headlines"] = list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"]))
+    table.attrs["lower_is_better"] = sorted({key for m in metrics.values() for key in m["lower_is_better"]})
     table.attrs["settings"] = shown
     table.attrs["metrics"] = metrics
+    table.attrs["repeated"] = repeated
     table.attrs["origins"] = [dict(origin) | {"runs": runs} for origin, runs in origins.items()]
     return table
+
+
+class _Row:
+    """What the table needs of a record, which may be large and is not kept."""
+
+    def __init__(self, record: RunRecord) -> None:
+        data = record.provenance["data"]
+        self.run = (
+            record.spec.digest,
+            data["provenance"],
+            data["fingerprint"],
+            record.provenance["precision"],
+        )
+        self.failed = record.failure is not None
+        self.about = _about(record)
+        self.scores = dict(record.scores.get("scores", {})) | _excess(record)
+        self.settings = _settings(record)
+        self.hypers = tuple(record.spec.hypers)
+        self.metrics = {
+            name: {
+                "paper": metric["paper"],
+                "headlines": list(metric["headlines"]),
+                "lower_is_better": list(metric.get("lower_is_better", ())),
+            }
+            for name, metric in record.scores.get("metrics", {}).items()
+        }
+        self.origin = _origin(record)
+
+
+def _each_once(rows: Iterable[_Row]) -> tuple[list[_Row], int]:
+    """A row for each run, that is for each spec on the same data in the same precision; and how many were left out.
+
+    Of several the first counts, but a finished one before a failed one.
+    """
+    kept: dict[tuple[str, ...], _Row] = {}
+    repeated = 0
+    for row in rows:
+        earlier = kept.setdefault(row.run, row)
+        if earlier is not row:
+            repeated += 1
+            if earlier.failed and not row.failed:
+                kept[row.run] = row
+    return list(kept.values()), repeated
+
+
+def _excess(record: RunRecord) -> dict[str, float]:
+    """Nats above the least cost that the likelihood allows, and their share of the best constant image's.
+
+    Nothing for a run that was scored before these were kept, and for a likelihood that has no least cost.
+    """
+    kept = record.scores.get("reconstruction") or {}
+    nats, floor, constant = (
+        record.scores.get("scores", {}).get("reconstruction_nats"),
+        kept.get("floor_nats"),
+        kept.get("constant_nats"),
+    )
+    if nats is None or floor is None:
+        return {}
+    excess = {"excess_nats": nats - floor}
+    if constant is not None and constant > floor:
+        excess["excess_share"] = (nats - floor) / (constant - floor)
+    return excess
+
+
+def _likelihood(record: RunRecord) -> str | None:
+    """What the run's reconstruction is the likelihood of: nats of two likelihoods cannot be compared.
+
+    None for a failed run. A run that was scored before this was kept has what its model has unless asked otherwise.
+    """
+    if record.failure is not None:
+        return None
+    kept = record.scores.get("reconstruction") or {}
+    if "likelihood" in kept:
+        return kept["likelihood"] or f"{record.spec.model}'s own"
+    if "likelihood" in record.spec.options:
+        return str(record.spec.options["likelihood"])
+    if record.spec.model not in MODELS:
+        return f"{record.spec.model}'s own"
+    return "gaussian" if record.spec.model in ("pca", "ica") else "bernoulli"
 
 
 def _about(record: RunRecord) -> dict[str, Any]:
@@ -77,10 +161,13 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "status": "DONE" if record.failure is None else "FAILED",
         "failure": record.failure.splitlines()[0] if record.failure else None,
         "device": provenance["device"],
+        "threads": provenance.get("threads"),
+        "torch": provenance.get("versions", {}).get("torch"),
         "precision": provenance["precision"],
         "training_seconds": provenance.get("seconds", {}).get("training"),
         "data_fingerprint": provenance["data"]["fingerprint"][:12],
         "scored_on": _scored_on(record),
+        "reconstruction_likelihood": _likelihood(record),
         "metric_revisions": _revisions(record),
     }
 

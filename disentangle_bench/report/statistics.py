@@ -1,29 +1,35 @@
 """The statistics of the tables: pure functions of arrays, without files and without tables.
 
-Every bootstrap draws from a seed of its own, so that the same numbers give the same intervals at every call.
+Nothing here draws random numbers: the same scores give the same intervals and p-values at every call.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import bdtr, ndtr, stdtr, stdtrit
 
 Array = NDArray[np.float64]
+Marks = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
-RESAMPLES = 5000
-PAIR_RESAMPLES = 2000
-COLUMNS_AT_ONCE = 512  # columns bootstrapped together: 20 MB of resampled statistics
+TAIL = (1 - CONFIDENCE) / 2
+FEWEST = 3  # runs that an interval or a test of means needs: two say nearly nothing of how scores spread
+EXACT_RUNS = (
+    50  # of both sides together: the rank test of so many is counted out, that of more is approximated
+)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A statistic of each column, and the ends of its 95 % bootstrap interval; each an array [columns]."""
+    """A statistic of each column, and the ends of its 95 % interval (NaN for none); each an array [columns]."""
 
     value: Array
     low: Array
@@ -33,106 +39,223 @@ class Spread:
 def spreads(values: Array) -> dict[str, Spread]:
     """Mean, median and interquartile mean of each column of `values` [runs, columns], with 95 % intervals.
 
-    NaN stands for a run without the number, and is left out. The intervals are the 2.5 and 97.5 % quantiles of the
-    statistic over 5,000 resamples of the runs with replacement (Efron 1979), NaN below 2 runs. The interquartile mean
-    drops the lowest and the highest quarter of the runs, rounded down (Agarwal et al. 2021, arXiv:2108.13264).
+    NaN stands for a run without the number, and is left out. No interval is given below 3 runs, nor to a mean of
+    numbers that are all equal. The mean has Student's t interval (Student 1908). The median has the interval between
+    two ordered runs that holds at least 95 % for any continuous scores (Thompson 1936), which there is from 6 runs on.
+    The interquartile mean drops the lowest and the highest quarter of the runs, rounded down (Agarwal et al. 2021,
+    arXiv:2108.13264); its interval is Tukey and McLaughlin's (1963, Sankhya A 25) for a trimmed mean.
     """
-    columns = values.shape[1]
-    found = {name: np.full((3, columns), np.nan) for name in ("mean", "median", "iqm")}
+    found = {name: np.full((3, values.shape[1]), np.nan) for name in ("mean", "median", "iqm")}
     ordered = np.sort(values, axis=0)  # NaN goes last
     counts = (~np.isnan(values)).sum(axis=0)
     for runs in np.unique(counts[counts > 0]):
-        chosen = np.flatnonzero(counts == runs)
-        weights = _resampled_weights(int(runs))
-        for start in range(0, len(chosen), COLUMNS_AT_ONCE):
-            part = chosen[start : start + COLUMNS_AT_ONCE]
-            for name, (plain, resampled) in weights.items():
-                found[name][:, part] = _ends(ordered[:runs, part].T, plain, resampled)
+        chosen = counts == runs
+        part = ordered[:runs, chosen]
+        found["mean"][:, chosen] = _trimmed_mean(part, 0)
+        found["median"][:, chosen] = _median(part)
+        found["iqm"][:, chosen] = _trimmed_mean(part, int(runs) // 4)
     return {name: Spread(*rows) for name, rows in found.items()}
 
 
 def deviation(values: Array) -> Array:
-    """The standard deviation (n - 1) of each column of `values` [runs, columns] without its NaN; NaN below 2 runs."""
+    """The standard deviation (n - 1) of each column of `values` [runs, columns] without its NaN; NaN below 2 runs.
+
+    It is exactly 0 where all numbers are equal.
+    """
     counts = (~np.isnan(values)).sum(axis=0)
     centred = values - np.nansum(values, axis=0) / np.maximum(counts, 1)
     squares = np.nansum(centred**2, axis=0)
-    return np.where(counts > 1, np.sqrt(squares / np.maximum(counts - 1, 1)), np.nan)
+    found = np.where(counts > 1, np.sqrt(squares / np.maximum(counts - 1, 1)), np.nan)
+    # The mean of equal numbers can leave them by the last bit of a float.
+    equal = (np.isnan(values) | (values == _first_number(values))).all(axis=0)
+    return np.where(equal & (counts > 1), 0.0, found)
 
 
-def _resampled_weights(runs: int) -> dict[str, tuple[Array, Array]]:
-    """Each statistic as weights on the ordered values, [runs], and for every resample, [RESAMPLES, runs].
+def _first_number(values: Array) -> Array:
+    """The least number of each column, NaN for none."""
+    return np.sort(values, axis=0)[0]
 
-    A resample of ordered values is a draw of positions; once these are ordered too, mean, median and interquartile
-    mean are fixed weights on them. So one draw serves every column that has as many runs, by one matrix product.
+
+def _trimmed_mean(ordered: Array, cut: int) -> Array:
+    """Value, low and high [3, columns] of the mean without `cut` runs at either end; `ordered` [runs, columns].
+
+    The standard error is that of the scores with the dropped ones moved to the nearest kept one, and Student's t has
+    one degree of freedom less than there are kept runs. Nothing dropped is the mean with its usual interval.
     """
-    drawn = np.sort(np.random.default_rng([0, runs]).integers(runs, size=(RESAMPLES, runs)), axis=1)
-    cut = runs // 4
-    kept = {
-        "mean": range(runs),
-        "median": range((runs - 1) // 2, runs // 2 + 1),
-        "iqm": range(cut, runs - cut),
-    }
-    weights = {}
-    for name, positions in kept.items():
-        plain = np.zeros(runs)
-        plain[positions] = 1 / len(positions)
-        resampled = np.zeros((RESAMPLES, runs))
-        for position in positions:
-            resampled[np.arange(RESAMPLES), drawn[:, position]] += 1 / len(positions)
-        weights[name] = plain, resampled
-    return weights
-
-
-def _ends(ordered: Array, plain: Array, resampled: Array) -> Array:
-    """Value, low and high, [3, columns], of the weighted statistic of `ordered` values [columns, runs]."""
-    value = ordered @ plain
-    if ordered.shape[1] < 2:
+    runs = len(ordered)
+    kept = ordered[cut : runs - cut]
+    value = kept.mean(axis=0)
+    if runs < FEWEST:
         return np.stack([value, np.full_like(value, np.nan), np.full_like(value, np.nan)])
-    low, high = _quantiles(ordered @ resampled.T)
-    # A constant column can leave its value by the last bit of a float; an interval must hold it.
-    return np.stack([value, np.minimum(low, value), np.maximum(high, value)])
+    moved = np.clip(ordered, kept[0], kept[-1])
+    error = deviation(moved) * np.sqrt((runs - 1) / (len(kept) * (len(kept) - 1)))
+    reach = np.where(error > 0, -stdtrit(len(kept) - 1, TAIL) * error, np.nan)
+    return np.stack([value, value - reach, value + reach])
 
 
-def _quantiles(samples: Array) -> tuple[Array, Array]:
-    """The 2.5 and 97.5 % quantiles of each row, interpolated as `numpy.quantile` does, by a faster full sort."""
-    ordered = np.sort(samples, axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    places = np.array([tail, 1 - tail]) * (samples.shape[1] - 1)
-    below = places.astype(int)
-    low, high = (ordered[:, below] + (ordered[:, below + 1] - ordered[:, below]) * (places - below)).T
-    return low, high
+def _median(ordered: Array) -> Array:
+    """Value, low and high [3, columns] of the median of `ordered` [runs, columns]."""
+    runs = len(ordered)
+    value = (ordered[(runs - 1) // 2] + ordered[runs // 2]) / 2
+    # The chance that at most k of n runs lie below the median is that of at most k heads in n throws.
+    below = [k for k in range(runs // 2) if bdtr(k, runs, 0.5) <= TAIL]
+    if not below:
+        return np.stack([value, np.full_like(value, np.nan), np.full_like(value, np.nan)])
+    return np.stack([value, ordered[below[-1]], ordered[runs - 1 - below[-1]]])
+
+
+def differences(means: Array, deviations: Array, counts: NDArray[Any]) -> Array:
+    """Two-sided p-values of Welch's t test (Welch 1947) of every two means [k]; NaN where one has below 3 runs. [k, k].
+
+    Where neither side varies at all a t test has no scale, and the p-value is that of the exact permutation test: 2
+    over the number of ways to choose the runs of one side.
+    """
+    has = (counts >= FEWEST) & ~np.isnan(means)
+    count = np.where(has, counts, FEWEST)
+    square = np.where(has, deviations, 0.0) ** 2 / count
+    error = square[:, None] + square[None]
+    gap = np.abs(means[:, None] - means[None])
+    parts = square**2 / (count - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = error**2 / (parts[:, None] + parts[None])
+        found = 2 * stdtr(freedom, -gap / np.sqrt(error))
+    for i, j in np.argwhere(error == 0):
+        found[i, j] = 1.0 if gap[i, j] == 0 else 2 / math.comb(int(count[i] + count[j]), int(count[i]))
+    return np.where(has[:, None] & has[None], found, np.nan)
+
+
+def holm(p_values: Array) -> Array:
+    """Holm's (1979, Scandinavian Journal of Statistics 6) adjusted p-values of one family, of any shape; NaN stays.
+
+    Where all of them at or below 5 % are believed, the chance of one false finding among all is at most 5 %.
+    """
+    flat = p_values.ravel()
+    order = np.argsort(flat)  # NaN goes last
+    order = order[: int((~np.isnan(flat)).sum())]
+    adjusted = np.full(flat.shape, np.nan)
+    steps = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(flat[order] * steps), 1.0)
+    return adjusted.reshape(p_values.shape)
+
+
+def told_apart(*tests: Array) -> tuple[Marks, ...]:
+    """Which pairs differ at 5 %, given the p-values [k, k] of one or more measures: all of them are one family."""
+    pairs = np.triu_indices(len(tests[0]), 1)
+    adjusted = holm(np.stack([test[pairs] for test in tests]))
+    found = []
+    for row in adjusted:
+        apart = np.zeros(tests[0].shape, dtype=bool)
+        apart[pairs] = row <= 1 - CONFIDENCE
+        found.append(apart | apart.T)
+    return tuple(found)
+
+
+def among_the_best(gains: Array, deviations: Array, counts: NDArray[Any]) -> Marks:
+    """Whether no other mean of `gains` [k] (high is good) is told to be higher; False for below 3 runs.
+
+    Every two means are compared (`differences`), with Holm's correction over all pairs: equal means are told apart by
+    chance in at most 5 % of tables.
+    """
+    (apart,) = told_apart(differences(gains, deviations, counts))
+    beaten = (apart & (gains[None] > gains[:, None])).any(axis=1)
+    return (counts >= FEWEST) & ~np.isnan(gains) & ~beaten
+
+
+def among_the_front(costs: Sequence[Array], gains: Sequence[Array]) -> Marks:
+    """Whether no other row is told to beat it; `costs` and `gains` are each means, deviations and counts [k].
+
+    A row is beaten by one that is told apart from it as better in one measure and has a mean at least as good in the
+    other. Both measures' pairs are one family of Holm's correction. False for a row with below 3 runs in either.
+    """
+    cheap, good = told_apart(differences(*costs), differences(*gains))
+    cost, gain = costs[0], gains[0]
+    cheaper = cheap & (cost[None] < cost[:, None]) & (gain[None] >= gain[:, None])
+    better = good & (gain[None] > gain[:, None]) & (cost[None] <= cost[:, None])
+    has = (np.minimum(costs[2], gains[2]) >= FEWEST) & ~np.isnan(cost) & ~np.isnan(gain)
+    return has & ~(cheaper | better).any(axis=1)
 
 
 def improvements(pairs: Sequence[tuple[Sequence[float] | Array, Sequence[float] | Array]]) -> Array:
-    """For each pair of samples, how probable it is that a run of the first scores above one of the second; [pairs, 3].
+    """For each pair of samples, how probable it is that a run of the first scores above one of the second; [pairs, 4].
 
-    The columns are value, low and high; a tie counts one half. NaN where a side has no run, no interval where one has
-    a single run. The value is the Mann-Whitney U over the number of pairs of runs; the interval is a 95 % percentile
-    bootstrap that resamples each side, 2,000 times (Agarwal et al. 2021, arXiv:2108.13264, section 4.3).
+    The columns are value, low, high and p-value; a tie counts one half. NaN where a side has no run. The value is the
+    Mann-Whitney U over the number of pairs of runs, from ranks. The 95 % interval is Newcombe's fifth method (2006,
+    Statistics in Medicine 25, 559) with Student's t of n_a + n_b - 2 degrees of freedom for the normal deviate, which
+    small samples need; none below 3 runs a side. The p-value is two-sided, of the exact permutation distribution of
+    the ranks as they are, ties and all; above 50 runs it is the normal approximation with its correction for ties.
     """
-    found = np.full((len(pairs), 3), np.nan)
-    wins: dict[tuple[int, int], list[tuple[int, Array]]] = {}
+    found = np.full((len(pairs), 4), np.nan)
     for i, pair in enumerate(pairs):
         a, b = (side[~np.isnan(side)] for side in (np.asarray(each, dtype=float) for each in pair))
         if len(a) and len(b):
-            won = (a[:, None] > b) + 0.5 * (a[:, None] == b)
-            found[i, 0] = won.mean()
-            wins.setdefault((len(a), len(b)), []).append((i, won.ravel()))
-    for (first, second), group in wins.items():
-        if min(first, second) > 1:
-            # How often each pair of runs is drawn, the same for all samples of these sizes: one matrix product.
-            drawn = _pair_shares(first, second)
-            index = [i for i, _ in group]
-            low, high = _quantiles(np.stack([won for _, won in group]) @ drawn.T)
-            found[index, 1], found[index, 2] = low, high
+            found[i] = _improvement(a, b)
     return found
 
 
-def _pair_shares(first: int, second: int) -> Array:
-    """The share of each pair of runs in every resample of the two sides: [PAIR_RESAMPLES, first * second]."""
-    rng = np.random.default_rng([1, first, second])
-    sides = [rng.multinomial(n, np.full(n, 1 / n), size=PAIR_RESAMPLES) / n for n in (first, second)]
-    return (sides[0][:, :, None] * sides[1][:, None, :]).reshape(PAIR_RESAMPLES, -1)
+def _improvement(a: Array, b: Array) -> tuple[float, float, float, float]:
+    # Twice the rank is a whole number, ties or not.
+    _, place, times = np.unique(np.concatenate([a, b]), return_inverse=True, return_counts=True)
+    doubled = (2 * np.cumsum(times) - times + 1)[place.reshape(-1)]
+    total = int(doubled[: len(a)].sum())
+    value = (total / 2 - len(a) * (len(a) + 1) / 2) / (len(a) * len(b))
+    if len(doubled) <= EXACT_RUNS:
+        p_value = _exact_p(total, len(a), tuple(sorted(doubled.tolist())))
+    else:
+        p_value = _approximate_p(value, len(a), len(b), times)
+    return value, *_improvement_ends(value, len(a), len(b)), p_value
+
+
+def _exact_p(total: int, size: int, doubled: tuple[int, ...]) -> float:
+    """Two-sided: twice the smaller tail of the sum of `size` of the doubled ranks, each choice being as likely."""
+    chances = _sum_chances(size, doubled)
+    return float(min(1.0, 2 * min(chances[: total + 1].sum(), chances[total:].sum())))
+
+
+@lru_cache(maxsize=64)
+def _sum_chances(size: int, doubled: tuple[int, ...]) -> Array:
+    """How probable each sum of `size` of these whole numbers is, by the sum."""
+    most = sum(doubled[-size:])
+    ways = np.zeros((size + 1, most + 1))
+    ways[0, 0] = 1
+    for each in doubled:
+        # From the largest choice down, so that no number is taken twice.
+        for taken in range(size, 0, -1):
+            ways[taken, each:] += ways[taken - 1, : most + 1 - each]
+    chances: Array = ways[size] / ways[size].sum()
+    return chances
+
+
+def _approximate_p(value: float, first: int, second: int, times: NDArray[Any]) -> float:
+    """Two-sided, of the normal distribution with continuity correction; `times` is how often each value occurs."""
+    runs = first + second
+    ties = float((times.astype(float) ** 3 - times).sum())
+    variance = first * second / 12 * (runs + 1 - ties / (runs * (runs - 1)))
+    if variance == 0:
+        return 1.0
+    away = max(abs(value - 0.5) * first * second - 0.5, 0.0)
+    return float(min(1.0, 2 * ndtr(-away / math.sqrt(variance))))
+
+
+def _improvement_ends(value: float, first: int, second: int) -> tuple[float, float]:
+    """Both ends of Newcombe's interval: the probabilities that lie just so many standard errors from `value`."""
+    if min(first, second) < FEWEST:
+        return math.nan, math.nan
+    deviate = -float(stdtrit(first + second - 2, TAIL))
+    more = (first + second) / 2 - 1
+
+    def far(x: float) -> bool:
+        shape = 1 + more * ((1 - x) / (2 - x) + x / (1 + x))
+        return abs(value - x) > deviate * math.sqrt(x * (1 - x) * shape / (first * second))
+
+    ends = []
+    for outer in (0.0, 1.0):
+        # Between an end that is too far and the value, which is not: halve.
+        inner = value
+        for _ in range(50):
+            middle = (outer + inner) / 2
+            outer, inner = (middle, inner) if far(middle) else (outer, middle)
+        ends.append(inner)
+    return ends[0], ends[1]
 
 
 def rank_correlation(values: Array) -> Array:
@@ -164,13 +287,13 @@ class Variance:
 def variance_shares(
     values: Sequence[float], objectives: Sequence[Any], settings: Sequence[Any]
 ) -> Variance | None:
-    """How the squared deviations of `values` from their mean split over objective, setting within it, and seed.
+    """How much of the variance of `values` the objective, the setting within it and the seed make: omega squared.
 
     `objectives` and `settings` say for each run what it is a run of; equal settings of two objectives are told apart.
-    Nested sums of squares (one-way analyses of variance, one within the other): the objective's share is that of the
-    objectives' means around the whole mean, the hyper-parameters' that of the settings' means around their
-    objective's, the seed's that of the runs around their setting's. None below 2 runs or for a constant score. With
-    few seeds the first two are too large: chance alone gives k groups of n runs about (k - 1) / (n - 1).
+    From nested sums of squares S with d degrees of freedom, and the mean square m of the runs around their setting:
+    (S - d m) / (S_total + m) for the objectives' means around the whole mean, and for the settings' means around their
+    objective's (Hays 1963); the seed has the rest. Chance alone gives 0 on average, and so may give a little less than
+    0. None for a constant score and where no setting has two runs.
     """
     numbers = np.asarray(values, dtype=float)
     has = ~np.isnan(numbers)
@@ -178,14 +301,18 @@ def variance_shares(
     _, outer = np.unique(np.asarray([str(o) for o in objectives])[has], return_inverse=True)
     inner_keys = np.asarray([f"{o}\n{s}" for o, s in zip(objectives, settings, strict=True)])[has]
     _, inner = np.unique(inner_keys, return_inverse=True)
-    if len(numbers) < 2 or np.ptp(numbers) == 0:
+    models, groups = len(np.unique(outer)), len(np.unique(inner))
+    if len(numbers) <= groups or np.ptp(numbers) == 0:
         return None
     by_objective, by_setting = _group_means(numbers, outer), _group_means(numbers, inner)
-    total = ((numbers - numbers.mean()) ** 2).sum()
+    noise = ((numbers - by_setting) ** 2).sum() / (len(numbers) - groups)
+    total = ((numbers - numbers.mean()) ** 2).sum() + noise
+    objective = (((by_objective - numbers.mean()) ** 2).sum() - (models - 1) * noise) / total
+    hyperparameter = (((by_setting - by_objective) ** 2).sum() - (groups - models) * noise) / total
     return Variance(
-        objective=float(((by_objective - numbers.mean()) ** 2).sum() / total),
-        hyperparameter=float(((by_setting - by_objective) ** 2).sum() / total),
-        seed=float(((numbers - by_setting) ** 2).sum() / total),
+        objective=float(objective),
+        hyperparameter=float(hyperparameter),
+        seed=float(1 - objective - hyperparameter),
         runs=len(numbers),
     )
 

@@ -13,7 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.report.leaderboard import all_rows, public, row_of_run, tell_apart, warnings
+from disentangle_bench.report.leaderboard import (
+    all_rows,
+    lower_is_better,
+    public,
+    row_of_run,
+    tell_apart,
+    warnings,
+)
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.summaries import (
     correlation_table,
@@ -45,6 +52,11 @@ class Tables:
         """The metrics' headline columns."""
         return list(self.runs.attrs["headlines"])
 
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        """The measures of which less is better."""
+        return lower_is_better(self.runs)
+
     @cached_property
     def row_of_run(self) -> NDArray[np.integer[Any]]:
         """For each run the `row` of the leaderboard that it belongs to."""
@@ -58,7 +70,7 @@ class Tables:
     @cached_property
     def models(self) -> pd.DataFrame:
         """models.csv."""
-        return models_table(self.rows, self.headlines)
+        return models_table(self.told, self.rows, self.headlines)
 
     @cached_property
     def improvement(self) -> pd.DataFrame:
@@ -90,49 +102,37 @@ class Tables:
 
 
 def make_tables(studies: Sequence[StudyDir], sort: str | None = None) -> Tables:
-    """The tables of these studies together. A run that is in several of them counts once, the first.
+    """The tables of these studies together. A run counts once, however often it was copied or scored.
 
     Raises BenchError where a path holds no study, no run has finished yet or `sort` is no measure.
     """
-    repeated: list[str] = []
-    runs = runs_table(_unique(studies, repeated))
-    notes = [f"{len(repeated)} runs are in several of the studies and count once"] if repeated else []
+    runs = runs_table(record for study in studies for record in study.records(curves=False))
     controls: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entry in (entry for study in studies for entry in study.controls()):
         controls.setdefault((entry["dataset"], entry["provenance"]), entry)
-    return tables_of(runs, list(controls.values()), sort, notes)
-
-
-def _unique(studies: Sequence[StudyDir], repeated: list[str]) -> Iterator[RunRecord]:
-    """The studies' runs; one that says what an earlier one said goes to `repeated` instead, by its id."""
-    seen: set[tuple[Any, ...]] = set()
-    for study in studies:
-        for record in study.records(curves=False):
-            identity = _identity(record) if len(studies) > 1 else ()
-            if identity and identity in seen:
-                repeated.append(record.spec.id)
-            else:
-                seen.add(identity)
-                yield record
+    return tables_of(runs, list(controls.values()), sort)
 
 
 def tables_of(
     runs: pd.DataFrame,
     controls: Sequence[Mapping[str, Any]] = (),
     sort: str | None = None,
-    notes: Sequence[str] = (),
 ) -> Tables:
     """The tables of a table of runs and of controls."""
     told = tell_apart(runs)
-    return Tables(runs, told, all_rows(told, sort, controls), (*notes, *warnings(told)))
+    return Tables(runs, told, all_rows(told, sort, controls), (*_copies(runs), *warnings(told)))
 
 
-def _identity(record: RunRecord) -> tuple[Any, ...]:
-    """Equal for two records that say the same thing of the same run."""
-    provenance, scores = record.provenance, record.scores
-    revisions = sorted((name, about["revision"]) for name, about in scores.get("metrics", {}).items())
-    where = (provenance["data"]["provenance"], provenance["data"]["fingerprint"], provenance["precision"])
-    return record.spec.digest, *where, str(scores.get("scoring")), *revisions
+def _copies(runs: pd.DataFrame) -> list[str]:
+    """A sentence where a run was there more than once."""
+    repeated = runs.attrs["repeated"]
+    if not repeated:
+        return []
+    what = "1 run directory is a copy" if repeated == 1 else f"{repeated} run directories are copies"
+    return [
+        f"{what} of a run that is there already (the same spec, seed and data, copied or scored again); each run counts"
+        " once, as it is found first"
+    ]
 
 
 def pictured_runs(study: StudyDir, tables: Tables, seeds: int = 3) -> Iterator[tuple[int, RunRecord]]:

@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from disentangle_bench.report.leaderboard import row_of_run
+from disentangle_bench.report.leaderboard import (
+    OF_ONE_LIKELIHOOD,
+    lower_is_better,
+    row_of_run,
+)
 from disentangle_bench.report.runs_table import RECONSTRUCTION
 from disentangle_bench.report.statistics import (
+    holm,
     hypervolume,
     improvements,
     rank_correlation,
@@ -24,75 +29,102 @@ from disentangle_bench.report.statistics import (
 
 CHOICES = ("elbo", "labels")
 IDENTITY = ("group", "dataset", "provenance")
+# Rows of one model whose nats are of one likelihood.
+MODEL = ["model", "reconstruction_likelihood"]
 
 
-def models_table(rows: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
-    """models.csv: a row per data set, metric and model.
+def models_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
+    """models.csv: a row per data set, metric, model and likelihood.
 
-    Columns: group, dataset, provenance, metric, model; n_settings, n_seeds (finished runs), n_failed;
-    settings_on_front and hypervolume (the share of the box between the data set's worst and best mean of
-    reconstruction_nats and metric that the model's settings dominate, 0..1); best_by_elbo, the setting of the highest
-    mean ELBO, which needs no labels, and best_by_labels, that of the highest mean of the metric itself, each followed
-    by `_mean`, `_ci_low`, `_ci_high` of the metric there and `_n_seeds`.
+    Columns: group, dataset, provenance, metric, model, reconstruction_likelihood; n_settings, n_seeds (finished runs),
+    n_failed; settings_on_front and hypervolume (the share of the box between the best constant image and a perfect
+    picture, and between the metric's worst and perfect score, that the model's settings dominate, 0..1; empty for a
+    likelihood without a least cost and a metric that leaves 0..1); best_by_elbo, the setting of the highest mean ELBO,
+    which needs no labels, and best_by_labels, that of the best mean of the metric itself, each followed by `_mean`,
+    `_ci_low`, `_ci_high` of the metric there and `_n_seeds`, the runs that have it. The best of several by labels has
+    no interval: being chosen for its mean, it has none that would hold.
     """
+    lower = lower_is_better(told)
     found = []
     for metric, group in _groups(rows, headlines):
-        worst, best = _corners(group, metric)
-        for model, part in group.groupby("model", sort=False):
+        for (model, likelihood), part in group.groupby(MODEL, sort=False):
             line = {name: part[name].iloc[0] for name in IDENTITY} | {"metric": metric, "model": model}
             line |= {
+                "reconstruction_likelihood": likelihood,
                 "n_settings": len(part),
                 "n_seeds": int(part["n_seeds"].sum()),
                 "n_failed": int(part["n_failed"].sum()),
                 "settings_on_front": int(part[f"pareto_{metric}"].sum()),
-                "hypervolume": hypervolume(*_points(part, metric), worst, best),
+                "hypervolume": _hypervolume(part, metric, metric in lower),
             }
             for choice in CHOICES:
-                line |= _chosen_cells(best_row(part, metric, choice), metric, f"best_by_{choice}")
+                chosen = best_row(part, metric, choice, metric in lower)
+                if choice == "labels" and _lucky(part, metric) and chosen is not None:
+                    chosen = chosen.copy()
+                    chosen[[f"{metric}_ci_low", f"{metric}_ci_high"]] = np.nan
+                line |= _chosen_cells(chosen, metric, f"best_by_{choice}")
             found.append(line)
     return pd.DataFrame(found)
 
 
-def best_row(part: pd.DataFrame, metric: str, choice: str) -> pd.Series | None:
-    """The row with the highest mean ELBO ("elbo", no labels needed) or mean of `metric` ("labels"); None for no runs.
+def best_row(part: pd.DataFrame, metric: str, choice: str, lower: bool = False) -> pd.Series | None:
+    """The row with the highest mean ELBO ("elbo", no labels needed) or best mean of `metric` ("labels"); None for none.
 
-    The first of equals.
+    `lower` says that a low metric is good. The first of equals.
     """
     means = part["elbo_mean" if choice == "elbo" else f"{metric}_mean"]
-    return None if means.isna().all() else part.iloc[int(means.argmax())]
+    if means.isna().all():
+        return None
+    return part.iloc[int(means.argmin() if choice == "labels" and lower else means.argmax())]
+
+
+def _lucky(part: pd.DataFrame, metric: str) -> bool:
+    """Whether the best mean of the metric is the best of several, and so partly luck."""
+    return int(part[f"{metric}_mean"].notna().sum()) > 1
 
 
 def improvement_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
-    """improvement.csv: how probable it is that a run of one model scores above a run of another, each at its best.
+    """improvement.csv: how probable it is that a run of one model is better than a run of another, each at its best.
 
     Columns: group, dataset, provenance, metric, chosen_by (elbo: each model's setting was chosen without labels;
     labels: by this very metric, which flatters both), model_a, setting_a, model_b, setting_b, n_a, n_failed_a, n_b,
-    n_failed_b, probability, ci_low, ci_high (`statistics.improvements`).
+    n_failed_b, probability, ci_low, ci_high, p_value (`statistics.improvements`) and p_holm, corrected for all pairs of
+    the data set, metric and way of choosing. Where a side is the best of several settings by labels, only the
+    probability is given: no interval and no test of runs that were chosen for their scores would hold.
     """
     done = (told["status"] == "DONE").to_numpy()
-    row = row_of_run(told)
-    lines, samples = [], []
+    row, lower = row_of_run(told), lower_is_better(told)
+    lines, samples, valid = [], [], []
     for metric, group in _groups(rows, headlines):
-        scores = told[metric].to_numpy(float)
+        scores = told[metric].to_numpy(float) * (-1.0 if metric in lower else 1.0)
         for choice in CHOICES:
-            parts = [best_row(part, metric, choice) for _, part in group.groupby("model", sort=False)]
-            for a, b in itertools.combinations([part for part in parts if part is not None], 2):
+            models = [part for _, part in group.groupby(MODEL, sort=False)]
+            found = [
+                (best_row(part, metric, choice, metric in lower), _lucky(part, metric)) for part in models
+            ]
+            chosen = [(best, lucky) for best, lucky in found if best is not None]
+            for (a, lucky_a), (b, lucky_b) in itertools.combinations(chosen, 2):
                 pair = scores[done & (row == a["row"])], scores[done & (row == b["row"])]
                 lines.append(_pair(a, b, *pair) | {"metric": metric, "chosen_by": choice})
                 samples.append(pair)
+                valid.append(choice == "elbo" or not (lucky_a or lucky_b))
     sides = ("model_a", "setting_a", "model_b", "setting_b", "n_a", "n_failed_a", "n_b", "n_failed_b")
     columns = [*IDENTITY, "metric", "chosen_by", *sides]
     table = pd.DataFrame(lines, columns=columns)
-    return table.assign(
-        **dict(zip(("probability", "ci_low", "ci_high"), improvements(samples).T, strict=True))
-    )
+    numbers = improvements(samples)
+    numbers[~np.array(valid, dtype=bool), 1:] = np.nan
+    for name, values in zip(("probability", "ci_low", "ci_high", "p_value"), numbers.T, strict=True):
+        table[name] = values
+    family = table.groupby(["group", "metric", "chosen_by"], sort=False)["p_value"]
+    return table.assign(p_holm=family.transform(lambda part: holm(part.to_numpy(float))).astype(float))
 
 
 def variance_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
     """variance.csv: how much of each score's variance over finished runs the model, its setting and the seed make.
 
     Columns: group, dataset, provenance, measure, objective, hyperparameter, seed (they add up to 1), n_models,
-    n_settings, n_runs, n_failed (`statistics.variance_shares`). A measure that does not vary has no row.
+    n_settings, n_runs, n_failed (`statistics.variance_shares`). A measure has no row where it does not vary, where no
+    setting has two runs, and where its nats are of several likelihoods.
     """
     row = row_of_run(told)
     found = []
@@ -101,6 +133,8 @@ def variance_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame
         done = (group["status"] == "DONE").to_numpy()
         for measure in (*RECONSTRUCTION, *headlines):
             part = group[done]
+            if _mixes(part, measure):
+                continue
             shares = variance_shares(list(part[measure].astype(float)), list(part["model"]), list(here[done]))
             if shares is None:
                 continue
@@ -120,12 +154,16 @@ def correlation_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFr
 
     Columns: group, dataset, provenance, measure_a, measure_b, spearman, n_runs, n_failed. Measures are the metrics'
     headlines, reconstruction_nats and elbo; each pair stands in both orders, so that the table pivots to a square.
+    Runs are ranked from worst to best: a measure of which less is better is turned round. Nats of several likelihoods
+    have no correlation.
     """
     measures = ["reconstruction_nats", "elbo", *headlines]
+    signs = [-1.0 if name in lower_is_better(told) else 1.0 for name in measures]
     found = []
     for _, group in told.groupby("group", sort=True):
         done = group["status"] == "DONE"
-        values = group.loc[done, measures].to_numpy(float)
+        values = group.loc[done, measures].to_numpy(float) * signs
+        values[:, [_mixes(group[done], name) for name in measures]] = np.nan
         has = ~np.isnan(values)
         pairs = pd.DataFrame(itertools.product(measures, repeat=2), columns=["measure_a", "measure_b"])
         about = {name: group[name].iloc[0] for name in IDENTITY}
@@ -133,6 +171,11 @@ def correlation_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFr
         found.append(pairs.assign(**about, **numbers, n_failed=int((~done).sum())))
     columns = [*IDENTITY, "measure_a", "measure_b", "spearman", "n_runs", "n_failed"]
     return pd.concat(found, ignore_index=True)[columns]
+
+
+def _mixes(runs: pd.DataFrame, measure: str) -> bool:
+    """Whether the measure of these runs of one group is of several likelihoods."""
+    return bool(measure in OF_ONE_LIKELIHOOD and runs["reconstruction_likelihood"].nunique() > 1)
 
 
 def _groups(rows: pd.DataFrame, headlines: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -145,33 +188,31 @@ def _groups(rows: pd.DataFrame, headlines: Sequence[str]) -> Iterator[tuple[str,
         "setting",
         "n_seeds",
         "n_failed",
-        "reconstruction_nats_mean",
+        "reconstruction_likelihood",
+        "excess_share_mean",
         "elbo_mean",
     ]
     for _, group in models.groupby("group", sort=True):
         for metric in headlines:
-            own = [f"{metric}_{suffix}" for suffix in ("mean", "ci_low", "ci_high")]
+            own = [f"{metric}_{suffix}" for suffix in ("mean", "ci_low", "ci_high", "n")]
             yield metric, group[[*about, *own, f"pareto_{metric}"]]
 
 
-def _points(rows: pd.DataFrame, metric: str) -> tuple[Any, Any]:
-    return rows["reconstruction_nats_mean"].to_numpy(float), rows[f"{metric}_mean"].to_numpy(float)
-
-
-def _corners(rows: pd.DataFrame, metric: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The worst and the best (reconstruction, metric) among the rows' means."""
-    has = rows[rows["reconstruction_nats_mean"].notna() & rows[f"{metric}_mean"].notna()]
-    if has.empty:
-        return (np.nan, np.nan), (np.nan, np.nan)
-    costs, gains = _points(has, metric)
-    return (costs.max(), gains.min()), (costs.min(), gains.max())
+def _hypervolume(rows: pd.DataFrame, metric: str, lower: bool) -> float:
+    """The share of the box from the best constant image and the metric's worst score to a perfect picture and score."""
+    gains = rows[f"{metric}_mean"].to_numpy(float)
+    if ((gains < 0) | (gains > 1)).any():
+        return float("nan")  # nobody has said what its perfect score is
+    return hypervolume(
+        rows["excess_share_mean"].to_numpy(float), 1 - gains if lower else gains, (1, 0), (0, 1)
+    )
 
 
 def _chosen_cells(row: pd.Series | None, metric: str, prefix: str) -> dict[str, Any]:
     if row is None:
         return {prefix: None} | {f"{prefix}_{s}": None for s in ("mean", "ci_low", "ci_high", "n_seeds")}
     numbers = {f"{prefix}_{s}": row[f"{metric}_{s}"] for s in ("mean", "ci_low", "ci_high")}
-    return {prefix: row["setting"] or "(only one)"} | numbers | {f"{prefix}_n_seeds": row["n_seeds"]}
+    return {prefix: row["setting"] or "(only one)"} | numbers | {f"{prefix}_n_seeds": row[f"{metric}_n"]}
 
 
 def _pair(a: pd.Series, b: pd.Series, first: Any, second: Any) -> dict[str, Any]:

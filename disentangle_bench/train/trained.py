@@ -94,6 +94,10 @@ class TrainedModel:
             except RuntimeError as error:
                 raise ValueError(f"the weights do not fit the network {name!r}: {error}") from error
 
+    def pixels(self, images: Tensor) -> Tensor:
+        """Images as the networks see them: float32 in 0..1."""
+        return self._input(images)
+
     def _call(self, name: str, inputs: Tensor) -> Tensor:
         return self.networks[name](inputs)
 
@@ -144,6 +148,42 @@ def measure_reconstruction(
     if isinstance(model.objective, Likelihood):
         measured["iwae"] = importance_weighted_bound(model, dataset)
     return measured
+
+
+def reconstruction_bounds(
+    model: TrainedModel, dataset: FactorDataset, points: int | str
+) -> dict[str, float | str | None]:
+    """What `reconstruction_nats` of these points has to be read against: `likelihood`, `floor_nats`, `constant_nats`.
+
+    The floor is what a perfect picture costs, a mean over the very points of `measure_reconstruction`: for the
+    Bernoulli likelihood the entropy -p ln p - (1 - p) ln(1 - p) of each pixel p, for the normal one of unit variance
+    ln(2 pi) / 2 a pixel. The constant cost is that of the best picture that is the same for every point, their mean:
+    the entropy of the mean pixels, or half their variances above the floor. All summed over pixels and channels, in
+    nats per image. None where a likelihood has no such numbers: a learned variance may shrink without end.
+    """
+    likelihood = getattr(model.objective, "likelihood", None)
+    found: dict[str, float | str | None] = {
+        "likelihood": likelihood,
+        "floor_nats": None,
+        "constant_nats": None,
+    }
+    if likelihood not in ("bernoulli", "gaussian"):
+        return found
+    index = _points(dataset, points, model.spec.seed, "reconstruction points")
+    sums = torch.zeros(3, *dataset.image_shape, dtype=torch.float64, device=dataset.device)
+    for part in index.split(ENCODING_BATCH):
+        pixels = model.pixels(dataset.images(part))
+        sums += torch.stack([pixels.sum(0), pixels.square().sum(0), _entropy(pixels).sum(0)])
+    mean, square, entropy = (sums / len(index)).cpu()
+    if likelihood == "bernoulli":
+        return found | {"floor_nats": float(entropy.sum()), "constant_nats": float(_entropy(mean).sum())}
+    floor = 0.5 * math.log(2 * math.pi) * mean.numel()
+    return found | {"floor_nats": floor, "constant_nats": floor + 0.5 * float((square - mean.square()).sum())}
+
+
+def _entropy(pixels: Tensor) -> Tensor:
+    """Of a pixel that is 1 with this probability, in nats."""
+    return torch.special.entr(pixels) + torch.special.entr(1 - pixels)
 
 
 def importance_weighted_bound(

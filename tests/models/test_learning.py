@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,12 @@ from disentangle_bench.models.objective import NetworkSize, is_fitted
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train.alone import own_gradients, train_alone
 from disentangle_bench.train.fit import train_fitted
-from disentangle_bench.train.trained import TrainedModel, importance_weighted_bound, measure_reconstruction
+from disentangle_bench.train.trained import (
+    TrainedModel,
+    importance_weighted_bound,
+    measure_reconstruction,
+    reconstruction_bounds,
+)
 
 SQUARES = tiny_data.squares()
 PIXELS = SQUARES.images(range(48)).flatten(1).double().numpy() / 255
@@ -72,6 +78,43 @@ def test_every_model_learns(model: str) -> None:
     found = measure_reconstruction(learned(model), SQUARES, "all")
     assert found["reconstruction_nats"] < 20 < 0.5 * BEST_CONSTANT
     assert 256 * math.log(2) / 3 > BEST_CONSTANT
+
+
+def test_what_perfect_and_constant_pictures_cost() -> None:
+    """Against numpy's arithmetic: the pixels' entropy, and the cost of the mean image, by likelihood."""
+    found = reconstruction_bounds(learned("vae"), SQUARES, "all")
+    grey = PIXELS[(PIXELS > 0) & (PIXELS < 1)]  # black and white cost nothing
+    perfect = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey)).sum() / len(PIXELS)
+    assert found["likelihood"] == "bernoulli"
+    assert found["floor_nats"] == pytest.approx(perfect, rel=1e-5)
+    assert found["constant_nats"] == pytest.approx(BEST_CONSTANT, rel=1e-5)
+    assert found["floor_nats"] < measure_reconstruction(learned("vae"), SQUARES, "all")["reconstruction_nats"]
+    normal = reconstruction_bounds(learned("pca"), SQUARES, "all")
+    floor = 256 * 0.5 * math.log(2 * math.pi)
+    assert (normal["likelihood"], normal["floor_nats"]) == ("gaussian", pytest.approx(floor))
+    assert normal["constant_nats"] == pytest.approx(floor + 0.5 * PIXELS.var(0).sum(), rel=1e-5)
+
+
+def test_a_perfect_picture_costs_the_floor() -> None:
+    """What the likelihood says of the images themselves, and of their mean for each of them."""
+    images = torch.from_numpy(PIXELS)
+    for likelihood in ("bernoulli", "gaussian"):
+        spec = spec_of("vae", {}, {"likelihood": likelihood}, steps=1)
+        objective = make_objective(spec, SQUARES)
+        networks = train_alone(objective, spec, SQUARES).networks
+        found = reconstruction_bounds(TrainedModel(spec, objective, networks, SQUARES.device), SQUARES, "all")
+        for name, best in (("floor_nats", images), ("constant_nats", images.mean(0).expand_as(images))):
+            cost = objective.reconstruction_nats(torch.logit(best, eps=1e-12), images).mean()
+            assert found[name] == pytest.approx(float(cost), rel=1e-4)
+
+
+def test_a_learned_variance_has_no_least_cost() -> None:
+    model = learned("vae")
+    free = TrainedModel(
+        model.spec, replace(model.objective, likelihood="gaussian_learned"), model.networks, model.device
+    )
+    found = reconstruction_bounds(free, SQUARES, "all")
+    assert found == {"likelihood": "gaussian_learned", "floor_nats": None, "constant_nats": None}
 
 
 def test_beta_zero_behaves_as_an_autoencoder() -> None:

@@ -85,6 +85,7 @@ def record(
         "scores": scores,
         "metrics": about,
         "failures": {},
+        "reconstruction": {"likelihood": "bernoulli", "floor_nats": 5.0, "constant_nats": 105.0},
         "scoring": {"points": "all", "reconstruction_points": 10_000},
         "points": 737280,
         "mutual_information": shares.round(4).tolist(),

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from synthetic_study import record
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report.compare import compare, parse_choice
-from disentangle_bench.report.figures import all_figures, picture
+from disentangle_bench.report.figures import all_figures, picture, tradeoff
 from disentangle_bench.report.leaderboard import all_rows, leaderboard, tell_apart
 from disentangle_bench.report.render import latex, markdown, ranks_with_ties, readable, terminal_table
 from disentangle_bench.report.runs_table import load_scores, runs_table
@@ -67,6 +68,24 @@ def one(spec, numbers) -> RunRecord:
     return RunRecord(spec, provenance, {"scores": scores, "metrics": metrics}, curve)
 
 
+# As above with three seeds; beta=4 is worse than vae in all, beyond doubt, and beta=2 is not in any.
+THREE = {
+    ("vae", None): [(100.0, 0.18, 0.5), (110.0, 0.22, 0.7), (105.0, 0.20, 0.6)],
+    ("beta_vae", 2.0): [(120.0, 0.25, 0.6), (110.0, 0.20, 0.5), (112.0, 0.21, 0.6)],
+    ("beta_vae", 4.0): [(330.0, 0.01, 0.1), (350.0, 0.02, 0.1), (340.0, 0.03, 0.11)],
+}
+
+
+def many(numbers) -> list[RunRecord]:
+    """Records of these numbers, a seed for each."""
+    specs = {(spec.model, spec.hypers.get("beta")): spec for spec in expand(GRID)}
+    return [
+        one(specs[key].model_copy(update={"seed": seed}), run)
+        for key, runs in numbers.items()
+        for seed, run in enumerate(runs)
+    ]
+
+
 @pytest.fixture
 def board() -> pd.DataFrame:
     return leaderboard(runs_table(records()))
@@ -85,12 +104,18 @@ def test_means_and_deviations(board: pd.DataFrame) -> None:
     assert vae["mig_mean"] == pytest.approx(0.2)
     assert vae["mig_std"] == pytest.approx(math.sqrt(0.02))  # (0.1^2 + 0.1^2) / (2 - 1)
     assert vae["reconstruction_nats_mean"] == 105
-    # Two seeds give the resampled means .1, .2, .2, .3 with equal chance, so 95 % lies in [.1, .3].
-    assert (vae["mig_ci_low"], vae["mig_ci_high"]) == pytest.approx((0.1, 0.3))
-    assert (vae["n_seeds"], vae["n_failed"], vae["steps"]) == (2, 0, 7)
+    assert vae[["mig_ci_low", "mig_ci_high"]].isna().all()  # two seeds say nearly nothing of the spread
+    assert (vae["n_seeds"], vae["mig_n"], vae["n_failed"], vae["steps"]) == (2, 2, 0, 7)
 
 
-def test_one_seed_has_no_interval_and_failures_are_counted(board: pd.DataFrame) -> None:
+def test_three_seeds_have_students_interval() -> None:
+    vae = row(leaderboard(runs_table(many(THREE))), "vae")
+    # .18, .22, .2: mean .2, deviation .02, and 4.3027 is the quantile .975 of Student's t with 2 degrees of freedom.
+    reach = 4.3027 * 0.02 / math.sqrt(3)
+    assert (vae["mig_ci_low"], vae["mig_ci_high"]) == pytest.approx((0.2 - reach, 0.2 + reach), abs=1e-4)
+
+
+def test_failures_are_counted(board: pd.DataFrame) -> None:
     single = row(board, "beta_vae", 2.0)
     assert (single["n_seeds"], single["n_failed"]) == (1, 1)
     assert single["mig_mean"] == pytest.approx(0.4)
@@ -102,11 +127,10 @@ def test_one_seed_has_no_interval_and_failures_are_counted(board: pd.DataFrame) 
     assert not lost["pareto_mig"]
 
 
-def test_pareto_and_ranks(board: pd.DataFrame) -> None:
+def test_fronts_of_means_and_ranks(board: pd.DataFrame) -> None:
     # (reconstruction, mig): vae (105, .2), beta 2 (120, .4), beta 4 (140, .3): the last is beaten by the second.
-    marks = {
-        (m, None if pd.isna(b) else b): p for m, b, p in board[["model", "beta", "pareto_mig"]].to_numpy()
-    }
+    rows = all_rows(tell_apart(runs_table(records())))
+    marks = {(m, None if pd.isna(b) else b): p for m, b, p in rows[["model", "beta", "front_mig"]].to_numpy()}
     assert marks == {
         ("vae", None): True,
         ("beta_vae", 2.0): True,
@@ -114,12 +138,9 @@ def test_pareto_and_ranks(board: pd.DataFrame) -> None:
         ("factor_vae", None): False,
     }
     # (reconstruction, factor_vae): (105, .6), (120, .6), (140, .9): the second is beaten by the first.
-    assert list(board.sort_values("reconstruction_nats_mean")["pareto_factor_vae"]) == [
-        True,
-        False,
-        True,
-        False,
-    ]
+    by_cost = rows.sort_values("reconstruction_nats_mean")
+    assert list(by_cost["front_factor_vae"]) == [True, False, True, False]
+    assert not board[["pareto_mig", "best_mig"]].any(axis=None)  # two seeds tell nothing
     assert list(board["rank"].dropna()) == [1, 2, 3]
     assert list(board["mig_mean"].dropna()) == sorted(board["mig_mean"].dropna(), reverse=True)
 
@@ -181,8 +202,8 @@ def test_derived_files_are_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     assert {name: (study.path / name).read_bytes() for name in names} == before
 
 
-def tables(controls=()) -> Tables:
-    return tables_of(runs_table(records()), controls)
+def tables(controls=(), runs=None) -> Tables:
+    return tables_of(runs_table(runs or records()), controls)
 
 
 CONTROLS = [
@@ -198,12 +219,14 @@ def test_people_read_rounded_numbers_with_intervals() -> None:
     made = tables()
     text = readable(made.rows, made.board).set_index("model")
     vae = text.loc["vae"]
-    assert str(vae["mig"]) == "0.200* [0.100, 0.300]"
-    assert str(vae["reconstruction (nats)"]) == "105.0 [100.0, 110.0]"
+    assert str(vae["mig"]) == "0.200"
     assert str(text.loc["factor_vae"]["mig"]) == "-"
     lines = markdown(made.rows, made.board).splitlines()
-    assert len(lines) == 2 + len(made.board)
-    assert all(line.count("|") == lines[0].count("|") for line in lines)
+    assert all(line.count("|") == lines[0].count("|") for line in lines[: 2 + len(made.board)])
+    assert lines[2 + len(made.board)] == ""
+    assert lines[-1].endswith(
+        "Fewer than 3 seeds a row: there is no interval, and nothing is marked as best."
+    )
     assert terminal_table(made.rows, made.board, "t", 200).row_count == len(made.board)
 
 
@@ -215,38 +238,54 @@ def printed(made: Tables, width: int, sort: str | None = None) -> list[str]:
 
 
 def test_a_terminal_shows_the_measures_that_it_has_room_for_and_names_the_others() -> None:
-    made = tables(CONTROLS)
-    wide, narrow = printed(made, 130), printed(made, 115)
+    made = tables(CONTROLS, many(THREE))
+    wide, narrow = printed(made, 130), printed(made, 100)
     # What all rows share stands above; its brackets are no markup.
-    assert wide[1].strip() == "dataset: dsprites_rendered[posX/4], provenance: rendered"
+    assert wide[1].strip() == "dataset: dsprites_rendered[posX/4], provenance: rendered, failed: 0"
     assert " mig " in wide[3]
     assert " factor_vae " in wide[3]
     assert not any("no room" in line for line in wide)
     assert " mig " in narrow[3]
     assert " factor_vae " not in narrow[3]
     assert any("no room here for factor_vae: leaderboard.csv has all" in line for line in narrow)
-    assert any("[0.100, 0.300]" in line for line in narrow)  # an interval is not broken
-    other = printed(made, 115, "factor_vae")
+    assert any("[0.150, 0.250]" in line for line in narrow)  # an interval is not broken
+    other = printed(made, 100, "factor_vae")
     assert " factor_vae " in other[3]
     assert " mig " not in other[3]
     assert max(map(len, printed(made, 60))) <= 60
 
 
 def test_the_best_are_marked_and_controls_stand_apart_and_are_never_best() -> None:
-    made = tables(CONTROLS)
+    made = tables(CONTROLS, many(THREE))
     text = readable(made.rows, made.board)
-    assert set(made.rows["group"]) == {0}  # the setting that failed altogether is no comparison of its own
-    assert [str(c) for c in text["mig"] if c.best] == ["0.400*"]
-    assert [str(c)[:5] for c in text["reconstruction (nats)"] if c.best] == ["105.0"]
+    assert [str(c).split()[0] for c in text["mig"] if c.best] == ["0.220*", "0.200*"]  # a set, not a point
+    assert [str(c)[:5] for c in text["reconstruction (nats)"] if c.best] == ["114.0", "105.0"]
     first, second = markdown(made.rows, made.board).split("Controls: ")
-    assert r"**0.400**\*" in first
+    assert r"**0.220**\*" in first
+    assert "0.020 [" in first
+    assert "Few seeds (3 a row)" in first
     assert "control" not in first
     assert r"control: rotated\|50%" in second
     table = latex(made.rows, made.board)
-    assert r"\textbf{0.400}$^{\ast}$" in table
+    assert r"\textbf{0.220}$^{\ast}$" in table
     assert r"control: rotated\textbar{}50\%" in table
     assert table.count(r"\midrule") == 2
-    assert table.index(r"\midrule", table.index("factor\\_vae &")) < table.index("control: ")
+    assert table.index(r"\midrule", table.index("vae &")) < table.index("control: ")
+
+
+def test_nothing_is_bold_where_the_seeds_tell_nothing_apart() -> None:
+    made = tables(runs=many({key: THREE[key] for key in (("vae", None), ("beta_vae", 2.0))}))
+    assert made.board["best_mig"].all()
+    assert made.board["pareto_mig"].all()
+    cells = readable(made.rows, made.board)["mig"]
+    assert not any(cell.best for cell in cells)
+    assert all(cell.star for cell in cells)
+    alone = tables(runs=many({("vae", None): THREE["vae", None]}))
+    assert not readable(alone.rows, alone.board)["mig"].iloc[0].star
+
+
+def test_a_set_that_failed_altogether_is_no_comparison_of_its_own() -> None:
+    assert set(tables(CONTROLS).rows["group"]) == {0}
 
 
 def test_shared_ranks_are_shown_as_such() -> None:
@@ -257,11 +296,9 @@ def test_shared_ranks_are_shown_as_such() -> None:
 def test_models_by_hand() -> None:
     models = tables().models.set_index(["metric", "model"])
     beta = models.loc["mig", "beta_vae"]
-    assert (beta["n_settings"], beta["n_seeds"], beta["n_failed"], beta["settings_on_front"]) == (2, 3, 1, 1)
-    # Means: vae (105, .2), beta 2 (120, .4), beta 4 (140, .3). The box is 35 wide and .2 high; beta 2 dominates
-    # 20/35 of it at full height, and beta 4 has no width.
-    assert beta["hypervolume"] == pytest.approx(20 / 35)
-    assert models.loc["mig", "vae"]["hypervolume"] == 0  # the lowest mean of the metric
+    assert (beta["n_settings"], beta["n_seeds"], beta["n_failed"], beta["settings_on_front"]) == (2, 3, 1, 0)
+    assert pd.isna(beta["hypervolume"])  # nobody has kept what a perfect picture and a constant one cost
+    assert pd.isna(beta["best_by_labels_ci_low"])
     # The ELBO is -reconstruction - 9, so beta 2 is chosen without labels; factor_vae's labels choose beta 4.
     chosen = models.loc["factor_vae", "beta_vae"]
     assert (chosen["best_by_elbo"], chosen["best_by_labels"]) == ("beta=2", "beta=4")
@@ -290,9 +327,9 @@ def test_variance_and_correlation_count_failed_runs() -> None:
     mig = made.variance.set_index("measure").loc["mig"]
     assert (mig["n_models"], mig["n_settings"], mig["n_runs"], mig["n_failed"]) == (2, 3, 5, 3)
     # .1 .3 | .4 | .25 .35, mean .28: objectives' means .2 and 1/3, settings' .2, .4 and .3.
-    total = 0.18**2 + 0.02**2 + 0.12**2 + 0.03**2 + 0.07**2
-    assert mig["objective"] == pytest.approx((2 * 0.08**2 + 3 * (1 / 3 - 0.28) ** 2) / total)
-    assert mig["seed"] == pytest.approx((2 * 0.1**2 + 2 * 0.05**2) / total)
+    noise = (2 * 0.1**2 + 2 * 0.05**2) / 2  # five runs around three means
+    total = 0.18**2 + 0.02**2 + 0.12**2 + 0.03**2 + 0.07**2 + noise
+    assert mig["objective"] == pytest.approx((2 * 0.08**2 + 3 * (1 / 3 - 0.28) ** 2 - noise) / total)
     pair = made.correlation.set_index(["measure_a", "measure_b"]).loc["mig", "factor_vae"]
     assert (pair["n_runs"], pair["n_failed"]) == (5, 3)
     # mig ranks 1 3 5 2 4; factor_vae .5 .7 .6 .9 .9 ranks 1 3 2 4.5 4.5; sum of products 47, squares 55 and 54.5.
@@ -331,14 +368,19 @@ def test_studies_are_merged_and_what_cannot_be_mixed_is_kept_apart(tmp_path: Pat
     plain = study_of(tmp_path / "plain", records())
     again = study_of(tmp_path / "again", [r for r in records() if r.spec.model == "vae"])
     assert make_tables([plain, again]).board.equals(make_tables([plain]).board)
-    assert "2 runs are in several" in make_tables([plain, again]).warnings[0]
+    assert (
+        "2 run directories are copies of a run that is there already"
+        in make_tables([plain, again]).warnings[0]
+    )
 
     def changed(record: RunRecord, **about) -> RunRecord:
         scores = json.loads(json.dumps(record.scores))
         if scores and "revision" in about:
             scores["metrics"]["mig"]["revision"] = about["revision"]
         provenance = record.provenance | {"precision": about.get("precision", "float32")}
-        return RunRecord(record.spec, provenance, scores, record.curves, failure=record.failure)
+        # Seeds of its own: the same run scored again would count once.
+        spec = record.spec.model_copy(update={"seed": record.spec.seed + 10})
+        return RunRecord(spec, provenance, scores, record.curves, failure=record.failure)
 
     revised = study_of(tmp_path / "revised", [changed(r, revision=2) for r in records()])
     both = make_tables([plain, revised])
@@ -412,3 +454,156 @@ def test_settings_in_words_leave_out_what_has_a_column_of_its_own() -> None:
         "a=0, b=0, c=0, d=0": ("float32", str(runs[0].spec.training.steps)),
         "a=1, b=1, c=1, d=1": ("bfloat16", "7"),
     }
+
+
+def test_a_run_counts_once_however_often_it_was_copied_or_scored(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "study", records())
+    (first, *_) = sorted(path for path in study.runs.iterdir() if (path / "DONE").exists())
+    shutil.copytree(first, study.runs / f"{first.name}-copy")
+    made = make_tables([study])
+    assert made.board.equals(tables().board)
+    assert len(made.runs) == 8
+    assert "1 run directory is a copy of a run that is there already" in made.warnings[0]
+    # The same run scored again by a later revision, and one that failed here and finished there.
+    rescored = [r for r in records() if r.failure is None]
+    rescored = [replace(r, scores=r.scores | {"scores": r.scores["scores"] | {"mig": 0.9}}) for r in rescored]
+    mended = one(next(r.spec for r in records() if r.failure is not None), (100.0, 0.5, 0.5))
+    both = make_tables([study, study_of(tmp_path / "again", [*rescored, mended])])
+    assert (len(both.runs), both.runs.attrs["repeated"]) == (8, 1 + 5 + 1)
+    assert both.runs["mig"].max() == 0.5
+    assert (both.runs["status"] == "DONE").sum() == 6
+
+
+def test_what_computed_the_runs_is_in_the_table_and_a_mixture_is_told() -> None:
+    runs = records()
+    runs[0] = replace(runs[0], provenance=runs[0].provenance | {"threads": 4, "versions": {"torch": "2.9.0"}})
+    runs[1] = replace(runs[1], provenance=runs[1].provenance | {"threads": 1, "versions": {"torch": "2.9.0"}})
+    table = runs_table(runs)
+    assert (table["threads"].iloc[0], table["torch"].iloc[0]) == (4, "2.9.0")
+    assert table["threads"].iloc[2:].isna().all()
+    said = tables_of(table).warnings
+    assert len(said) == 1
+    assert "runs differ in threads (4, 1) and stand together" in said[0]
+
+
+def test_a_mean_of_some_of_the_seeds_says_so() -> None:
+    runs = many(THREE)
+    runs[0] = replace(runs[0], scores=runs[0].scores | {"scores": runs[0].scores["scores"] | {"mig": None}})
+    made = tables(runs=runs)
+    assert list(made.board["mig_n"]) == [3, 2, 3]
+    assert set(made.board["n_seeds"]) == set(made.board["factor_vae_n"]) == {3}
+    assert str(readable(made.rows, made.board)["mig"].iloc[1]) == "0.210 n=2"
+    assert "n=: the mean is over so many of the row's seeds, the others have no value (mig)." in markdown(
+        made.rows, made.board
+    )
+    assert "n=:" not in markdown(tables().rows, tables().board)
+    chosen = made.models.set_index(["metric", "model"]).loc["mig", "vae"]
+    assert (chosen["n_seeds"], chosen["best_by_elbo_n_seeds"]) == (3, 2)
+
+
+def measured(record: RunRecord, likelihood: str, floor=None, constant=None) -> RunRecord:
+    """The record with what its reconstruction has to be read against."""
+    kept = {"likelihood": likelihood, "floor_nats": floor, "constant_nats": constant}
+    return replace(record, scores=record.scores | {"reconstruction": kept})
+
+
+def test_nats_of_two_likelihoods_are_never_compared() -> None:
+    runs = [measured(r, "gaussian" if r.spec.model == "vae" else "bernoulli") for r in many(THREE)]
+    made = tables_of(runs_table(runs), sort="reconstruction_nats")
+    assert list(made.rows["reconstruction_likelihood"]) == ["bernoulli", "bernoulli", "gaussian"]
+    assert list(made.board["rank"]) == [1, 2, 1]
+    assert list(ranks_with_ties(made.rows)) == ["1", "2", "1"]
+    assert "reconstruction_likelihood" in made.board.columns
+    assert any("differ in likelihood (gaussian, bernoulli)" in warning for warning in made.warnings)
+    # beta=4 is beaten by beta=2, and vae, alone with its nats, has no star; in MIG alone all three are compared.
+    assert list(made.board["pareto_mig"]) == [True, False, True]
+    cells = readable(made.rows, made.board)
+    assert [cell.star for cell in cells["mig"]] == [True, False, False]
+    assert [cell.best for cell in cells["mig"]] == [True, False, True]
+    assert [cell.best for cell in cells["reconstruction (nats)"]] == [True, False, False]
+    assert "reconstruction_nats" not in set(made.variance["measure"])
+    nats = made.correlation.set_index(["measure_a", "measure_b"])["spearman"]
+    assert pd.isna(nats["reconstruction_nats", "mig"])
+    assert not pd.isna(nats["factor_vae", "mig"])
+    found = compare(made.told, {"model": "vae"}, {"model": "beta_vae", "beta": "2"}).set_index("measure")
+    assert found.loc[["reconstruction_nats", "elbo"], "probability"].isna().all()
+    assert found.loc["mig", "probability"] > 0
+    assert len(figures_of(made)) == 2
+
+
+def figures_of(made: Tables) -> list[object]:
+    """The panels of the trade-off's first metric, one above the other."""
+    return [axes for axes in tradeoff(made).axes if axes.get_ylabel() == "mig"]
+
+
+def test_runs_of_before_have_the_likelihood_of_their_model() -> None:
+    specs = [r.spec.model_copy(update={"options": {}}) for r in many(THREE)][:4]
+    specs[1] = specs[1].model_copy(update={"options": {"likelihood": "gaussian_learned"}})
+    specs[2] = specs[2].model_copy(update={"model": "pca"})
+    specs[3] = specs[3].model_copy(update={"model": "mine:Model"})
+    table = runs_table([one(spec, (100.0, 0.1, 0.5)) for spec in specs])
+    assert list(table["reconstruction_likelihood"]) == [
+        "bernoulli",
+        "gaussian_learned",
+        "gaussian",
+        "mine:Model's own",
+    ]
+    assert table["excess_nats"].isna().all()
+
+
+def test_excess_and_hypervolume_by_hand() -> None:
+    # 105 nats where 55 are the least and 155 the best constant image's: half of what there was to gain is left.
+    runs = [measured(r, "bernoulli", 55.0, 155.0) for r in many(THREE)]
+    made = tables(runs=runs)
+    vae = row(made.board, "vae")
+    assert (vae["excess_nats_mean"], vae["excess_share_mean"]) == pytest.approx((50, 0.5))
+    volumes = made.models.set_index(["metric", "model"])["hypervolume"]
+    assert volumes["mig", "vae"] == pytest.approx(0.5 * 0.2)
+    # beta=4 is worse than a constant image and adds nothing to beta=2, (114 - 55) / 100 from perfect.
+    assert volumes["mig", "beta_vae"] == pytest.approx(0.41 * 0.22)
+    least = [measured(r, "gaussian_learned") for r in many(THREE)]
+    assert tables(runs=least).models["hypervolume"].isna().all()
+    assert tables(runs=least).board["excess_share_n"].max() == 0
+
+
+def turned(record: RunRecord) -> RunRecord:
+    """The record with 1 - MIG in MIG's place, of which less is better."""
+    scores = json.loads(json.dumps(record.scores))
+    scores["scores"]["mig"] = 1 - scores["scores"]["mig"]
+    scores["metrics"]["mig"]["lower_is_better"] = ["mig"]
+    return replace(record, scores=scores)
+
+
+def test_a_metric_of_which_less_is_better_is_ranked_marked_and_compared_so() -> None:
+    runs = [measured(r, "bernoulli", 55.0, 155.0) for r in many(THREE)]
+    plain, other = tables(runs=runs), tables(runs=[turned(r) for r in runs])
+    same = ["model", "beta", "rank", "best_mig", "pareto_mig", "pareto_factor_vae"]
+    pd.testing.assert_frame_equal(plain.board[same], other.board[same])
+    assert other.board["mig_mean"].to_numpy() == pytest.approx(1 - plain.board["mig_mean"].to_numpy())
+    assert (plain.rows["front_mig"] == other.rows["front_mig"]).all()
+    for column in ("hypervolume", "best_by_labels"):
+        pd.testing.assert_series_equal(plain.models[column], other.models[column])
+    pd.testing.assert_frame_equal(plain.improvement, other.improvement)
+    spearman = [made.correlation["spearman"].to_numpy() for made in (plain, other)]
+    assert spearman[0] == pytest.approx(spearman[1])
+    found = [
+        compare(made.told, {"model": "vae"}, {"beta": "4"}).set_index("measure") for made in (plain, other)
+    ]
+    assert found[0]["probability"].to_dict() == found[1]["probability"].to_dict()
+    assert "mig (lower is better)" in {axes.get_ylabel() for axes in tradeoff(other).axes}
+
+
+def test_correlations_rank_from_worst_to_best() -> None:
+    # Less reconstruction is better, and goes with more of the ELBO in every run of these.
+    found = tables().correlation.set_index(["measure_a", "measure_b"])["spearman"]
+    assert found["reconstruction_nats", "elbo"] == pytest.approx(1)
+
+
+def test_settings_chosen_for_their_scores_have_no_test() -> None:
+    table = tables(runs=many(THREE)).improvement.set_index(["metric", "chosen_by"])
+    by_elbo, by_labels = table.loc["mig", "elbo"], table.loc["mig", "labels"]
+    # .25 .2 .21 against .18 .22 .2 have the ranks 6 2.5 4 and 1 5 2.5. Of 20 choices of three 5 sum to 12.5 or more.
+    assert by_elbo["p_value"] == pytest.approx(2 * 5 / 20)
+    assert by_elbo["p_holm"] == by_elbo["p_value"]  # one pair
+    assert by_labels[["ci_low", "ci_high", "p_value", "p_holm"]].isna().all()
+    assert 0 < by_labels["probability"] < 1

@@ -43,7 +43,7 @@ def test_the_tables_are_rebuilt_in_every_format(study: Path, tmp_path: Path) -> 
     assert (study / "leaderboard.csv").read_bytes() == before  # --sort is for the eye
     assert bench("leaderboard", study, "--format", "csv").stdout.encode() == before
     assert bench("leaderboard", study, "--format", "latex").stdout.count(r"\\") == 1 + 3
-    assert bench("leaderboard", study, "--format", "markdown").stdout.count("\n") == 2 + 3
+    assert bench("leaderboard", study, "--format", "markdown").stdout.count("\n") == 2 + 3 + 2
 
     other = tmp_path / "two"
     synthetic_study.write(StudyDir(other), synthetic_study.records(1, MODELS, 3, steps=1000))

@@ -21,6 +21,10 @@
   const best = (line, by) =>
     line[by] === null ? ["-", "-"] : [`${line[by]}`, `${shown(line[`${by}_mean`])}${interval(line[`${by}_ci_low`], line[`${by}_ci_high`])}`];
 
+  // A model's name, and its likelihood where it has several.
+  const named = (line, lines) =>
+    lines.filter((other) => other.model === line.model).length > 1 ? `${line.model} (${line.reconstruction_likelihood})` : line.model;
+
   function tables() {
     const models = chosen(report.data.summary).sort((a, b) => (b.hypervolume ?? -1) - (a.hypervolume ?? -1));
     fill(
@@ -28,17 +32,17 @@
       [["model"], ["hypervolume", 1], ["on the front", 1], ["settings", 1], ["seeds", 1], ["failed", 1],
         ["setting without labels (ELBO)"], [report.metric, 1], ["setting with labels"], [report.metric, 1]],
       models.map((line) => [
-        line.model, shown(line.hypervolume), `${line.settings_on_front}`, `${line.n_settings}`, `${line.n_seeds}`, `${line.n_failed}`,
+        named(line, models), shown(line.hypervolume), `${line.settings_on_front}`, `${line.n_settings}`, `${line.n_seeds}`, `${line.n_failed}`,
         ...best(line, "best_by_elbo"), ...best(line, "best_by_labels"),
       ]),
     );
     const pairs = chosen(report.data.improvement).filter((line) => line.chosen_by === choice.value);
     fill(
       "improvement",
-      [["a run of"], ["beats a run of"], ["with probability", 1], ["runs", 1], ["failed", 1]],
+      [["a run of"], ["beats a run of"], ["with probability", 1], ["p, corrected", 1], ["runs", 1], ["failed", 1]],
       pairs.map((line) => [
         `${line.model_a} ${line.setting_a}`.trim(), `${line.model_b} ${line.setting_b}`.trim(),
-        `${shown(line.probability)}${interval(line.ci_low, line.ci_high)}`, `${line.n_a}, ${line.n_b}`, `${line.n_failed_a}, ${line.n_failed_b}`,
+        `${shown(line.probability)}${interval(line.ci_low, line.ci_high)}`, shown(line.p_holm), `${line.n_a}, ${line.n_b}`, `${line.n_failed_a}, ${line.n_failed_b}`,
       ]),
     );
   }

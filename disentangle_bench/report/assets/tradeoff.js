@@ -1,5 +1,5 @@
 "use strict";
-// Reconstruction against a metric as SVG: seeds, means with intervals, the Pareto front, and a tip on hover and focus.
+// Reconstruction against a metric as SVG: seeds, means with intervals, the front of the means, a tip on hover and focus.
 {
   const NAMESPACE = "http://www.w3.org/2000/svg";
   const SIZE = { width: 0, height: 0, left: 62, right: 16, top: 14, bottom: 48 }; // follows the page's width
@@ -19,7 +19,17 @@
   const legend = document.getElementById("legend");
   const showSeeds = document.getElementById("show-seeds");
   const showIntervals = document.getElementById("show-intervals");
+  const likelihood = document.getElementById("likelihood");
   const hidden = new Set();
+
+  // Nats of two likelihoods have two scales: one is drawn at a time.
+  function offer() {
+    const names = [...new Set(report.rows().map((line) => line.likelihood))];
+    const now = names.includes(likelihood.value) ? likelihood.value : names[0];
+    likelihood.replaceChildren(...names.map((name) => element("option", {}, name)));
+    likelihood.value = now;
+    likelihood.parentElement.hidden = names.length < 2;
+  }
 
   function draw(name, attributes, ...children) {
     const made = document.createElementNS(NAMESPACE, name);
@@ -51,6 +61,7 @@
   }
 
   function axes(x, y, metric) {
+    const lower = report.data.measures[report.measure(metric)].lower;
     const bottom = SIZE.height - SIZE.bottom;
     const made = [];
     const across = ticks(x.low, x.high, SIZE.width / 80);
@@ -67,7 +78,7 @@
     const words = SIZE.width < 500 ? "reconstruction (nats, low is good)" : "reconstruction (nats per image, lower is better)";
     made.push(draw("text", { class: "label middle", x: (SIZE.left + SIZE.width - SIZE.right) / 2, y: SIZE.height - 10 }, words));
     const side = { class: "label middle", x: 14, y: middle, transform: `rotate(-90 14 ${middle})` };
-    made.push(draw("text", side, `${metric} (higher is better)`));
+    made.push(draw("text", side, `${metric} (${lower ? "lower" : "higher"} is better)`));
     return made;
   }
 
@@ -84,12 +95,12 @@
   function mark(line, x, y, column) {
     const [cost, costLow, costHigh] = line.numbers[0];
     const [gain, low, high] = line.numbers[column];
-    const onFront = line.front[report.data.metrics.indexOf(report.metric)];
+    const unbeaten = line.unbeaten[report.data.metrics.indexOf(report.metric)];
     const words = [
       `${line.model} ${line.setting}`.trim(),
       `${report.metric} ${shown(gain)}${interval(low, high)}`,
       `reconstruction ${shown(cost)}${interval(costLow, costHigh)} nats`,
-      `${line.seeds.length} seeds, ${line.failed} failed${onFront ? "; on the Pareto front" : ""}`,
+      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no setting is told to beat it" : ""}`,
     ];
     return draw("path", {
       class: `mark ${colour(line.model)}`,
@@ -107,12 +118,13 @@
     svg.replaceChildren();
     tip.hidden = true;
     if (column < 0) return;
+    offer();
     SIZE.width = Math.max(300, svg.parentElement.clientWidth);
     SIZE.height = Math.min(520, Math.max(320, Math.round(SIZE.width * 0.5)));
     svg.setAttribute("viewBox", `0 0 ${SIZE.width} ${SIZE.height}`);
     const drawn = report
       .rows()
-      .filter((line) => !hidden.has(line.model) && line.numbers[0][0] !== null && line.numbers[column][0] !== null);
+      .filter((line) => line.likelihood === likelihood.value && !hidden.has(line.model) && line.numbers[0][0] !== null && line.numbers[column][0] !== null);
     if (!drawn.length) {
       svg.append(draw("text", { class: "label middle", x: SIZE.width / 2, y: SIZE.height / 2 }, "no finished run to show"));
       return;
@@ -167,6 +179,7 @@
   svg.addEventListener("keydown", (event) => event.key === "Escape" && show(null));
   showSeeds.addEventListener("change", plot);
   showIntervals.addEventListener("change", plot);
+  likelihood.addEventListener("change", plot);
 
   for (const model of report.data.models) {
     const sign = draw("svg", { viewBox: "-8 -8 16 16", "aria-hidden": "true" }, draw("path", { class: colour(model), d: shape(model) }));
