@@ -135,18 +135,18 @@ def _excess(record: RunRecord) -> dict[str, float]:
 def _likelihood(record: RunRecord) -> str | None:
     """What the run's reconstruction is the likelihood of: nats of two likelihoods cannot be compared.
 
-    None for a failed run. A run that was scored before this was kept has what its model has unless asked otherwise.
+    A run that failed, or was scored before this was kept, has what its model has unless asked otherwise; None for a
+    failed run of a model that is not this package's.
     """
-    if record.failure is not None:
-        return None
     kept = record.scores.get("reconstruction") or {}
+    own = f"{record.spec.model}'s own"
     if "likelihood" in kept:
-        return kept["likelihood"] or f"{record.spec.model}'s own"
+        return kept["likelihood"] or own
     if "likelihood" in record.spec.options:
         return str(record.spec.options["likelihood"])
-    if record.spec.model not in MODELS:
-        return f"{record.spec.model}'s own"
-    return "gaussian" if record.spec.model in ("pca", "ica") else "bernoulli"
+    if record.spec.model in MODELS:
+        return "gaussian" if record.spec.model in ("pca", "ica") else "bernoulli"
+    return own if record.failure is None else None
 
 
 def _about(record: RunRecord) -> dict[str, Any]:

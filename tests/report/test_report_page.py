@@ -113,6 +113,7 @@ def test_sorting_by_mouse_and_keyboard(study: StudyDir, visit) -> None:
     page.locator("#board thead button", has_text="reconstruction").press("Space")
     costs = [float(text) for text in column(page, "reconstruction (nats)")]
     assert costs == sorted(costs)  # low is good and comes first
+    assert page.locator("p.note", has_text="Few seeds").count() == 1
     last = page.locator("#board tbody").last
     assert "Controls" in last.inner_text()
     assert "control: rotated" in last.inner_text()
@@ -159,6 +160,21 @@ def test_the_tradeoff_tells_what_a_mark_is_on_hover_and_on_focus(study: StudyDir
     assert page.locator("#plot .seeds circle").count() == 0
     assert page.locator("#summary tbody tr").count() == 3
     assert page.locator("#improvement tbody tr").count() == 3
+
+
+def test_the_tradeoff_draws_one_likelihood_at_a_time(tmp_path: Path, visit) -> None:
+    runs = list(synthetic_study.records(1))
+    bounds = {"likelihood": "gaussian", "floor_nats": None, "constant_nats": None}
+    normal = [
+        replace(r, scores=r.scores | {"reconstruction": bounds}) for r in runs if r.spec.model == "factor_vae"
+    ]
+    others = [r for r in runs if r.spec.model != "factor_vae"]
+    made = synthetic_study.write(StudyDir(tmp_path / "two"), iter([*normal, *others]))
+    page = visit(write_report(made))
+    assert page.locator("#plot .mark").count() == 7
+    page.select_option("#likelihood", "gaussian")
+    assert page.locator("#plot .mark").count() == 6
+    assert page.locator("p.warning", has_text="differ in likelihood (gaussian, bernoulli)").count() == 1
 
 
 def test_light_dark_and_the_button(study: StudyDir, visit) -> None:

@@ -88,6 +88,8 @@ def test_a_stack_scores_as_its_runs_alone_do_and_a_broken_metric_costs_its_colum
         (one,) = records_of([spec], ("mig", "factor_vae")).values()
         scores = together[spec.seed].scores
         assert scores["scores"] == pytest.approx(one.scores["scores"], rel=1e-4, abs=1e-6)
+        assert scores["reconstruction"] == one.scores["reconstruction"]
+        assert 0 <= scores["reconstruction"]["floor_nats"] < scores["scores"]["reconstruction_nats"]
         assert scores["failures"] == {
             "tiny_data:crashing_metric": "BenchError: metric 'tiny_data:crashing_metric' failed: "
             "RuntimeError: this metric always fails"

@@ -24,7 +24,7 @@
 
   // Nats of two likelihoods have two scales: one is drawn at a time.
   function offer() {
-    const names = [...new Set(report.rows().map((line) => line.likelihood))];
+    const names = [...new Set(report.rows().map((line) => line.likelihood))].sort();
     const now = names.includes(likelihood.value) ? likelihood.value : names[0];
     likelihood.replaceChildren(...names.map((name) => element("option", {}, name)));
     likelihood.value = now;
