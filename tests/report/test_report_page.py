@@ -174,7 +174,7 @@ def test_the_tradeoff_draws_one_likelihood_at_a_time(tmp_path: Path, visit) -> N
     assert page.locator("#plot .mark").count() == 7
     page.select_option("#likelihood", "gaussian")
     assert page.locator("#plot .mark").count() == 6
-    assert page.locator("p.warning", has_text="differ in likelihood (gaussian, bernoulli)").count() == 1
+    assert page.locator("p.warning", has_text="differ in likelihood").count() == 1
 
 
 def test_light_dark_and_the_button(study: StudyDir, visit) -> None:
