@@ -50,9 +50,9 @@ def print_tables(tables: Tables, style: str, title: str, sort: str | None = None
     if style == "csv":
         click.echo(csv_text(tables.board), nl=False)
     elif style == "markdown":
-        click.echo(render.markdown(tables.rows, tables.board), nl=False)
+        click.echo(render.markdown(tables.rows, tables.board, tables.warnings), nl=False)
     elif style == "latex":
-        click.echo(render.latex(tables.rows, tables.board), nl=False)
+        click.echo(render.latex(tables.rows, tables.board, tables.warnings), nl=False)
     else:
         terminal = console()
         terminal.print(render.terminal_table(tables.rows, tables.board, title, terminal.width, sort))

@@ -239,8 +239,8 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
     return shown
 
 
-def markdown(rows: pd.DataFrame, board: pd.DataFrame) -> str:
-    """The leaderboard as a Markdown table with its notes; controls, if there are any, in a second table."""
+def markdown(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
+    """The leaderboard as a Markdown table with notes and warnings below; controls, if any, in a second table."""
 
     def write(cell: object) -> str:
         if isinstance(cell, Cell):
@@ -258,13 +258,13 @@ def markdown(rows: pd.DataFrame, board: pd.DataFrame) -> str:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
     parts = _apart(rows, board, table)
-    said = " ".join(notes(rows, board)).replace("*", r"\*")
+    said = " ".join([*notes(rows, board), *(f"{warning}." for warning in warnings)]).replace("*", r"\*")
     first = f"{parts[0]}\n{said}\n"
     return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
 
 
-def latex(rows: pd.DataFrame, board: pd.DataFrame) -> str:
-    """The leaderboard as a LaTeX table for the package booktabs, best values bold, controls below a rule."""
+def latex(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
+    """The leaderboard as a LaTeX table for the package booktabs, controls below a rule, notes in comments above."""
 
     def write(cell: object) -> str:
         if isinstance(cell, Cell):
@@ -278,7 +278,7 @@ def latex(rows: pd.DataFrame, board: pd.DataFrame) -> str:
     columns = readable(rows, board).columns
     head = " & ".join(write(name) for name in columns) + " \\\\\n"
     parts = "\\midrule\n".join(_apart(rows, board, body))
-    said = "".join(f"% {text}\n" for text in notes(rows, board))
+    said = "".join(f"% {text}\n" for text in (*notes(rows, board), *warnings))
     return (
         f"{said}\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
         f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import bdtr, ndtr, stdtr, stdtrit
+from scipy.special import bdtr, binom, ndtr, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 Marks = NDArray[np.bool_]
@@ -119,8 +119,9 @@ def differences(means: Array, deviations: Array, counts: NDArray[Any]) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = error**2 / (parts[:, None] + parts[None])
         found = 2 * stdtr(freedom, -gap / np.sqrt(error))
-    for i, j in np.argwhere(error == 0):
-        found[i, j] = 1.0 if gap[i, j] == 0 else 2 / math.comb(int(count[i] + count[j]), int(count[i]))
+    found = np.where(error == 0, 2 / binom(count[:, None] + count[None], count[:, None]), found)
+    # Means of the same numbers can differ by the last bits of a float.
+    found = np.where(np.isclose(means[:, None], means[None], rtol=1e-12, atol=0), 1.0, found)
     return np.where(has[:, None] & has[None], found, np.nan)
 
 

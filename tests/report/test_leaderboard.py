@@ -484,6 +484,9 @@ def test_what_computed_the_runs_is_in_the_table_and_a_mixture_is_told() -> None:
     said = tables_of(table).warnings
     assert len(said) == 1
     assert "runs differ in threads (4, 1) and stand together" in said[0]
+    made = tables(runs=runs)
+    for write in (markdown, latex):
+        assert "runs differ in threads" in write(made.rows, made.board, made.warnings)
 
 
 def test_a_mean_of_some_of_the_seeds_says_so() -> None:

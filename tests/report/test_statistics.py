@@ -136,6 +136,10 @@ def test_differences_are_welchs() -> None:
     # Without any spread: 2 of the 20 ways to choose three of six runs are as far apart.
     still = differences(np.array([1.0, 0.5, 0.5]), np.zeros(3), np.full(3, 3))
     assert (still[0, 1], still[1, 2]) == (0.1, 1.0)
+    # .1 three times and five times have means that differ in their last bit.
+    means = np.array([np.mean([0.1] * 3), np.mean([0.1] * 5)])
+    assert means[0] != means[1]
+    assert differences(means, np.zeros(2), np.array([3, 5]))[0, 1] == 1
 
 
 def test_holm_by_hand() -> None:
