@@ -7,7 +7,7 @@ import hashlib
 import math
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from disentangle_bench.report.leaderboard import COMPARABLE, plain, seeds_in_words
+from disentangle_bench.report.leaderboard import COMPARABLE, OF_ONE_LIKELIHOOD, plain, seeds_in_words
 from disentangle_bench.report.methods import describe_grid, describe_metrics
 from disentangle_bench.report.render import TITLES, marked, measure, notes, ranks_with_ties
 from disentangle_bench.report.study import Tables, make_tables, pictured_runs, write_csv
@@ -190,7 +190,13 @@ def _columns(tables: Tables) -> list[dict[str, Any]]:
     counts = [("n_seeds", "seeds", False), ("n_failed", "failed", False)]
     numbers = [(name, TITLES.get(name, name), name in tables.lower_is_better) for name in _measures(tables)]
     return [
-        {"key": key, "title": title, "ascending": up, "number": key not in ("model", "setting")}
+        {
+            "key": key,
+            "title": title,
+            "ascending": up,
+            "number": key not in ("model", "setting"),
+            "apart": key in OF_ONE_LIKELIHOOD,
+        }
         for key, title, up in (*text, *counts, *numbers)
     ]
 
@@ -200,6 +206,8 @@ def _board(tables: Tables) -> list[dict[str, Any]]:
     rows = tables.rows
     ranks = ranks_with_ties(rows)
     marks = {name: marked(rows, name) for name in _measures(tables)}
+    models = rows[~rows["control"].astype(bool)]
+    mixed = models.groupby("group")["reconstruction_likelihood"].nunique() > 1
     lines = []
     for i, row in enumerate(rows.to_dict("records")):
         cells = []
@@ -210,16 +218,23 @@ def _board(tables: Tables) -> list[dict[str, Any]]:
             {
                 "group": row["group"],
                 "control": bool(row["control"]),
+                "likelihood": "" if row["control"] else row["reconstruction_likelihood"],
                 "rank": ranks.iloc[i],
                 "order": None if pd.isna(row["rank"]) else int(row["rank"]),
                 "model": row["model"],
-                "setting": row["setting"],
+                "setting": _setting_in_words(row, bool(mixed[row["group"]])),
                 "seeds": row["n_seeds"],
                 "failed": row["n_failed"],
                 "cells": cells,
             }
         )
     return lines
+
+
+def _setting_in_words(row: Mapping[Hashable, Any], mixed: bool) -> str:
+    """A row's setting, and its likelihood where the data set's rows have several."""
+    likelihood = row["reconstruction_likelihood"] if mixed and not row["control"] else ""
+    return "; ".join(filter(None, [row["setting"], likelihood]))
 
 
 def _correlations(tables: Tables) -> list[dict[str, Any]]:

@@ -142,11 +142,12 @@ def tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     told = runs.copy()
     told["revisions"] = _mixed_revisions(runs)
     same = ["dataset", "provenance", "model", *runs.attrs["settings"], *CONDITIONS, "data_fingerprint"]
+    likelihood = told["reconstruction_likelihood"]
+    told["reconstruction_likelihood"] = likelihood.where(told["status"] == "DONE")
+    _fill_in(told, same)
+    told["reconstruction_likelihood"] = told["reconstruction_likelihood"].fillna(likelihood)
     # A setting without any finished run stands with the first runs on its data.
-    for keys in (same, ["dataset", "provenance", "data_fingerprint"]):
-        alike = told.groupby(keys, sort=False, dropna=False)
-        for name in ("scored_on", "revisions", "reconstruction_likelihood"):
-            told[name] = told[name].fillna(alike[name].transform("first"))
+    _fill_in(told, ["dataset", "provenance", "data_fingerprint"])
     told = told.fillna({"scored_on": "", "revisions": "", "reconstruction_likelihood": ""})
     first = told.groupby("dataset", sort=False, dropna=False).ngroup()
     within = told.groupby(list(COMPARABLE), sort=False, dropna=False).ngroup()
@@ -155,6 +156,13 @@ def tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     )
     told["group"] = within.map(dict(zip(order["within"], range(len(order)), strict=True)))
     return told
+
+
+def _fill_in(told: pd.DataFrame, same: Sequence[str]) -> None:
+    """Give runs that lack what only a finished run can tell that of the first run that agrees in the columns `same`."""
+    alike = told.groupby(list(same), sort=False, dropna=False)
+    for name in ("scored_on", "revisions", "reconstruction_likelihood"):
+        told[name] = told[name].fillna(alike[name].transform("first"))
 
 
 def row_of_run(told: pd.DataFrame) -> Numbers:

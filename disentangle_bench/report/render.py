@@ -221,10 +221,10 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
     """What `compare` found, for a terminal."""
     shown = Table(
         title=Text(title),
-        caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better, and p of the"
-        " exact rank test, with Holm's correction over the measures: above .05 the runs tell no difference.",
+        caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better; p of the exact"
+        " rank test, and the same with Holm's correction over the measures: above .05 the runs tell no difference.",
     )
-    for name in ("dataset", "measure", "A", "B", "A better than B", "p"):
+    for name in ("dataset", "measure", "A", "B", "A better than B", "p", "corrected"):
         shown.add_column(name, overflow="fold")
     for _, row in table.iterrows():
         sides = []
@@ -233,8 +233,8 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
             failed = f"+{row[f'n_failed_{side}']}" if row[f"n_failed_{side}"] else ""
             sides.append(f"{measure(pd.Series(columns), 'x')} n={row[f'n_{side}']}{failed}")
         probability = {"x_mean": row["probability"], "x_ci_low": row["ci_low"], "x_ci_high": row["ci_high"]}
-        p_value = "-" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3g}"
-        cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")), p_value)
+        p_values = ["-" if pd.isna(row[name]) else f"{row[name]:.3g}" for name in ("p_value", "p_holm")]
+        cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")), *p_values)
         shown.add_row(*(Text(str(cell)) for cell in cells))
     return shown
 

@@ -59,6 +59,7 @@ def test_compare(study: Path) -> None:
     assert "mig" in result.stdout
     table = bench("compare", study, "--a", "model=beta_vae,beta=4", "--b", "model=vae")
     assert "A better than B" in table.stdout
+    assert "exact rank test" in table.stdout
     wrong = bench("compare", study, "--a", "beta=5", "--b", "model=vae")
     assert wrong.exit_code == 2
     assert "Known: 2, 4" in wrong.output

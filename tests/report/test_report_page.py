@@ -171,10 +171,17 @@ def test_the_tradeoff_draws_one_likelihood_at_a_time(tmp_path: Path, visit) -> N
     others = [r for r in runs if r.spec.model != "factor_vae"]
     made = synthetic_study.write(StudyDir(tmp_path / "two"), iter([*normal, *others]))
     page = visit(write_report(made))
+    assert page.locator("#board tbody.ranked tr").count() == 13  # a failed run stands with its setting
     assert page.locator("#plot .mark").count() == 7
     page.select_option("#likelihood", "gaussian")
     assert page.locator("#plot .mark").count() == 6
     assert page.locator("p.warning", has_text="differ in likelihood").count() == 1
+    page.locator("#board thead button", has_text="reconstruction").click()
+    likelihoods = [text.split("; ")[-1] for text in column(page, "setting")]
+    assert likelihoods == ["bernoulli"] * 7 + ["gaussian"] * 6
+    costs = [float(text) for text in column(page, "reconstruction (nats)")]
+    assert costs[:7] == sorted(costs[:7])
+    assert costs[7:] == sorted(costs[7:])
 
 
 def test_light_dark_and_the_button(study: StudyDir, visit) -> None:

@@ -14,6 +14,7 @@
   const lines = [...body.rows].map((row) => ({
     row,
     group: Number(row.dataset.group),
+    likelihood: row.dataset.likelihood,
     model: row.cells[1].textContent,
     words: `${row.cells[1].textContent} ${row.cells[2].textContent}`.toLowerCase(),
     keys: [...row.cells].map((cell, i) => {
@@ -45,7 +46,9 @@
 
   function sort(column, up) {
     const sign = up ? 1 : -1;
+    const apart = headings[column].querySelector("button").dataset.apart === "1"; // nats of two likelihoods do not mix
     const order = (a, b) => {
+      if (apart && a.likelihood !== b.likelihood) return a.likelihood < b.likelihood ? -1 : 1;
       const x = a.keys[column];
       const y = b.keys[column];
       if (x === y) return 0;
