@@ -245,7 +245,10 @@ def _score_together(
         def score(
             model: TrainedModel = model, report: dict[str, Any] = report, spent: dict[str, float] = spent
         ) -> Scored:
-            return _scores(model, dataset, report, job.scoring), spent
+            points = job.scoring.reconstruction_points
+            report["reconstruction"] = reconstruction_bounds(model, dataset, points)
+            measures = measure_reconstruction(model, dataset, job.scoring.reconstruction_points)
+            return _scores(measures, report, job.scoring), spent
 
         yield _record(model, result, score, dataset, provenance)
 
@@ -289,24 +292,19 @@ def score_model(
         "encoding", len(dataset) if scoring.points == "all" else min(int(scoring.points), len(dataset))
     )
     codes, factors = encode_dataset(model.encode, dataset, scoring.points, model.spec.seed, watcher.advance)
+    bounds = reconstruction_bounds(model, dataset, scoring.reconstruction_points)
+    measures = measure_reconstruction(model, dataset, scoring.reconstruction_points)
     seconds["encoding"] = time.perf_counter() - started
     watcher.phase("scoring", len(metrics))
     started = time.perf_counter()
     report = score_one(codes, factors, metrics, model.spec.seed, metric_seconds, lambda: watcher.advance(1))
+    report["reconstruction"] = bounds
     seconds["scoring"] = time.perf_counter() - started
-    return _scores(model, dataset, report, scoring)
+    return _scores(measures, report, scoring)
 
 
-def _scores(
-    model: TrainedModel, dataset: FactorDataset, report: dict[str, Any], scoring: ScoringSpec
-) -> dict[str, Any]:
-    """The metrics' report with what the model's reconstruction costs, and what it has to be read against."""
-    measures = measure_reconstruction(model, dataset, scoring.reconstruction_points)
-    return report | {
-        "scores": measures | report["scores"],
-        "reconstruction": reconstruction_bounds(model, dataset, scoring.reconstruction_points),
-        "scoring": scoring.model_dump(),
-    }
+def _scores(measures: dict[str, float], report: dict[str, Any], scoring: ScoringSpec) -> dict[str, Any]:
+    return report | {"scores": measures | report["scores"], "scoring": scoring.model_dump()}
 
 
 def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:

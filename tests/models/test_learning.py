@@ -99,21 +99,16 @@ def test_a_perfect_picture_costs_the_floor() -> None:
     """What the likelihood says of the images themselves, and of their mean for each of them."""
     images = torch.from_numpy(PIXELS)
     for likelihood in ("bernoulli", "gaussian"):
-        spec = spec_of("vae", {}, {"likelihood": likelihood}, steps=1)
-        objective = make_objective(spec, SQUARES)
-        networks = train_alone(objective, spec, SQUARES).networks
-        found = reconstruction_bounds(TrainedModel(spec, objective, networks, SQUARES.device), SQUARES, "all")
+        objective = make_objective(spec_of("vae", {}, {"likelihood": likelihood}), SQUARES)
+        found = reconstruction_bounds(replace(learned("vae"), objective=objective), SQUARES, "all")
         for name, best in (("floor_nats", images), ("constant_nats", images.mean(0).expand_as(images))):
             cost = objective.reconstruction_nats(torch.logit(best, eps=1e-12), images).mean()
             assert found[name] == pytest.approx(float(cost), rel=1e-4)
 
 
 def test_a_learned_variance_has_no_least_cost() -> None:
-    model = learned("vae")
-    free = TrainedModel(
-        model.spec, replace(model.objective, likelihood="gaussian_learned"), model.networks, model.device
-    )
-    found = reconstruction_bounds(free, SQUARES, "all")
+    free = replace(learned("vae").objective, likelihood="gaussian_learned")
+    found = reconstruction_bounds(replace(learned("vae"), objective=free), SQUARES, "all")
     assert found == {"likelihood": "gaussian_learned", "floor_nats": None, "constant_nats": None}
 
 
