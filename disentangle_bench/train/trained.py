@@ -162,12 +162,9 @@ def reconstruction_bounds(
     nats per image. None where a likelihood has no such numbers: a learned variance may shrink without end.
     """
     likelihood = getattr(model.objective, "likelihood", None)
-    found: dict[str, float | str | None] = {
-        "likelihood": likelihood,
-        "floor_nats": None,
-        "constant_nats": None,
-    }
-    if likelihood not in ("bernoulli", "gaussian"):
+    name = likelihood if isinstance(likelihood, str) else None  # anyone's model may mean something else by it
+    found: dict[str, float | str | None] = {"likelihood": name, "floor_nats": None, "constant_nats": None}
+    if name not in ("bernoulli", "gaussian"):
         return found
     index = _points(dataset, points, model.spec.seed, "reconstruction points")
     sums = torch.zeros(3, *dataset.image_shape, dtype=torch.float64, device=dataset.device)
@@ -175,7 +172,7 @@ def reconstruction_bounds(
         pixels = model.pixels(dataset.images(part))
         sums += torch.stack([pixels.sum(0), pixels.square().sum(0), _entropy(pixels).sum(0)])
     mean, square, entropy = (sums / len(index)).cpu()
-    if likelihood == "bernoulli":
+    if name == "bernoulli":
         return found | {"floor_nats": float(entropy.sum()), "constant_nats": float(_entropy(mean).sum())}
     floor = 0.5 * math.log(2 * math.pi) * mean.numel()
     return found | {"floor_nats": floor, "constant_nats": floor + 0.5 * float((square - mean.square()).sum())}

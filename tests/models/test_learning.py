@@ -106,6 +106,14 @@ def test_a_perfect_picture_costs_the_floor() -> None:
             assert found[name] == pytest.approx(float(cost), rel=1e-4)
 
 
+def test_a_likelihood_without_a_name_is_none() -> None:
+    class Other:
+        likelihood = staticmethod(lambda images: images)
+
+    found = reconstruction_bounds(replace(learned("vae"), objective=Other()), SQUARES, "all")
+    assert found == {"likelihood": None, "floor_nats": None, "constant_nats": None}
+
+
 def test_a_learned_variance_has_no_least_cost() -> None:
     free = replace(learned("vae").objective, likelihood="gaussian_learned")
     found = reconstruction_bounds(replace(learned("vae"), objective=free), SQUARES, "all")
