@@ -27,8 +27,8 @@ def save_contact_sheet(dataset: FactorDataset, path: Path) -> None:
 def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     """uint8 [height, width, 3]: at most 12 evenly spaced values of each factor, the others held still.
 
-    Above each row stands the factor's name and the numbers of the first and last value shown. Where a
-    combination is not in the data set, its place stays grey.
+    Above each row stands the factor's name and the first and last value shown, by their labels where they have some,
+    else by their numbers. Where a combination is not in the data set, its place stays grey.
     """
     channels, height, width = dataset.image_shape
     rows = [sweep(dataset, column) for column in range(len(dataset.factor_sizes))]
@@ -40,14 +40,20 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     font = ImageFont.load_default(FONT_SIZE)
     for column, factors in enumerate(rows):
         top = GAP + column * tall
-        shown = factors[:, column].tolist()
-        name, size = dataset.factor_names[column], dataset.factor_sizes[column]
-        draw.text((GAP, top), f"{name}: {shown[0]} to {shown[-1]} of {size}", fill="black", font=font)
+        draw.text((GAP, top), row_title(dataset, factors, column), fill="black", font=font)
         for place, picture in enumerate(pictures(dataset, factors)):
             pixels = picture.expand(3, height, width) if channels == 1 else picture
             image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
             sheet.paste(image, (GAP + place * (width + GAP), top + LABEL_HEIGHT))
     return np.asarray(sheet)
+
+
+def row_title(dataset: FactorDataset, factors: torch.Tensor, column: int) -> str:
+    """What stands above the row of one factor, whose values are `factors` [n, factors]."""
+    name, size = dataset.factor_names[column], dataset.factor_sizes[column]
+    first, last = int(factors[0, column]), int(factors[-1, column])
+    labels = dataset.labels.get(name, range(size))
+    return f"{name}: {labels[first]} to {labels[last]} of {size}"
 
 
 def sweep(dataset: FactorDataset, column: int) -> torch.Tensor:

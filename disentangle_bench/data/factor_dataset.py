@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -41,7 +41,8 @@ class FactorDataset:
     pixel may have changed; it is kept with every result.
 
     `table` int64 [images, factors] gives each image's factors where the images are not every combination
-    exactly once. `nuisance` says in words what varies from image to image and is no factor.
+    exactly once. `nuisance` says in words what varies from image to image and is no factor. `labels` says what the
+    values of a factor are called, in order, for factors whose values have names.
     """
 
     name: str
@@ -54,6 +55,7 @@ class FactorDataset:
     device: torch.device = CPU
     table: Tensor | None = None
     nuisance: str = ""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return math.prod(self.factor_sizes) if self.table is None else len(self.table)
@@ -66,9 +68,19 @@ class FactorDataset:
     def images(self, index: Any) -> Tensor:
         """uint8 [n, channels, height, width], values 0..255, for `index` [n] (integers, or one int).
 
-        Raises IndexError outside 0..len-1.
+        Raises IndexError outside 0..len-1, and BenchError where the store gives anything else than such images.
         """
-        return self.store.images(self._checked(index))
+        positions = self._checked(index)
+        images = self.store.images(positions)
+        wanted = (len(positions), *self.image_shape)
+        dtype, shape = getattr(images, "dtype", type(images).__name__), tuple(getattr(images, "shape", ()))
+        # No look at the values, which a GPU would have to be waited for.
+        if not isinstance(images, Tensor) or dtype != torch.uint8 or shape != wanted:
+            raise BenchError(
+                f"{self.name}: its images are {dtype} {shape}; they must be a torch.uint8 tensor [n, channels, height,"
+                f" width] = {wanted} with values 0 to 255"
+            )
+        return images
 
     def factors(self, index: Any) -> Tensor:
         """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n].
@@ -98,10 +110,10 @@ class FactorDataset:
             )
         if bool(((values < 0) | (values >= sizes)).any()):
             raise IndexError(f"a factor value lies outside 0..size-1; the sizes are {self.factor_sizes}")
-        place = self.place(values)
         if self.table is None:
-            return place
-        taken, order = self.place(self.table).sort(stable=True)
+            return self.place(values)
+        present, place = self._ranks(values)
+        taken, order = present.sort(stable=True)
         found = torch.searchsorted(taken, place).clamp_(max=len(taken) - 1)
         if bool((taken[found] != place).any()):
             raise IndexError(f"{self.name} has no image of some of these combinations of factors")
@@ -131,6 +143,23 @@ class FactorDataset:
         for column, size in enumerate(self.factor_sizes):
             place = place * size + values[:, column]
         return place
+
+    def _ranks(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """int64 [images] and [n]: equal numbers for equal rows of the table and of `values`, whatever the sizes.
+
+        A table of many factors has more combinations than an integer counts, so that numbers are closed up on the way.
+        """
+        assert self.table is not None
+        rows = torch.cat([self.table, values])
+        rank = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+        bound = 1
+        for column, size in enumerate(self.factor_sizes):
+            if bound * size >= 2**62:
+                rank = torch.unique(rank, return_inverse=True)[1]
+                bound = len(rows)
+            rank = rank * size + rows[:, column]
+            bound *= size
+        return rank[: len(self.table)], rank[len(self.table) :]
 
     def _checked(self, index: Any) -> Tensor:
         positions = torch.as_tensor(index, device=self.device).reshape(-1)

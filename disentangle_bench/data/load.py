@@ -32,6 +32,7 @@ def load_dataset(
     source = find_source(name)
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     dataset = source.load(data_dir=folder, notify=notify)
+    source.check_loaded(dataset)
     return subgrid(dataset, every or {}).to(device)
 
 

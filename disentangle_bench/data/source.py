@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
+from torch import Tensor
+
 from disentangle_bench.data.factor_dataset import FactorDataset, Notify
-from disentangle_bench.data.subgrid import check_step
+from disentangle_bench.data.factor_table import check_table
+from disentangle_bench.data.subgrid import check_step, subgrid
+from disentangle_bench.errors import BenchError
+
+# Images that are looked at when a data set is loaded.
+A_FEW = 16
 
 
 class Loader(Protocol):
@@ -24,7 +32,7 @@ class DataSource:
     """A data set's name and facts, so that a grid can be checked and planned without an image, and its loader.
 
     `published` is the name of the published files that it is made from (see `official.FILES`), None where it
-    needs none.
+    needs none. `table` int64 [images, factors] is each image's factors where they are known and no full grid.
     """
 
     name: str
@@ -34,8 +42,51 @@ class DataSource:
     provenance: str
     load: Loader
     published: str | None = None
+    table: Tensor | None = None
 
     def check_every(self, every: Mapping[str, int]) -> None:
         """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""
         for factor, k in every.items():
             check_step(self.name, self.factor_names, self.factor_sizes, factor, k)
+
+    def outline(self, every: Mapping[str, int]) -> FactorDataset:
+        """The data set as far as it is known before it is loaded, or a sub-grid of it: all but its images."""
+        whole = FactorDataset(
+            name=self.name,
+            factor_names=tuple(self.factor_names),
+            factor_sizes=tuple(self.factor_sizes),
+            image_shape=tuple(self.image_shape),  # type: ignore[arg-type]
+            provenance=self.provenance,
+            fingerprint="",
+            store=NoImages(),
+            table=self.table,
+        )
+        return subgrid(whole, every)
+
+    def check_loaded(self, dataset: object) -> None:
+        """Raise BenchError unless this is the data set that the source speaks of, with images as they must be."""
+        if not isinstance(dataset, FactorDataset):
+            raise BenchError(f"data set {self.name!r} loads {type(dataset).__name__!r}: it must be a FactorDataset")
+        for fact in ("factor_names", "factor_sizes", "image_shape"):
+            said, found = tuple(getattr(self, fact)), tuple(getattr(dataset, fact))
+            if said != found:
+                raise BenchError(f"data set {self.name!r}: its source says {fact} {said}, what it loads has {found}")
+        if dataset.table is not None:
+            check_table(self.name, dataset.factor_names, dataset.factor_sizes, dataset.table)
+        few = dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())
+        if len(few) and int(few.max()) == 1:
+            raise BenchError(
+                f"data set {self.name!r}: the pixels of its images are 0 and 1; white is 255, so multiply them by 255"
+            )
+
+
+class NoImages:
+    """The store of a data set that is not loaded."""
+
+    def images(self, index: Tensor) -> Tensor:
+        """Nothing: raises RuntimeError."""
+        raise RuntimeError("the data set is not loaded")
+
+    def to(self, device: torch.device) -> NoImages:
+        """Itself."""
+        return self

@@ -6,6 +6,7 @@ says of its size; the content is then read in pieces, as many bytes as the heade
 
 from __future__ import annotations
 
+import math
 import struct
 import tokenize
 import zipfile
@@ -44,10 +45,11 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array's header declares."""
+    """What an array's header declares; `column_major`: stored column by column, as numpy keeps a transposed array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    column_major: bool = False
 
 
 class StrictNpz:
@@ -66,9 +68,12 @@ class StrictNpz:
             return self.read_header(key, file)
 
     def blocks(self, key: str) -> Iterator[NDArray[Any]]:
-        """The array called `key` in parts along its first axis."""
+        """The array called `key` in parts along its first axis; whole where it is stored column by column."""
         with self.member(key) as file:
             header = self.read_header(key, file)
+            if header.column_major:
+                yield self.whole(key, header, file)
+                return
             row = header.dtype.itemsize * int(np.prod(header.shape[1:], dtype=np.int64))
             left = header.shape[0] if header.shape else 0
             while left:
@@ -80,6 +85,15 @@ class StrictNpz:
                 left -= rows
             if file.read(1):
                 raise BenchError(f"{self.path}: {key} goes on after its end")
+
+    def whole(self, key: str, header: ArrayHeader, file: IO[bytes]) -> NDArray[Any]:
+        """An array that is stored column by column, which has no parts along its first axis."""
+        size = header.dtype.itemsize * math.prod(header.shape)
+        content = file.read(size)
+        if len(content) != size or file.read(1):
+            raise BenchError(f"{self.path}: {key} does not end where it should")
+        columns = np.frombuffer(content, header.dtype).reshape(header.shape[::-1])
+        return np.ascontiguousarray(columns.T)
 
     @contextmanager
     def member(self, key: str) -> Iterator[IO[bytes]]:
@@ -101,14 +115,12 @@ class StrictNpz:
             raise BenchError(f"{self.path}: {key} has the unknown .npy version {version}")
         if dtype.hasobject:
             raise BenchError(f"{self.path}: {key} holds pickled Python objects, which are never opened")
-        if column_major and len(shape) > 1:
-            raise BenchError(f"{self.path}: {key} is stored column by column; save it in C order")
         declared = dtype.itemsize * np.prod([int(n) for n in shape], dtype=object) + file.tell()
         if min(shape, default=0) < 0 or declared != self.archive.getinfo(f"{key}.npy").file_size:
             raise BenchError(
                 f"{self.path}: {key} of shape {shape} does not have the size that the file declares"
             )
-        return ArrayHeader(shape, dtype)
+        return ArrayHeader(shape, dtype, column_major and len(shape) > 1)
 
 
 @contextmanager

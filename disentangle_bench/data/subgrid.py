@@ -51,11 +51,12 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
         return dataset
     label = ",".join(f"{factor}/{k}" for factor, k in zip(dataset.factor_names, steps, strict=True) if k > 1)
     sizes = tuple(-(-size // k) for size, k in zip(dataset.factor_sizes, steps, strict=True))
+    labels = {factor: names[:: every.get(factor, 1)] for factor, names in dataset.labels.items()}
     if dataset.table is not None:
         divisors = torch.tensor(steps, device=dataset.device)
         rows = (dataset.table % divisors == 0).all(dim=1).nonzero()[:, 0]
         part = pick(dataset, rows, label)
-        return replace(part, factor_sizes=sizes, table=dataset.table[rows] // divisors)
+        return replace(part, factor_sizes=sizes, table=dataset.table[rows] // divisors, labels=labels)
     strides, stride = [], 1
     for size, k in zip(reversed(dataset.factor_sizes), reversed(steps), strict=True):
         strides.append(stride * k)
@@ -66,6 +67,7 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
         factor_sizes=sizes,
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} [{label}]".encode()).hexdigest(),
         store=SubgridStore(dataset.store, sizes, tuple(reversed(strides))),
+        labels=labels,
     )
 
 

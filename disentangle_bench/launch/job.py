@@ -384,6 +384,7 @@ def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
             "nuisance": dataset.nuisance,
             "image_shape": list(dataset.image_shape),
             "factors": dict(zip(dataset.factor_names, dataset.factor_sizes, strict=True)),
+            "labels": {factor: list(names) for factor, names in dataset.labels.items()},
         },
     }
 

@@ -169,7 +169,11 @@ def test_a_folder_without_a_table_is_refused(tmp_path):
 WRONG = {
     "no images": {"images": None},
     "no factors": {"factors": None},
-    "floating point images": {"images": PICTURES / 255},
+    "floating point images beyond 1": {"images": PICTURES / 7},
+    "images of 16 bits": {"images": PICTURES.astype(np.uint16) * 257},
+    "images below 0": {"images": PICTURES.astype(np.int64) - 1},
+    "images with a nan": {"images": np.where(PICTURES > 9, PICTURES / 255, np.nan)},
+    "channels that may be either axis": {"images": np.zeros((12, 3, 8, 3), np.uint8)},
     "flat images": {"images": PICTURES.reshape(12, -1)},
     "four channels": {"images": np.zeros((12, 8, 8, 4), np.uint8)},
     "floating point factors": {"factors": FULL / 2},

@@ -1,0 +1,169 @@
+"""Each image's factors as numbers 0, 1, ...: made of the labels that somebody's own data have, and held against them.
+
+Labels are compared as they are written, whole numbers of any size among them. What is no factor is refused by name: a
+label that is missing, a column that numbers the rows, a measured quantity of which every image has a value of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from disentangle_bench.errors import BenchError
+
+MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
+INDEX_NAMES = frozenset({"index", "idx", "id", "row", "image_id", "rowid", "row_id"})
+# Below so many images a column whose every value occurs once may be chance.
+FEW_IMAGES = 10
+Label = tuple[int, Any]  # what a label is sorted by: numbers by value before text
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """Each image's factors [n, factors], numbered from 0, with their names and sizes.
+
+    `place` [n] says where each image goes in a full grid; None where the images are no full grid. `labels` holds what
+    the values of a factor are called, in order, for factors whose values have names.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    values: NDArray[np.int64]
+    place: NDArray[np.int64] | None
+    labels: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One factor: each image's value [n], numbered from 0 in order; `fractional` where labels are no whole numbers."""
+
+    values: NDArray[np.int64]
+    size: int
+    fractional: bool = False
+    labels: tuple[str, ...] = ()
+
+
+def factor_table(path: Path, names: tuple[str, ...], columns: Sequence[Column]) -> FactorTable:
+    """The table of these columns. Raises BenchError where names are missing or a column is no factor."""
+    if not columns or not len(columns[0].values):
+        raise BenchError(f"{path} names no factor or no image")
+    if not all(names):
+        raise BenchError(
+            f"{path}: column {names.index('') + 1} of the factors has no name; an index that a table was saved with"
+            " (pandas: to_csv(index=False) leaves it out) is no factor"
+        )
+    if len(set(names)) != len(columns):
+        raise BenchError(
+            f"{path}: {len(columns)} factors need as many different names, not {', '.join(names)}"
+        )
+    sizes = tuple(column.size for column in columns)
+    values = np.stack([column.values for column in columns], axis=1).astype(np.int64)
+    place = grid_place(values, sizes)
+    for name, column in zip(names, columns, strict=True):
+        check_factor(str(path), name, column.size, len(values), place is not None, column.fractional)
+    labels = {name: column.labels for name, column in zip(names, columns, strict=True) if column.labels}
+    return FactorTable(names, sizes, values, place, labels)
+
+
+def grid_place(values: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """int64 [n]: where each image stands in a full grid; None where not every combination is there exactly once."""
+    # A table may have more combinations than any integer counts; a grid has one image for each.
+    if math.prod(sizes) != len(values):
+        return None
+    place = np.ravel_multi_index(tuple(values.T), sizes).astype(np.int64)
+    return place if len(np.unique(place)) == len(place) else None
+
+
+def check_factor(
+    where: str, name: str, size: int, images: int, full_grid: bool, fractional: bool = False
+) -> None:
+    """Raise BenchError where this column of so many different values is no factor of these images."""
+    if size == images > 1 and (name.lower() in INDEX_NAMES or name.lower().startswith("unnamed:")):
+        raise BenchError(
+            f"{where}: {name!r} has a value of its own for each of the {images} images, so that it numbers them and is"
+            " no factor; leave it out (pandas: to_csv(index=False)), or give it another name if it is one"
+        )
+    many = images >= FEW_IMAGES
+    if full_grid:
+        refused = fractional and many and size == images
+    elif fractional:
+        refused = size == images > 2 or (many and size > images // 2)
+    else:
+        refused = many and size > 0.9 * images
+    if refused:
+        how = "a value of its own for each of the" if size == images else f"{size} different values for"
+        raise BenchError(
+            f"{where}: {name!r} has {how} {images} images, of which no metric can learn anything; put a measured"
+            " quantity into some bins (pandas.qcut), number the steps of a scale 0, 1, ..., or leave the column out"
+        )
+
+
+def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
+    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors."""
+    if table.dtype != torch.int64 or table.ndim != 2 or table.shape[1] != len(sizes):
+        raise BenchError(
+            f"{name}: the factor table is {table.dtype} {tuple(table.shape)}, not int64 (images, {len(sizes)}):"
+            " number each factor's values 0, 1, ... and put a measured quantity into bins"
+        )
+    for factor, size, column in zip(names, sizes, table.unbind(1), strict=True):
+        if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
+            raise BenchError(
+                f"{name}: {factor!r} has values {int(column.min())} to {int(column.max())} in the factor table,"
+                f" not 0 to {size - 1}"
+            )
+        check_factor(name, factor, len(column.unique()), len(table), full_grid=False)
+
+
+def number_column(numbers: NDArray[Any]) -> Column:
+    """The column of whole numbers [n], whatever their size."""
+    found, values = np.unique(numbers, return_inverse=True)
+    return Column(values.reshape(-1).astype(np.int64), len(found))
+
+
+def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[str]) -> Column:
+    """The column of a text table, its labels sorted: numbers by value, text by the numbers within and the rest.
+
+    `files` [n] names each row's image. Raises BenchError for a label that is missing or not finite.
+    """
+    labels: dict[Label, str] = {}
+    keys = []
+    for row, (entry, file) in enumerate(zip(entries, files, strict=True)):
+        text = entry.strip()
+        number = _number(text)
+        if text.lower() in MISSING or (number is not None and not number.is_finite()):
+            raise BenchError(
+                f"{path}: row {row + 2} ({file}) has {text or 'nothing'!r} for {name!r}: every image needs a value; drop"
+                " the row, or give what is meant a name of its own"
+            )
+        key: Label = (0, number) if number is not None else (1, _natural(text))
+        labels.setdefault(key, text)
+        keys.append(key)
+    order = {key: place for place, key in enumerate(sorted(labels))}
+    fractional = any(kind == 0 and value != value.to_integral_value() for kind, value in order)
+    values = np.array([order[key] for key in keys], np.int64)
+    return Column(values, len(order), fractional, tuple(labels[key] for key in order))
+
+
+def _number(text: str) -> Decimal | None:
+    """The number that this is, exactly; None for text."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def _natural(text: str) -> tuple[Any, ...]:
+    """What text is sorted by: numbers within it by value, so that "size 9" comes before "size 10"."""
+    parts = re.split(r"([0-9]+)", text)
+    # The text itself keeps "a1" and "a01" apart.
+    return tuple(Decimal(part) if k % 2 else part for k, part in enumerate(parts)), text

@@ -1,0 +1,135 @@
+"""A folder of images with `factors.csv`, read as RGB, 64 x 64, a byte a value."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from disentangle_bench.data.factor_table import FactorTable, factor_table, text_column
+from disentangle_bench.errors import BenchError
+
+TABLE_NAME = "factors.csv"
+FOLDER_SIDE = 64
+Images = NDArray[np.uint8]
+# Pillow's modes: those that RGB holds without loss, those of 16 bits, and those whose alpha must be opaque.
+PLAIN = ("1", "L", "P", "RGB", "RGBX")
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+ALPHA = ("LA", "PA", "RGBA")
+# Formats that Pillow gives the mode "I" for 16 bits.
+SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
+
+
+class ImageFolder:
+    """Image files that `factors.csv` lists with their factors."""
+
+    # A byte of 1 is next to black in an image file.
+    black_and_white = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.table_path = path / TABLE_NAME
+        try:
+            with self.table_path.open(newline="", encoding="utf-8-sig") as file:
+                rows = [row for row in csv.reader(file) if row]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise BenchError(f"{self.table_path} cannot be read: {error}") from error
+        self.names = self.header(rows[0] if rows else [])
+        self.rows = rows[1:]
+        for number, row in enumerate(self.rows, start=2):
+            if len(row) != len(self.names):
+                raise BenchError(
+                    f"{self.table_path}: row {number} has {len(row)} entries, the first line has {len(self.names)}"
+                )
+        self.listed = [row[self.names.index("file")] for row in self.rows]
+        self.files = [self.file(name) for name in self.listed]
+        self.largest_of_16_bits: int | None = None
+
+    def header(self, first: list[str]) -> list[str]:
+        """The column names of the first line. Raises BenchError unless one of them is `file`."""
+        names = [name.strip() for name in first]
+        line = ",".join(first)
+        for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if "file" in [part.strip(' "') for part in line.split(separator)] and "file" not in names:
+                raise BenchError(
+                    f"{self.table_path}: the first line is {line!r}: columns are separated by {word} there and must be"
+                    " separated by commas"
+                )
+        if "file" not in names:
+            raise BenchError(
+                f"{self.table_path} needs a first line of column names, one of them `file`; it is {line!r}"
+            )
+        return names
+
+    def file(self, name: str) -> Path:
+        """The path of a listed image, which must lie in the folder."""
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise BenchError(f"{self.table_path} lists {name!r}, which lies outside the folder")
+        if not path.is_file():
+            raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
+        return path
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """Colour, and the side that images are resized to."""
+        return 3, FOLDER_SIDE, FOLDER_SIDE
+
+    def table(self) -> FactorTable:
+        """The factors of all listed images."""
+        columns = [(name, [row[k] for row in self.rows]) for k, name in enumerate(self.names) if name != "file"]
+        return factor_table(
+            self.table_path,
+            tuple(name for name, _ in columns),
+            [text_column(self.table_path, name, entries, self.listed) for name, entries in columns],
+        )
+
+    def blocks(self) -> Iterator[Images]:
+        """The images [1, 3, 64, 64], one by one."""
+        self.largest_of_16_bits = None
+        for path in self.files:
+            yield self.pixels(path).transpose(2, 0, 1)[None]
+        if self.largest_of_16_bits is not None and 0 < self.largest_of_16_bits <= 255:
+            raise BenchError(
+                f"{self.path}: its images of 16 bits hold no level above {self.largest_of_16_bits}, so that all are next"
+                " to black; save them with 8 bits"
+            )
+
+    def pixels(self, path: Path) -> Images:
+        """An image file as RGB [64, 64, 3]. Raises BenchError where it cannot be read or loses by that."""
+        size = (FOLDER_SIDE, FOLDER_SIDE)
+        try:
+            with Image.open(path) as image:
+                # A photograph's second frame is its preview.
+                if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                    raise BenchError(f"{path} holds {image.n_frames} images; one a file is needed")  # type: ignore[attr-defined]
+                return np.asarray(self.colour(path, image).resize(size, Image.Resampling.BILINEAR))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise BenchError(f"{path} cannot be read as an image: {error}") from error
+
+    def colour(self, path: Path, image: Image.Image) -> Image.Image:
+        """The image as RGB. Raises BenchError, naming the mode, where levels or transparency would be lost."""
+        if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in SIXTEEN_BIT_FORMATS):
+            return self.eight_bits(image)
+        if image.mode in ALPHA or "transparency" in image.info:
+            opaque = image.convert("RGBA")
+            if opaque.getchannel("A").getextrema() != (255, 255):
+                raise BenchError(
+                    f"{path} has transparent pixels (mode {image.mode}); lay it over a background and save it as RGB"
+                )
+            return opaque.convert("RGB")
+        if image.mode not in PLAIN:
+            raise BenchError(
+                f"{path} has the mode {image.mode}, whose levels would be lost or guessed; save it as RGB or grey with"
+                " 8 or 16 bits"
+            )
+        return image.convert("RGB")
+
+    def eight_bits(self, image: Image.Image) -> Image.Image:
+        """An image of 16 bits, 0..65535, scaled to 0..255."""
+        levels = np.asarray(image).astype(np.int64)
+        self.largest_of_16_bits = max(self.largest_of_16_bits or 0, int(levels.max(initial=0)))
+        return Image.fromarray(np.rint(levels / 257).astype(np.uint8)).convert("RGB")
