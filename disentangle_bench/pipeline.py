@@ -19,10 +19,10 @@ import torch
 from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
-from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.calibrate import calibrate
+from disentangle_bench.launch.checks import check_headlines, check_pairs, check_study
 from disentangle_bench.launch.claims import Claims
-from disentangle_bench.launch.job import check_fit, check_pairs, load_run, score_model
+from disentangle_bench.launch.job import load_run, score_model
 from disentangle_bench.launch.local import run_here
 from disentangle_bench.launch.ray_cluster import Cluster, run_on_cluster
 from disentangle_bench.launch.reported import Reported
@@ -121,19 +121,19 @@ def run_study(
 
     With `train=False` only the finished runs are scored with the metrics that they lack.
     """
-    check_headlines(grid)
+    if train:
+        check_study(grid)
+    else:
+        check_headlines(grid)
     todo = plan(grid, study, conditions.retry_failed, conditions.shard)
     runs = todo.score + (todo.train if train else ())
-    programs = {spec.program: spec for spec in runs}.values()
-    for spec in programs:
-        check_fit(spec)
     # All data sets are ready before anything is written and the first step is spent.
     controls = missing_controls(grid, study, conditions.retry_failed)
     needed = {spec.label: spec for spec in [s.dataset for s in runs] + controls}
     datasets = {label: load(spec, progress, conditions.data_dir) for label, spec in needed.items()}
     for label, entry in needed.items():
         Batches(entry, datasets[label])  # says now what of the entry does not fit the data
-    for spec in programs:
+    for spec in {spec.program: spec for spec in runs}.values():
         check_pairs(spec, datasets[spec.dataset.label])
     study.create()
     claims = Claims(study)
@@ -335,16 +335,6 @@ def add_controls(
 def controls_asked(grid: Grid) -> dict[str, Any]:
     """What decides the controls' scores: when it changes, they are scored again."""
     return {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
-
-
-def check_headlines(grid: Grid) -> None:
-    """Raise BenchError where two of the grid's metrics give the same score, which no table could tell apart."""
-    givers: dict[str, str] = {}
-    for name, metric in named_metrics(grid.metrics).items():
-        for headline in metric.headlines:
-            if headline in givers:
-                raise BenchError(f"the metrics {givers[headline]!r} and {name!r} both give {headline!r}")
-            givers[headline] = name
 
 
 def load(spec: DatasetSpec, progress: Progress, data_dir: str | Path | None) -> FactorDataset:

@@ -40,7 +40,9 @@ def model_of(model: str) -> tuple[TrainedModel, list[dict[str, float]]]:
     )
     objective = make_objective(spec, SQUARES)
     trained = (train_fitted if is_fitted(objective) else train_alone)(objective, spec, SQUARES)
-    return TrainedModel(spec, objective, trained.networks, SQUARES.device), trained.curves
+    return TrainedModel(
+        spec, objective, trained.networks, SQUARES.device, SQUARES.image_shape
+    ), trained.curves
 
 
 @pytest.fixture(scope="module")

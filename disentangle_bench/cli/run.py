@@ -107,6 +107,7 @@ def run_command(
     Finished runs are kept and never repeated; stop it with Ctrl-C or SIGTERM at any time and give the same command to
     go on from its checkpoint. Several such commands at once share the work.
     """
+    from disentangle_bench.launch.checks import check_study
     from disentangle_bench.launch.ray_cluster import Cluster
     from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
     from disentangle_bench.rundir import StudyDir
@@ -123,6 +124,7 @@ def run_command(
     if launcher == "local":
         warn_of_slow_precisions(todo, str(place))
     if dry_run:
+        check_study(checked)
         print_plan(study.path, todo, str(place))
         return
     if todo.failed:
@@ -142,10 +144,15 @@ def run_command(
 @main.command()
 @grid_options
 def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
-    """Check GRID and say how many runs it describes."""
+    """Check GRID as `bench run` does before it starts, and say how many runs it describes.
+
+    Nothing is trained or written, and no image is read.
+    """
+    from disentangle_bench.launch.checks import check_study
     from disentangle_bench.spec import expand, read_grid
 
     checked = read_grid(grid, overrides, seeds)
+    check_study(checked)
     click.echo(
         f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid."
     )
@@ -166,7 +173,7 @@ def warn_of_slow_precisions(todo: Plan, device: str) -> None:
 
 def print_plan(study: Path, todo: Plan, device: str) -> None:
     """What `bench run` would do, and how long it may take."""
-    from disentangle_bench.launch.job import check_fit, make_objective
+    from disentangle_bench.launch.job import make_objective
     from disentangle_bench.train.estimate import estimate_seconds
 
     click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
@@ -175,8 +182,6 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
     )
     for spec in todo.train:
         click.echo(f"  {spec.id}")
-    for spec in todo.train:
-        check_fit(spec)
     if todo.train:
         shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
         try:

@@ -142,8 +142,8 @@ def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[s
         number = _number(text)
         if text.lower() in MISSING or (number is not None and not number.is_finite()):
             raise BenchError(
-                f"{path}: row {row + 2} ({file}) has {text or 'nothing'!r} for {name!r}: every image needs a value; drop"
-                " the row, or give what is meant a name of its own"
+                f"{path}: row {row + 2} ({file}) has {repr(text) if text else 'nothing'} for {name!r}: every image needs a value;"
+                " drop the row, or give what is meant a name of its own"
             )
         key: Label = (0, number) if number is not None else (1, _natural(text))
         labels.setdefault(key, text)

@@ -80,7 +80,9 @@ class ImageFolder:
 
     def table(self) -> FactorTable:
         """The factors of all listed images."""
-        columns = [(name, [row[k] for row in self.rows]) for k, name in enumerate(self.names) if name != "file"]
+        columns = [
+            (name, [row[k] for row in self.rows]) for k, name in enumerate(self.names) if name != "file"
+        ]
         return factor_table(
             self.table_path,
             tuple(name for name, _ in columns),
@@ -94,8 +96,8 @@ class ImageFolder:
             yield self.pixels(path).transpose(2, 0, 1)[None]
         if self.largest_of_16_bits is not None and 0 < self.largest_of_16_bits <= 255:
             raise BenchError(
-                f"{self.path}: its images of 16 bits hold no level above {self.largest_of_16_bits}, so that all are next"
-                " to black; save them with 8 bits"
+                f"{self.path}: its images of 16 bits hold no level above {self.largest_of_16_bits}, so that all are"
+                " next to black; save them with 8 bits"
             )
 
     def pixels(self, path: Path) -> Images:

@@ -66,11 +66,15 @@ class DataSource:
     def check_loaded(self, dataset: object) -> None:
         """Raise BenchError unless this is the data set that the source speaks of, with images as they must be."""
         if not isinstance(dataset, FactorDataset):
-            raise BenchError(f"data set {self.name!r} loads {type(dataset).__name__!r}: it must be a FactorDataset")
+            raise BenchError(
+                f"data set {self.name!r} loads {type(dataset).__name__!r}: it must be a FactorDataset"
+            )
         for fact in ("factor_names", "factor_sizes", "image_shape"):
             said, found = tuple(getattr(self, fact)), tuple(getattr(dataset, fact))
             if said != found:
-                raise BenchError(f"data set {self.name!r}: its source says {fact} {said}, what it loads has {found}")
+                raise BenchError(
+                    f"data set {self.name!r}: its source says {fact} {said}, what it loads has {found}"
+                )
         if dataset.table is not None:
             check_table(self.name, dataset.factor_names, dataset.factor_sizes, dataset.table)
         few = dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())

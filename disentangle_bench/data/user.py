@@ -6,7 +6,7 @@
 - `factors`: whole numbers [n, factors]; any values, which are numbered 0, 1, ... in ascending order.
 - `factor_names` (not in an `.npz` or HDF5 file that lacks it: "factor0", "factor1", ...): strings [factors].
 - `factors.csv`: a column `file` with names relative to the folder, and a column per factor, in which numbers are
-  sorted by value and text by the numbers within it. The images are resized to 64 x 64; those of 16 bits are scaled to 8.
+  sorted by value and text by the numbers within it. The images are resized to 64 x 64, and 16 bits are scaled to 8.
 
 Where every combination of the factors' values occurs exactly once, in whatever order, the result is a full grid in
 lexicographic order. Otherwise the images stay in their order and carry a factor table.
@@ -50,6 +50,9 @@ def user_source(path: Path | str) -> DataSource:
     kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
     content = kind(path)
     table = content.table()
+    size = len(table.values) * math.prod(content.image_shape())
+    if size > LARGEST_BYTES:
+        raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
 
     def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
         return assemble(path, table, content, notify)
@@ -63,10 +66,6 @@ def assemble(
 ) -> FactorDataset:
     """The data set of all images in memory; its fingerprint is the sha256 of pixels, factors, names and labels."""
     shape = (len(table.values), *content.image_shape())
-    if math.prod(shape) > LARGEST_BYTES:
-        raise BenchError(
-            f"{path} holds {math.prod(shape)} bytes of images; at most {LARGEST_BYTES} are taken"
-        )
     images = np.empty(shape, np.uint8)
     done = 0
     for block in content.blocks():

@@ -86,7 +86,7 @@ def untrained(dataset: FactorDataset, seed: int) -> TrainedModel:
     )
     objective = make_objective(spec, dataset)
     networks = build_networks(objective, dataset.image_shape, spec.network, seed, dataset.device)
-    return TrainedModel(spec, objective, networks, dataset.device)
+    return TrainedModel(spec, objective, networks, dataset.device, dataset.image_shape)
 
 
 def principal_components(dataset: FactorDataset, seed: int) -> Callable[[Tensor], Tensor]:

@@ -23,12 +23,13 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.pictures import run_pictures
 from disentangle_bench.launch.score_pool import score_many, score_one
-from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
+from disentangle_bench.models.objective import Fitted, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
 from disentangle_bench.spec import RunSpec, ScoringSpec
 from disentangle_bench.train.alone import build_networks
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.checkpoint import Checkpoint
+from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.encode_stack import encode_stack
 from disentangle_bench.train.fit import train_fitted
 from disentangle_bench.train.loop import Keeping, Result, train
@@ -148,7 +149,10 @@ def _train(
     results = train(program, resume=job.resume, keeping=keeping, stop=stop, on_steps=watcher.advance)
     provenance |= {"compiled": program.compilation, "captured": program.capture}
     return [
-        (TrainedModel(spec, objective, program.networks(run), dataset.device), result)
+        (
+            TrainedModel(spec, objective, program.networks(run), dataset.device, dataset.image_shape),
+            result,
+        )
         for run, (spec, result) in enumerate(zip(job.specs, results, strict=True))
     ]
 
@@ -160,7 +164,7 @@ def _fit(
     watcher.phase("fitting", 1)
     found = train_fitted(objective, spec, dataset)
     watcher.advance(1)
-    model = TrainedModel(spec, objective, found.networks, dataset.device)
+    model = TrainedModel(spec, objective, found.networks, dataset.device, dataset.image_shape)
     return model, Result(found.curves, found.seconds)
 
 
@@ -319,8 +323,9 @@ def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
     data = record.provenance["data"]
     shape = tuple(data["image_shape"])
     objective = told_of_data(new_objective(spec), data["images"], shape)
-    networks = build_networks(objective, shape, spec.network, spec.seed, torch.device(device))
-    model = TrainedModel(spec, objective, networks, torch.device(device))
+    place = pick_device(device)
+    networks = build_networks(objective, shape, spec.network, spec.seed, place)
+    model = TrainedModel(spec, objective, networks, place, shape)
     try:
         model.load_weights(dict(record.weights))
     except ValueError as error:
@@ -337,30 +342,6 @@ def make_objective(spec: RunSpec, dataset: FactorDataset) -> Objective | Fitted:
 def new_objective(spec: RunSpec) -> Objective | Fitted:
     """The spec's objective with its options, before it knows its data."""
     return registry.resolve("model", spec.model)(**spec.options)
-
-
-def check_fit(spec: RunSpec) -> None:
-    """Raise BenchError where the spec's networks cannot take its data set's images; builds and loads nothing."""
-    image_shape = registry.resolve("data set", spec.dataset.name).image_shape
-    try:
-        with torch.device("meta"):
-            told_of_data(new_objective(spec), 1, image_shape).build(
-                image_shape, NetworkSize(**spec.network.model_dump())
-            )
-    except BenchError:
-        raise
-    except (
-        Exception
-    ) as error:  # anyone's code, and networks of any size: what cannot be built is said before the run
-        reason = f"{type(error).__name__}: {error}"
-        raise BenchError(f"model {spec.model!r} cannot be built as the grid asks: {reason}") from error
-
-
-def check_pairs(spec: RunSpec, dataset: FactorDataset) -> None:
-    """Raise BenchError where the spec's model trains on pairs that these images do not make up."""
-    objective = new_objective(spec)
-    if not is_fitted(objective) and objective.pairs:
-        Batches(spec.dataset, dataset).check(objective)
 
 
 def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:

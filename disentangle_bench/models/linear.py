@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,13 +23,15 @@ from disentangle_bench.models.objective import Call, NetworkSize
 class PCA:
     """Codes are the image's first principal components, images are reconstructed from them (Pearson 1901).
 
-    Fitted by scikit-learn's randomised solver on `fit_images` random training images.
+    Fitted by scikit-learn's randomised solver on `fit_images` random training images. `dataset_size` is told by the
+    trainer.
     """
 
     hypers: ClassVar[Mapping[str, float]] = {}
     paper: ClassVar[str] = "Pearson 1901; Halko et al. 2011, arXiv:0909.4061 (solver)"
     likelihood: ClassVar[str] = "gaussian"  # what `evaluate` gives nats of
     fit_images: PositiveInt = 5000
+    dataset_size: int = 0
 
     @property
     def generative(self) -> bool:
@@ -37,25 +39,27 @@ class PCA:
         return False
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
-        """A linear layer from images to codes and one back."""
+        """A linear layer from images to codes and one back.
+
+        Raises BenchError where there are fewer images or pixels than latents.
+        """
         pixels = math.prod(image_shape)
+        images = min(self.dataset_size or self.fit_images, self.fit_images)
+        if size.latents > min(images, pixels):
+            raise BenchError(
+                f"{size.latents} latents are more than the {min(images, pixels)} components of {images} images of {pixels}"
+                " values; set network.latents lower"
+            )
         return {
             "encoder": nn.Sequential(nn.Flatten(), nn.Linear(pixels, size.latents)),
             "decoder": nn.Sequential(nn.Linear(size.latents, pixels), nn.Unflatten(1, image_shape)),
         }
 
     def fit(self, images: Tensor, size: NetworkSize, seed: int) -> dict[str, nn.Module]:
-        """The layers that make the components of these images uint8 [n, channels, height, width].
-
-        Raises BenchError where there are fewer images or pixels than latents.
-        """
+        """The layers that make the components of these images uint8 [n, channels, height, width]."""
+        networks = replace(self, dataset_size=len(images)).build(tuple(images.shape[1:]), size)  # type: ignore[arg-type]
         pixels = images.flatten(1).cpu().numpy().astype(np.float32) / np.float32(255)
-        if size.latents > min(pixels.shape):
-            raise BenchError(
-                f"{size.latents} latents are more than the {min(pixels.shape)} components of {len(pixels)} images"
-            )
         mean, directions, spread = self.components(pixels, size.latents, seed)
-        networks = self.build(tuple(images.shape[1:]), size)  # type: ignore[arg-type]
         _set(networks["encoder"].get_submodule("1"), directions, -directions @ mean)
         _set(networks["decoder"].get_submodule("0"), spread, mean)
         return networks

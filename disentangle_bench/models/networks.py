@@ -94,6 +94,19 @@ def halved(image_shape: tuple[int, int, int], size: NetworkSize) -> tuple[int, i
     sides = image_shape[1:]
     if any(side % 2**halvings for side in sides):
         raise BenchError(
-            f"{halvings} network.channels halve an image as often; {sides[0]} x {sides[1]} pixels cannot be"
+            f"{halvings} network.channels halve an image as often;"
+            f" {sides[0]} x {sides[1]} pixels {_advice(sides, size)}"
         )
     return size.channels[-1], sides[0] // 2**halvings, sides[1] // 2**halvings
+
+
+def _advice(sides: tuple[int, ...], size: NetworkSize) -> str:
+    """How often such images can be halved, and what to set for that."""
+    most = next(times for times in range(64) if any(side % 2 ** (times + 1) for side in sides))
+    if not most:
+        return 'cannot be halved once: set network.architecture = "fc", or pad the images'
+    channels, kernels = list(size.channels[:most]), list(size.kernels[:most])
+    return (
+        f"can be halved {most} times: set network.channels and network.kernels to at most {most} entries, such as"
+        f" channels = {channels} and kernels = {kernels}"
+    )

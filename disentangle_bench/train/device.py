@@ -19,8 +19,10 @@ def pick_device(name: str) -> torch.device:
         raise BenchError("there is no CUDA device that PyTorch can use; run with --device cpu")
     try:
         device = torch.empty(0, device=name).device
-    except RuntimeError as error:
-        raise BenchError(f"PyTorch has no device {name!r}; use auto, cpu, cuda or cuda:N") from error
+    except Exception as error:  # each device type that is not built in has its own
+        raise BenchError(f"PyTorch has no device {name!r} here; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "meta":
+        raise BenchError("the device 'meta' holds no numbers; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device

@@ -134,7 +134,9 @@ class Stacked:
         """The run's networks as plain modules in float32."""
         found = copy.deepcopy(self.template)
         for name, network in found.items():
-            network.load_state_dict({key: value[run] for key, value in self.weights[name].items()})
+            # Buffers are constants, the same for all runs, and stand in the template already.
+            own = {key: value[run] for key, value in self.weights[name].items()}
+            network.load_state_dict(network.state_dict() | own)
             network.to(torch.float32)
         return found
 

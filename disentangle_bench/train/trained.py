@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.pixels import unit_floats
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Fitted, Likelihood, Objective
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import randomness
-from disentangle_bench.train.alone import as_floats
 from disentangle_bench.train.precision import PRECISIONS, float32_products
 
 ENCODING_BATCH = 512
@@ -25,15 +25,26 @@ ENCODING_BATCH = 512
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One run's networks with the objective that knows how to use them. All methods answer on `device`."""
+    """One run's networks with the objective that knows how to use them. All methods answer on `device`.
+
+    `image_shape` (channels, height, width) is what the networks were built for. The networks are in eval mode.
+    """
 
     spec: RunSpec
     objective: Objective | Fitted
     networks: dict[str, nn.Module]
     device: torch.device
+    image_shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        for network in self.networks.values():
+            network.eval()
 
     def encode(self, images: Tensor) -> Tensor:
-        """Codes float32 [n, latents] for images [n, channels, height, width], uint8 0..255 or float 0..1."""
+        """Codes float32 [n, latents] for images [n, channels, height, width], uint8 0..255 or float 0..1.
+
+        Raises BenchError for images of another shape and for numbers that would have to be guessed at.
+        """
         with _exact():
             return self.objective.encode(self._call, self._input(images))
 
@@ -45,7 +56,7 @@ class TrainedModel:
             )
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """The decoded codes of these images, float32 [n, channels, height, width] in 0..1."""
+        """The decoded codes of these images (as for `encode`), float32 [n, channels, height, width] in 0..1."""
         return self.decode(self.encode(images))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
@@ -102,8 +113,7 @@ class TrainedModel:
         return self.networks[name](inputs)
 
     def _input(self, images: Tensor) -> Tensor:
-        images = torch.as_tensor(images).to(self.device)
-        return as_floats(images) if images.dtype == torch.uint8 else images.to(torch.float32)
+        return unit_floats(images, self.image_shape, self.device)
 
 
 @contextmanager

@@ -63,13 +63,17 @@ def spec_of(
     )
 
 
+def of_squares(spec, objective, networks) -> TrainedModel:
+    return TrainedModel(spec, objective, networks, SQUARES.device, SQUARES.image_shape)
+
+
 @functools.cache
 def learned(model: str) -> TrainedModel:
     """The model trained or fitted with its quick settings."""
     spec = spec_of(model, **QUICK.get(model, {}))
     objective = make_objective(spec, SQUARES)
     train = train_fitted if is_fitted(objective) else train_alone
-    return TrainedModel(spec, objective, train(objective, spec, SQUARES).networks, SQUARES.device)
+    return of_squares(spec, objective, train(objective, spec, SQUARES).networks)
 
 
 @pytest.mark.parametrize("model", TRAINED)
@@ -125,7 +129,7 @@ def test_beta_zero_behaves_as_an_autoencoder() -> None:
     spec = spec_of("beta_vae", {"beta": 0.0})
     objective = make_objective(spec, SQUARES)
     networks = train_alone(objective, spec, SQUARES).networks
-    found = measure_reconstruction(TrainedModel(spec, objective, networks, SQUARES.device), SQUARES, "all")
+    found = measure_reconstruction(of_squares(spec, objective, networks), SQUARES, "all")
     own = measure_reconstruction(learned("autoencoder"), SQUARES, "all")
     assert found["reconstruction_nats"] < own["reconstruction_nats"] + 2
 

@@ -70,7 +70,7 @@ def test_export_to_plain_pytorch(tmp_path: Path) -> None:
         training=TrainingSpec(),
     )
     networks = VAE().build((1, 64, 64), NetworkSize(**spec.network.model_dump()))
-    model = TrainedModel(spec, VAE(), networks, torch.device("cpu"))
+    model = TrainedModel(spec, VAE(), networks, torch.device("cpu"), (1, 64, 64))
     scope: dict = {"model": model}
     exec(block_with("torch.export"), scope)
     images = torch.rand(2, 1, 64, 64)

@@ -184,7 +184,7 @@ def models_of(model: str, runs: int) -> list[TrainedModel]:
     for spec in specs:
         with META:
             networks = objective.build(SETS["dsprites"].image_shape, size)
-        found.append(TrainedModel(spec, objective, networks, META))
+        found.append(TrainedModel(spec, objective, networks, META, SETS["dsprites"].image_shape))
     return found
 
 

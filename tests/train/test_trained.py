@@ -59,7 +59,7 @@ def test_a_trained_model_is_asked_in_exact_float32(loose: None) -> None:
         }
     )
     networks = build_networks(Watched(), squares.image_shape, spec.network, 0, torch.device("cpu"))
-    model = TrainedModel(spec, Watched(), networks, torch.device("cpu"))
+    model = TrainedModel(spec, Watched(), networks, torch.device("cpu"), squares.image_shape)
     images, noise = squares.images(range(4)), torch.zeros(4, 3)
     model.encode(images)
     model.decode(noise)

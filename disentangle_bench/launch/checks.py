@@ -1,0 +1,81 @@
+"""Everything that is refused before a run starts, in one place: `bench validate` and `bench run` ask the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.load import find_source
+from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.job import new_objective
+from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
+from disentangle_bench.scoring import named_metrics
+from disentangle_bench.spec import Grid, RunSpec, expand
+from disentangle_bench.train.batches import Batches
+from disentangle_bench.train.network_check import MOST_WEIGHTS, check_layers, check_one_step
+
+# A source that says nothing of its table counts as a grid, whose combinations may be more than can be listed.
+MOST_IMAGES = 1 << 27
+
+
+def check_study(grid: Grid) -> None:
+    """Raise BenchError where the grid's runs cannot be had of its data sets; no image is read and nothing written.
+
+    A data set's factors, sizes and number of images are looked at, as its source or its file's head tells them.
+    """
+    check_headlines(grid)
+    outlines = {entry.label: find_source(entry.name).outline(entry.every) for entry in grid.datasets}
+    for entry in grid.datasets:
+        if len(outlines[entry.label]) <= MOST_IMAGES:
+            Batches(entry, outlines[entry.label])
+    for spec in {spec.program: spec for spec in expand(grid)}.values():
+        check_model(spec, outlines[spec.dataset.label])
+
+
+def check_model(spec: RunSpec, dataset: FactorDataset) -> None:
+    """Raise BenchError where the spec's model cannot be built for these images, or may not be trained as it is."""
+    listed = len(dataset) <= MOST_IMAGES
+    images = len(Batches(spec.dataset, dataset).dataset) if listed else len(dataset)
+    objective = told_of_data(new_objective(spec), images, dataset.image_shape)
+    size = NetworkSize(**spec.network.model_dump())
+    networks = build_nothing(spec, objective, dataset.image_shape, size)
+    check_layers(spec.model, networks)
+    if (
+        sum(weight.numel() for network in networks.values() for weight in network.parameters())
+        <= MOST_WEIGHTS
+    ):
+        check_one_step(spec.model, objective, dataset.image_shape, size, spec.hypers)
+    if listed:
+        check_pairs(spec, dataset)
+
+
+def build_nothing(
+    spec: RunSpec, objective: Objective | Fitted, image_shape: tuple[int, int, int], size: NetworkSize
+) -> dict[str, nn.Module]:
+    """The spec's networks without memory. Raises BenchError where they cannot take the data set's images."""
+    try:
+        with torch.device("meta"):
+            return objective.build(image_shape, size)
+    except BenchError:
+        raise
+    except Exception as error:  # anyone's code, and networks of any size
+        reason = f"{type(error).__name__}: {error}"
+        raise BenchError(f"model {spec.model!r} cannot be built as the grid asks: {reason}") from error
+
+
+def check_pairs(spec: RunSpec, dataset: FactorDataset) -> None:
+    """Raise BenchError where the spec's model trains on pairs that these images do not make up."""
+    objective = new_objective(spec)
+    if not is_fitted(objective) and objective.pairs:
+        Batches(spec.dataset, dataset).check(objective)
+
+
+def check_headlines(grid: Grid) -> None:
+    """Raise BenchError where two of the grid's metrics give the same score, which no table could tell apart."""
+    givers: dict[str, str] = {}
+    for name, metric in named_metrics(grid.metrics).items():
+        for headline in metric.headlines:
+            if headline in givers:
+                raise BenchError(f"the metrics {givers[headline]!r} and {name!r} both give {headline!r}")
+            givers[headline] = name
