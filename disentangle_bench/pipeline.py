@@ -19,6 +19,7 @@ import torch
 from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
+from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.calibrate import calibrate
 from disentangle_bench.launch.checks import check_headlines, check_pairs, check_study
 from disentangle_bench.launch.claims import Claims
@@ -125,6 +126,7 @@ def run_study(
         check_study(grid)
     else:
         check_headlines(grid)
+    check_same_data(grid, study)
     todo = plan(grid, study, conditions.retry_failed, conditions.shard)
     runs = todo.score + (todo.train if train else ())
     # All data sets are ready before anything is written and the first step is spent.
@@ -133,6 +135,7 @@ def run_study(
     datasets = {label: load(spec, progress, conditions.data_dir) for label, spec in needed.items()}
     for label, entry in needed.items():
         Batches(entry, datasets[label])  # says now what of the entry does not fit the data
+    check_same_pixels(todo.done + todo.score, study, datasets)
     for spec in {spec.program: spec for spec in runs}.values():
         check_pairs(spec, datasets[spec.dataset.label])
     study.create()
@@ -335,6 +338,37 @@ def add_controls(
 def controls_asked(grid: Grid) -> dict[str, Any]:
     """What decides the controls' scores: when it changes, they are scored again."""
     return {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
+
+
+def check_same_data(grid: Grid, study: StudyDir) -> None:
+    """Raise BenchError where the directory holds a study of other data, as another grid of the same name makes one."""
+    kept = [DatasetSpec(name=name) for name in study.dataset_names()]
+    asked = [DatasetSpec(name=dataset.name) for dataset in grid.datasets]
+    apart = bool(kept) and not any(dataset in kept for dataset in asked)
+    namesakes = {dataset.short_name for dataset in kept if dataset not in asked} & {
+        dataset.short_name for dataset in asked if dataset not in kept
+    }
+    if apart or namesakes:
+        there, here = (", ".join(dataset.name for dataset in datasets) for datasets in (kept, asked))
+        raise BenchError(
+            f"{study.path} holds a study of {there}; this grid is of {here}. Give the grid another name, or another"
+            " directory with --out"
+        )
+
+
+def check_same_pixels(
+    specs: Sequence[RunSpec], study: StudyDir, datasets: Mapping[str, FactorDataset]
+) -> None:
+    """Raise BenchError where finished runs saw other content of somebody's own file than it has now."""
+    for spec in specs:
+        dataset = datasets.get(spec.dataset.label)
+        if dataset is None or dataset.provenance != "user":
+            continue
+        if study.load(spec.id).provenance["data"]["fingerprint"] != dataset.fingerprint:
+            raise BenchError(
+                f"{spec.dataset.name} has changed since {study.run_path(spec.id)} was trained on it; put the old"
+                " content back, or run the grid into another directory with --out"
+            )
 
 
 def load(spec: DatasetSpec, progress: Progress, data_dir: str | Path | None) -> FactorDataset:

@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +89,11 @@ def check(kind: str, name: str) -> None:
 def is_path(name: str) -> bool:
     """Whether a data set's name is to be read as the path of somebody's own file or folder."""
     return name.endswith((".npz", ".h5", ".hdf5")) or "/" in name or (Path(name) / "factors.csv").is_file()
+
+
+def lasting(name: str) -> str:
+    """A data set's name that leads to the same data from any directory: a path becomes an absolute one."""
+    return os.path.abspath(name) if name not in names("data set") and is_path(name) else name
 
 
 def resolve(kind: str, name: str) -> Any:

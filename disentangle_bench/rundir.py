@@ -27,6 +27,7 @@ import platform
 import re
 import secrets
 import shutil
+import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,20 @@ class StudyDir:
             )
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+
+    def dataset_names(self) -> tuple[str, ...]:
+        """The names of the data sets in the study's grid; none where there is no study yet.
+
+        Raises BenchError where the grid cannot be read.
+        """
+        path = self.path / "grid.toml"
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            return tuple(str(dataset["name"]) for dataset in document["datasets"])
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise BenchError(f"{path} cannot be read as a study's grid: {error}") from error
 
     def write_grid(self, grid: Grid) -> None:
         """Write the resolved grid, which makes the directory a study. Raises BenchError when it cannot be written."""
@@ -391,6 +406,8 @@ def _fill(directory: Path, record: RunRecord) -> None:
 
 def _sync(path: Path) -> None:
     """Make the disk have what was written to a file, or the names that were changed in a directory."""
+    if os.name == "nt":
+        return  # Windows syncs neither directories nor files that are open for reading
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -95,14 +95,19 @@ class DatasetSpec(_Table):
         return self
 
     @property
+    def short_name(self) -> str:
+        """The name as people read it: of a path its last part."""
+        return Path(self.name).name if registry.is_path(self.name) else self.name
+
+    @property
     def label(self) -> str:
-        """The name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
+        """The short name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
         notes = [f"{factor}/{k}" for factor, k in sorted(self.every.items()) if k > 1]
         if self.hold_out is not None:
             notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
         if self.correlated is not None:
             notes += [f"{self.correlated.first}~{self.correlated.second} {self.correlated.sigma:g}"]
-        return f"{self.name}[{','.join(notes)}]" if notes else self.name
+        return f"{self.short_name}[{','.join(notes)}]" if notes else self.short_name
 
 
 class NetworkSpec(_Table):
@@ -183,7 +188,7 @@ class RunSpec(_Table):
         """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
         kept = [f"{factor}{k}" for factor, k in sorted(self.dataset.every.items()) if k > 1]
         hypers = [f"{key}{value:g}" for key, value in self.hypers.items()]
-        words = "-".join([self.dataset.name, *kept, self.model, *hypers, f"s{self.seed}"])
+        words = "-".join([self.dataset.short_name, *kept, self.model, *hypers, f"s{self.seed}"])
         return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words).lstrip('._-')[:100]}-{self.digest[:8]}"
 
     @property
@@ -248,10 +253,13 @@ class Grid(_Table):
         return metrics
 
 
-def read_grid(path: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Grid:
+def read_grid(
+    path: Path, overrides: Sequence[str] = (), seeds: int | None = None, *, with_data: bool = True
+) -> Grid:
     """The grid in the TOML file `path`, after `key=value` overrides and the number of seeds from the command line.
 
-    Raises BenchError naming file, key, value and what is allowed.
+    Without `with_data` the data sets need not be there, as for what only looks at a study. Raises BenchError naming
+    file, key, value and what is allowed.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -268,29 +276,53 @@ def read_grid(path: Path, overrides: Sequence[str] = (), seeds: int | None = Non
         _override(document, override)
     if seeds is not None:
         document["seeds"] = seeds
-    return check_grid(document, source=str(path))
+    return check_grid(document, source=str(path), with_data=with_data)
 
 
-def check_grid(document: Mapping[str, Any], source: str = "grid") -> Grid:
-    """The grid that a parsed document describes, with all names known and all runs distinct; else BenchError."""
+def check_grid(document: Mapping[str, Any], source: str = "grid", *, with_data: bool = True) -> Grid:
+    """The grid that a parsed document describes, with all names known and all runs distinct; else BenchError.
+
+    Paths of data sets become absolute, so that its runs can be scored and shown from any directory.
+    """
     try:
         grid = Grid.model_validate(dict(document))
     except ValidationError as error:
         raise BenchError("\n".join(f"{source}: {_complaint(e)}" for e in error.errors())) from error
     try:
-        for dataset in grid.datasets:
-            found = registry.resolve("data set", dataset.name)
-            if not hasattr(found, "check_every"):
-                raise BenchError(
-                    f"data set {dataset.name!r} is {type(found).__name__!r}: it must be a DataSource"
-                )
-            found.check_every(dataset.every)
+        grid = _with_lasting_paths(grid)
+        if with_data:
+            _check_datasets(grid)
         for metric in grid.metrics:
             registry.resolve("metric", metric)
         expand(grid)
     except BenchError as error:
         raise BenchError(f"{source}: {error}") from error
     return grid
+
+
+def _with_lasting_paths(grid: Grid) -> Grid:
+    """The same with absolute paths of data sets. Raises BenchError for two that tables could not tell apart."""
+    datasets = tuple(
+        dataset.model_copy(update={"name": registry.lasting(dataset.name)}) for dataset in grid.datasets
+    )
+    paths: dict[str, str] = {}
+    for dataset in datasets:
+        if paths.setdefault(dataset.short_name, dataset.name) != dataset.name:
+            raise BenchError(
+                f"the data sets {paths[dataset.short_name]} and {dataset.name} have the same name, by which tables call"
+                " them; rename one"
+            )
+    return grid.model_copy(update={"datasets": datasets})
+
+
+def _check_datasets(grid: Grid) -> None:
+    for dataset in grid.datasets:
+        found = registry.resolve("data set", dataset.name)
+        if not hasattr(found, "check_every"):
+            raise BenchError(
+                f"data set {dataset.name!r} is {type(found).__name__!r}: it must be a DataSource"
+            )
+        found.check_every(dataset.every)
 
 
 def expand(grid: Grid) -> tuple[RunSpec, ...]:

@@ -10,7 +10,7 @@ import disentangle_bench
 ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
-    {"errors", "progress", "version"},
+    {"errors", "locks", "progress", "version"},
     {"registry"},
     {"spec", "data", "models", "metrics"},
     {"scoring", "train", "rundir"},

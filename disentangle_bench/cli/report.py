@@ -81,7 +81,7 @@ def status(study: Path) -> None:
 
     if not (study / "grid.toml").is_file():
         raise BenchError(f"{study} holds no study (there is no {study / 'grid.toml'})")
-    print_status(study_status(StudyDir(study), expand(read_grid(study / "grid.toml"))))
+    print_status(study_status(StudyDir(study), expand(read_grid(study / "grid.toml", with_data=False))))
 
 
 def print_status(found: Status) -> None:

@@ -8,20 +8,20 @@ others wait; they then share its pages.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import math
 import os
 import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from disentangle_bench.locks import alone_in
 
 HASH_BYTES = 32
 # Hashing in pieces keeps what is resident small.
@@ -44,7 +44,7 @@ def cached_array(
         return found
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone_in(path.parent):
+        with alone_in(path.parent):
             found = open_verified(path, shape, dtype)  # somebody may have made it meanwhile
             if found is not None:
                 return found
@@ -56,18 +56,6 @@ def cached_array(
     if found is None:
         raise OSError(f"{path} reads back differently from what was written")
     return found
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """One process after the other; where the file system has no locks, all at once, which does no harm."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def open_verified(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[Any], str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http
 import http.client
 import os
@@ -19,6 +18,7 @@ from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.official import CACHES, FileFacts, check, files_of
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.errors import BenchError
+from disentangle_bench.locks import take_whole
 
 PIECE = 1 << 16
 # A file whose size is not published may not grow beyond this.
@@ -95,7 +95,7 @@ def claimed(final: Path, part: Path) -> Iterator[IO[bytes] | None]:
     """The `.part` file, held by this process alone, or None if the file is there under its final name."""
     while not final.is_file():
         with part.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            take_whole(file)
             # While this process waited, another one may have given the file its final name, or thrown it away.
             if not part.exists() or not os.path.samestat(part.stat(), os.fstat(file.fileno())):
                 continue

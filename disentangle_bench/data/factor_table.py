@@ -141,8 +141,9 @@ def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[s
         text = entry.strip()
         number = _number(text)
         if text.lower() in MISSING or (number is not None and not number.is_finite()):
+            found = repr(text) if text else "nothing"
             raise BenchError(
-                f"{path}: row {row + 2} ({file}) has {repr(text) if text else 'nothing'} for {name!r}: every image needs a value;"
+                f"{path}: row {row + 2} ({file}) has {found} for {name!r}: every image needs a value;"
                 " drop the row, or give what is meant a name of its own"
             )
         key: Label = (0, number) if number is not None else (1, _natural(text))

@@ -7,18 +7,17 @@ such locks between machines where their lock service is on; where there is none,
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from disentangle_bench import locks
 from disentangle_bench.rundir import StudyDir, writing
 
-PRESENT, TABLES, NAMES = 0, 1, 2  # the places of bytes; names start at NAMES
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# The places of bytes in the file. Those present share the first ones, of which Windows needs one for each process.
+PRESENT, MOST_PRESENT, TABLES, NAMES = 0, 256, 256, 257
 
 
 class Claims:
@@ -26,27 +25,29 @@ class Claims:
 
     def __init__(self, study: StudyDir) -> None:
         self.study = study
-        self.works = True  # whether the file system has locks
+        self.works = True  # whether there are locks
         path = study.path / ".lock"
         with writing(path):
-            self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self.file = os.open(path, os.O_RDWR | os.O_CREAT | locks.CLOSED_IN_CHILDREN, 0o666)
 
     def take(self, names: Iterable[str]) -> list[str]:
         """Those of the names that are this process's now; nobody else gets them until it releases them or ends."""
-        return [name for name in names if self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, _place(name))]
+        return [name for name in names if self._try(locks.take, _place(name))]
 
     def release(self, names: Iterable[str]) -> None:
         """Give these up."""
         for name in names:
-            self._lock(fcntl.LOCK_UN, _place(name))
+            self._try(locks.drop, _place(name))
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Around the work of a process; the first to come sees to what killed ones have left."""
         try:
-            if self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, PRESENT) and self.works:
+            if self._try(locks.take, PRESENT, MOST_PRESENT) and self.works:
                 self.study.clean()
-            self._lock(fcntl.LOCK_SH, PRESENT)
+                locks.drop(self.file, PRESENT, MOST_PRESENT)
+            # Whoever is first in between cleans up before this process has begun anything.
+            self._try(locks.take, PRESENT, MOST_PRESENT, shared=True, wait=True)
             yield
         finally:
             os.close(self.file)
@@ -54,30 +55,29 @@ class Claims:
     @contextmanager
     def tables(self) -> Iterator[None]:
         """Around rebuilding the tables: one process after the other, so that the last has seen every run."""
-        self._lock(fcntl.LOCK_EX, TABLES)
+        self._try(locks.take, TABLES, wait=True)
         try:
             yield
         finally:
-            self._lock(fcntl.LOCK_UN, TABLES)
+            self._try(locks.drop, TABLES)
 
-    def _lock(self, how: int, place: int) -> bool:
+    def _try(self, locking: Callable[..., bool | None], start: int, length: int = 1, **how: bool) -> bool:
         """Whether the lock was had. Without locks everything is, which at worst does work twice."""
+        if not self.works:
+            return True
         try:
-            fcntl.lockf(self.file, how, 1, place)
+            return locking(self.file, start, length, **how) is not False
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                return False
-            if error.errno not in NO_LOCKS:
+            if error.errno not in locks.NO_LOCKS:
                 raise
-            if self.works:
-                self.works = False
-                warnings.warn(
-                    f"the file system of {self.study.path} has no locks: processes that share this study must be kept"
-                    " apart with --shard, or they do the same work",
-                    stacklevel=2,
-                )
-        return True
+            self.works = False
+            warnings.warn(
+                f"there are no locks for {self.study.path} on this file system or operating system: processes that"
+                " share this study must be kept apart with --shard, or they do the same work",
+                stacklevel=3,
+            )
+            return True
 
 
 def _place(name: str) -> int:
-    return NAMES + int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
+    return NAMES + int(hashlib.sha256(name.encode()).hexdigest()[:15], 16) % locks.PLACES

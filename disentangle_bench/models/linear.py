@@ -47,8 +47,8 @@ class PCA:
         images = min(self.dataset_size or self.fit_images, self.fit_images)
         if size.latents > min(images, pixels):
             raise BenchError(
-                f"{size.latents} latents are more than the {min(images, pixels)} components of {images} images of {pixels}"
-                " values; set network.latents lower"
+                f"{size.latents} latents are more than the {min(images, pixels)} components of {images} images"
+                f" of {pixels} values; set network.latents lower"
             )
         return {
             "encoder": nn.Sequential(nn.Flatten(), nn.Linear(pixels, size.latents)),

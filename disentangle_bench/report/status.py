@@ -84,6 +84,8 @@ def _alive(progress: dict[str, Any], now: float) -> bool:
         return False
     if progress.get("host") != platform.node():
         return True
+    if os.name == "nt":
+        return True  # there, asking whether a process exists would end it
     try:
         os.kill(int(progress["pid"]), 0)
     except ProcessLookupError:
