@@ -21,6 +21,8 @@ class BetaTCVAE(VAE):
     The KL term is the exact one, as in the 2019 study; only TC is estimated, so that beta = 1 is the VAE. `estimator`
     "weighted" is the paper's minibatch-weighted sampling, "stratified" its minibatch-stratified sampling
     (appendix C.2), whose estimate of q(z) is unbiased. `dataset_size` is told by the trainer; 0 stands for the batch.
+
+    The log's `tc` is the estimate less what it shows for codes that know nothing (see `level`); the loss has it whole.
     """
 
     hypers: ClassVar[Mapping[str, float]] = {"beta": 6.0}
@@ -42,7 +44,7 @@ class BetaTCVAE(VAE):
         bound, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
         total_correlation = self.total_correlation(mean, log_variance, latents)
         loss = bound + (hyper["beta"] - 1) * total_correlation
-        return self.shared(loss), log | {"loss": loss, "tc": total_correlation}
+        return self.shared(loss), log | {"loss": loss, "tc": total_correlation - self.level(*latents.shape)}
 
     def total_correlation(self, mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
         """Mean over the batch of log q(z) - sum_j log q(z_j), in nats; each argument [n, latents]."""
@@ -57,6 +59,14 @@ class BetaTCVAE(VAE):
             log_joint = (joint + weights).logsumexp(1)
             log_marginals = (marginals + weights[:, :, None]).logsumexp(1).sum(1)
         return (log_joint - log_marginals).mean()
+
+    def level(self, batch: int, latents: int) -> float:
+        """The estimate, in nats, where all posteriors are one and the total correlation is 0; a constant of the loss.
+
+        Weighted: each of the sums over a batch of M stands for one over N images and is too low by ln N, the joint's
+        once and the marginals' once for each latent.
+        """
+        return (latents - 1) * math.log(self.size(batch)) if self.estimator == "weighted" else 0.0
 
     def size(self, batch: int) -> int:
         """How many images the aggregate posterior is over."""

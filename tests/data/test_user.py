@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from disentangle_bench.data import user
+from disentangle_bench.data.contact_sheet import row_title, sweep
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.user import user_source
@@ -161,9 +162,209 @@ def test_a_wrong_folder_is_refused(tmp_path, table, message):
         load_dataset(folder(tmp_path / "mine", table, count=1))
 
 
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["1", "2", "", "1"], r"row 4 \(2.png\) has nothing for 'size'"),
+        (["red", "  ", "blue", "red"], r"row 3 \(1.png\) has nothing"),
+        (["1", "nan", "3", "1"], r"row 3 \(1.png\) has 'nan'"),
+        (["red", "blue", "red", "None"], r"row 5 \(3.png\) has 'None'"),
+        (["1", "2", "NULL", "1"], "row 4"),
+        (["1", "2", "-inf", "1"], "row 4"),
+    ],
+)
+def test_a_missing_label_is_refused_by_its_row(tmp_path, entries, message):
+    table = "\n".join(["file,size", *(f"{k}.png,{entry}" for k, entry in enumerate(entries))])
+    with pytest.raises(BenchError, match=message):
+        load_dataset(folder(tmp_path / "mine", table))
+
+
+@pytest.mark.parametrize(
+    ("first", "row"),
+    [
+        ("index,file,size", "{k},{k}.png,{s}"),
+        ("file,ID,size", "{k}.png,{k},{s}"),
+        ("Unnamed: 0,file,size", "{k},{k}.png,{s}"),
+        (",file,size", "{k},{k}.png,{s}"),
+        ("file,id", "{k}.png,{k}"),
+    ],
+)
+def test_an_index_column_is_refused_by_name(tmp_path, first, row):
+    table = "\n".join([first, *(row.format(k=k, s=k % 2) for k in range(4))])
+    with pytest.raises(BenchError, match=r"to_csv\(index=False\)"):
+        load_dataset(folder(tmp_path / "mine", table))
+
+
+def test_real_valued_labels_are_refused_by_name(tmp_path):
+    values = np.random.default_rng(4).random((12, 2)).round(5).tolist()
+    table = "\n".join(["file,x,kind", *(f"{k}.png,{x},{k % 2}" for k, (x, _) in enumerate(values))])
+    with pytest.raises(BenchError, match="'x' has a value of its own for each of the 12 images"):
+        load_dataset(folder(tmp_path / "one", table))
+    table = "\n".join(["file,x", *(f"{k}.png,{x}" for k, (x, _) in enumerate(values))])
+    with pytest.raises(BenchError, match="'x' has a value of its own"):
+        load_dataset(folder(tmp_path / "alone", table))
+
+
+def test_fractions_that_make_a_grid_are_labels(tmp_path):
+    table = "\n".join(
+        ["file,scale,turn", *(f"{k}.png,{0.5 + 0.25 * (k % 3)},{k // 3 * 0.1}" for k in range(12))]
+    )
+    dataset = load_dataset(folder(tmp_path / "mine", table))
+    assert (dataset.factor_sizes, dataset.full_grid) == ((3, 4), True)
+
+
+@pytest.mark.parametrize(("separator", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_another_separator_is_named(tmp_path, separator, word):
+    table = f"file{separator}size\n0.png{separator}1"
+    with pytest.raises(BenchError, match=f"separated by {word} there and must be separated by commas"):
+        load_dataset(folder(tmp_path / "mine", table, count=1))
+
+
+def test_numbers_within_text_are_sorted_by_value(tmp_path):
+    entries = ["100px", "9px", "small", "10px", "7", "12.5"]
+    table = "\n".join(["file,size", *(f"{k}.png,{entry}" for k, entry in enumerate(entries))])
+    dataset = load_dataset(folder(tmp_path / "mine", table))
+    assert dataset.labels == {"size": ("7", "12.5", "9px", "10px", "100px", "small")}
+    assert dataset.images(torch.arange(6))[:, 0, 0, 0].tolist() == [40, 50, 10, 30, 0, 20]
+
+
+def test_whole_numbers_of_a_table_stay_apart(tmp_path):
+    table = "\n".join(["file,id_of_shape,size", *(f"{k}.png,{2**53 + k % 4},{k // 4}" for k in range(12))])
+    assert load_dataset(folder(tmp_path / "mine", table)).factor_sizes == (4, 3)
+
+
+def test_labels_keep_their_names(tmp_path):
+    table = "\n".join(
+        ["file,shape,size", *(f"{k}.png,{['square', 'heart', 'disc'][k % 3]},{k // 3}" for k in range(12))]
+    )
+    dataset = load_dataset(folder(tmp_path / "mine", table))
+    assert dataset.labels["shape"] == ("disc", "heart", "square")
+    assert row_title(dataset, sweep(dataset, 0), 0) == "shape: disc to square of 3"
+    part = subgrid(dataset, {"shape": 2})
+    assert part.labels["shape"] == ("disc", "square")
+    other = table.replace("disc", "dot")
+    assert load_dataset(folder(tmp_path / "other", other)).fingerprint != dataset.fingerprint
+
+
+def pictures(path, mode_of, suffix="png"):
+    """A folder of three grey images, 10, 100 and 200, each made by `mode_of` from its level."""
+    path.mkdir()
+    for k, level in enumerate((10, 100, 200)):
+        mode_of(level).save(path / f"{k}.{suffix}")
+    (path / "factors.csv").write_text("\n".join(["file,level", *(f"{k}.{suffix},{k}" for k in range(3))]))
+    return str(path)
+
+
+def plain(level):
+    return Image.fromarray(np.full((20, 20), level, np.uint8))
+
+
+def array(level, dtype, factor=1):
+    return Image.fromarray((np.full((20, 20), level) * factor).astype(dtype))
+
+
+def half_transparent(level):
+    image = plain(level).convert("RGBA")
+    image.putalpha(Image.fromarray(np.repeat(np.uint8([[0], [255]]), 10, axis=0).repeat(20, axis=1)))
+    return image
+
+
+KEPT = {
+    "L": (plain, "png"),
+    "P": (lambda level: plain(level).convert("P"), "png"),
+    "LA": (lambda level: plain(level).convert("LA"), "png"),
+    "RGBA": (lambda level: plain(level).convert("RGBA"), "png"),
+    "16 bits": (lambda level: array(level, np.uint16, 257), "png"),
+    "16 bits in TIFF": (lambda level: array(level, np.uint16, 257), "tif"),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_image_files_keep_their_levels(tmp_path, kind):
+    mode_of, suffix = KEPT[kind]
+    dataset = load_dataset(pictures(tmp_path / "mine", mode_of, suffix))
+    assert dataset.images(torch.arange(3)).float().mean((1, 2, 3)).tolist() == [10, 100, 200]
+
+
+LOST = {
+    "F": (lambda level: array(level, np.float32, 1 / 255), "tif", "mode F"),
+    "I": (lambda level: array(level, np.int32, 1000), "tif", "mode I"),
+    "CMYK": (lambda level: plain(level).convert("CMYK"), "jpg", "mode CMYK"),
+    "alpha": (half_transparent, "png", "transparent pixels"),
+    "16 bits of which 8 are used": (lambda level: array(level, np.uint16), "png", "no level above 200"),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_image_files_that_would_lose_are_refused(tmp_path, kind):
+    mode_of, suffix, message = LOST[kind]
+    with pytest.raises(BenchError, match=message):
+        load_dataset(pictures(tmp_path / "mine", mode_of, suffix))
+
+
+def test_a_file_of_several_images_is_refused(tmp_path):
+    path = pictures(tmp_path / "mine", plain, "gif")
+    plain(0).save(f"{path}/1.gif", save_all=True, append_images=[plain(255)])
+    with pytest.raises(BenchError, match=r"1\.gif holds 2 images"):
+        load_dataset(path)
+
+
 def test_a_folder_without_a_table_is_refused(tmp_path):
     with pytest.raises(BenchError, match=r"factors\.csv cannot be read"):
         load_dataset(f"{tmp_path}/")
+
+
+@pytest.mark.parametrize("write", [npz, h5])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.float32, np.float64])
+def test_bytes_in_another_type_are_the_same_bytes(tmp_path, write, dtype):
+    path = tmp_path / ("my.npz" if write is npz else "my.h5")
+    dataset = load_dataset(write(path, images=PICTURES.astype(dtype), factors=FULL))
+    assert np.array_equal(dataset.images(torch.arange(12)).permute(0, 2, 3, 1).numpy(), PICTURES)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_from_0_to_1_are_256_levels(tmp_path, dtype):
+    dataset = load_dataset(npz(tmp_path / "a.npz", images=(PICTURES / 255).astype(dtype), factors=FULL))
+    assert np.array_equal(dataset.images(torch.arange(12)).permute(0, 2, 3, 1).numpy(), PICTURES)
+    # They are not taken for black and white, as bytes of 0 and 1 would be.
+    dark = user_source(npz(tmp_path / "b.npz", images=np.full((12, 8, 8), 0.004, dtype), factors=FULL))
+    assert dark.load(data_dir=tmp_path).images([0]).unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("write", [npz, h5])
+@pytest.mark.parametrize(("first", "dtype"), [(2**53, np.int64), (2**63, np.uint64), (-(2**63), np.int64)])
+def test_large_whole_numbers_stay_apart(tmp_path, write, first, dtype):
+    ids = [first + k for k in (3, 2, 1, 0)]
+    factors = np.array([[a, b] for a in ids for b in (0, 1, 2)], dtype)
+    path = tmp_path / ("my.npz" if write is npz else "my.h5")
+    dataset = load_dataset(write(path, images=PICTURES, factors=factors))
+    assert (dataset.factor_sizes, dataset.full_grid) == ((4, 3), True)
+    # The largest number was listed first.
+    assert np.array_equal(dataset.images([9])[0].permute(1, 2, 0).numpy(), PICTURES[0])
+
+
+def test_arrays_that_are_stored_column_by_column(tmp_path):
+    straight = load_dataset(npz(tmp_path / "a.npz", images=PICTURES, factors=FULL))
+    turned = {"images": np.asfortranarray(PICTURES), "factors": np.asfortranarray(FULL)}
+    assert load_dataset(npz(tmp_path / "b.npz", **turned)).fingerprint == straight.fingerprint
+
+
+def test_a_table_of_many_attributes_is_no_grid(tmp_path):
+    attributes = np.random.default_rng(3).integers(0, 2, (200, 64))
+    attributes[17] = attributes[5]
+    path = npz(tmp_path / "my.npz", images=np.zeros((200, 8, 8), np.uint8), factors=attributes)
+    dataset = load_dataset(path)
+    assert (dataset.factor_sizes, dataset.full_grid) == ((2,) * 64, False)
+    assert dataset.index(attributes[[3, 17, 199]]).tolist() == [3, 5, 199]
+    with pytest.raises(IndexError, match="no image"):
+        dataset.index(1 - attributes[[3]])
+
+
+@pytest.mark.parametrize("factors", [FULL > 0, FULL.astype(">i2"), FULL.astype(np.uint8)])
+def test_whole_numbers_of_any_type_are_labels(tmp_path, factors):
+    dataset = load_dataset(npz(tmp_path / "my.npz", images=PICTURES, factors=factors))
+    everything = dataset.factors(torch.arange(12))
+    assert np.array_equal(everything.numpy(), factors.astype(np.int64))
 
 
 WRONG = {
@@ -177,6 +378,7 @@ WRONG = {
     "flat images": {"images": PICTURES.reshape(12, -1)},
     "four channels": {"images": np.zeros((12, 8, 8, 4), np.uint8)},
     "floating point factors": {"factors": FULL / 2},
+    "a column that numbers the images": {"factors": np.c_[np.arange(12) * 7, FULL]},
     "one axis of factors": {"factors": FULL[:, 0]},
     "another number of factors": {"factors": FULL[:5]},
     "no image at all": {"images": PICTURES[:0], "factors": FULL[:0]},

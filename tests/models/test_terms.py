@@ -108,8 +108,19 @@ def test_minibatch_weighted_sampling_by_hand() -> None:
     marginals = np.log(q.sum(axis=1) * weight).sum(axis=1)
     expected = float((joint - marginals).mean())
     loss, log = loss_of(BetaTCVAE(dataset_size=10), {"beta": 4.0})
-    assert log["tc"] == pytest.approx(expected, rel=1e-5)
+    level = (MEAN.shape[1] - 1) * np.log(10)
+    assert log["tc"] == pytest.approx(expected - level, rel=1e-5)
     assert loss == pytest.approx(NATS + KL + 3 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("estimator", ["weighted", "stratified"])
+def test_total_correlation_of_codes_that_know_nothing_is_shown_as_zero(estimator: str) -> None:
+    """Every image has the same posterior: the weighted estimate is 9 ln 480000 = 117.7 nats too high."""
+    objective = BetaTCVAE(estimator=estimator, dataset_size=480_000)
+    nothing, drawn = torch.zeros(64, 10), torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+    estimate = float(objective.total_correlation(nothing, nothing, drawn))
+    assert estimate == pytest.approx(117.73 if estimator == "weighted" else 0, abs=0.01)
+    assert estimate - objective.level(64, 10) == pytest.approx(0, abs=1e-3)
 
 
 def test_stratified_sampling_is_unbiased() -> None:

@@ -1,0 +1,151 @@
+"""What comes in from somebody's own `DataSource` is held against what it says, before anything is trained on it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_data
+import torch
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.load import load_dataset
+from disentangle_bench.data.pixels import unit_floats
+from disentangle_bench.data.source import DataSource
+from disentangle_bench.errors import BenchError
+
+CPU = torch.device("cpu")
+
+
+class Store:
+    """The squares as somebody else may give them."""
+
+    def __init__(self, change) -> None:
+        self.change = change
+
+    def images(self, index):
+        return self.change(tiny_data.Squares(CPU).images(index))
+
+    def to(self, device):
+        return self
+
+
+def source(change=lambda images: images, told=None, **facts) -> DataSource:
+    dataset = replace(tiny_data.squares(), store=Store(change), **facts)
+    return replace(tiny_data.SQUARES, load=lambda **_: dataset, **(told or {}))
+
+
+def load(given: DataSource, monkeypatch: pytest.MonkeyPatch) -> FactorDataset:
+    monkeypatch.setattr(tiny_data, "GIVEN", given, raising=False)
+    return load_dataset("tiny_data:GIVEN")
+
+
+def table(rows: int, **columns) -> torch.Tensor:
+    whole = [np.arange(rows) % 4, np.arange(rows) // 4 % 4, np.arange(rows) % 3]
+    return torch.from_numpy(np.stack([columns.get(name, whole[k]) for k, name in enumerate("abc")], axis=1))
+
+
+def test_the_squares_pass_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(load(source(), monkeypatch)) == 48
+    assert len(load(source(table=table(20)), monkeypatch)) == 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images.long(),
+        lambda images: images.float(),
+        lambda images: images / 255,
+        lambda images: images.permute(0, 2, 3, 1),
+        lambda images: images[:, 0],
+        lambda images: images[:-1],
+        lambda images: images.numpy(),
+        lambda images: images.expand(-1, 3, -1, -1),
+    ],
+)
+def test_other_images_than_bytes_are_refused(change, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match=r"must be a torch\.uint8 tensor"):
+        load(source(change), monkeypatch)
+
+
+def test_images_of_zeros_and_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match="multiply them by 255"):
+        load(source(lambda images: images.clamp(max=1)), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"table": table(20).double()}, "not int64"),
+        ({"table": table(20)[:, :2]}, r"not int64 \(images, 3\)"),
+        ({"table": table(20) - 1}, "has values -1 to 2"),
+        ({"table": table(20, a=np.arange(20) % 7)}, "not 0 to 3"),
+    ],
+)
+def test_a_wrong_table_is_refused(facts, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match=message):
+        load(source(**facts), monkeypatch)
+
+
+def test_a_label_of_its_own_for_each_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"table": table(30, a=np.arange(30)), "factor_sizes": (30, 4, 3)}
+    with pytest.raises(BenchError, match="'row' has a value of its own for each of the 30 images"):
+        load(source(told={"factor_sizes": (30, 4, 3)}, **facts), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"image_shape": (1, 64, 64)}, {"factor_sizes": (4, 4, 4)}, {"factor_names": ("row", "column", "dim")}],
+)
+def test_a_source_says_what_it_loads(told, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match=next(iter(told))):
+        load(source(told=told), monkeypatch)
+
+
+def test_a_source_loads_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match="must be a FactorDataset"):
+        load(replace(tiny_data.SQUARES, load=lambda **_: [1, 2]), monkeypatch)
+
+
+SHAPE = (1, 16, 16)
+BYTES = tiny_data.squares().images(range(12))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        BYTES,
+        BYTES.long(),
+        BYTES.to(torch.int16),
+        BYTES.to(torch.uint16),
+        BYTES.float(),
+        BYTES.double(),
+        BYTES / 255,
+        BYTES.double() / 255,
+        BYTES.numpy(),
+        BYTES.numpy().astype(np.uint32),
+    ],
+)
+def test_the_same_images_whatever_their_type(images) -> None:
+    assert torch.equal(unit_floats(images, SHAPE, CPU), BYTES / 255)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (BYTES.long() * 257, "from 0 to 65535"),
+        (BYTES.long() - 1, "from -1 to 254"),
+        (BYTES / 127.5 - 1, "from -1 to 1"),
+        (BYTES / 2, "from 0 to 127.5"),
+        (torch.full_like(BYTES, torch.nan, dtype=torch.float32), "nan"),
+        (BYTES.to(torch.complex64), "complex"),
+        (BYTES.permute(0, 2, 3, 1), r"\(12, 16, 16, 1\)"),
+        (BYTES[:, 0], r"\(12, 16, 16\)"),
+        (BYTES[0], r"\(1, 16, 16\)"),
+        (BYTES.expand(-1, 3, -1, -1), r"\(n, 1, 16, 16\)"),
+        ("photo.png", "needed as an array"),
+        (None, "needed as an array"),
+    ],
+)
+def test_images_that_would_be_guessed_at_are_refused(images, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        unit_floats(images, SHAPE, CPU)
