@@ -195,7 +195,7 @@ def test_a_study_on_ones_own_data(here: Path, kind: str) -> None:
     assert result.exit_code == 0, result.output
     board = pd.read_csv("results/tiny/leaderboard.csv")
     assert set(board["provenance"]) == {"user"}
-    assert set(board["dataset"]) == {name}
+    assert set(board["dataset"]) == {Path(name).name}
     assert board["mig_mean"].notna().all()
 
 
