@@ -188,8 +188,12 @@ class RunSpec(_Table):
         """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
         kept = [f"{factor}{k}" for factor, k in sorted(self.dataset.every.items()) if k > 1]
         hypers = [f"{key}{value:g}" for key, value in self.hypers.items()]
-        words = "-".join([self.dataset.short_name, *kept, self.model, *hypers, f"s{self.seed}"])
-        return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words).lstrip('._-')[:100]}-{self.digest[:8]}"
+        words = re.sub(
+            r"[^A-Za-z0-9_.-]+", "_", "-".join([self.dataset.short_name, *kept, self.model, *hypers])
+        )
+        # The seed is never cut off: of a hundred thousand runs, some hashes begin alike.
+        seed = f"-s{self.seed}"
+        return f"{words.lstrip('._-')[: 100 - len(seed)]}{seed}-{self.digest[:8]}"
 
     @property
     def program(self) -> str:

@@ -13,6 +13,13 @@ GRIDS = Path(__file__).parents[1] / "grids"
 SMALL = {"name": "g", "datasets": [{"name": "dsprites_rendered"}], "models": [{"name": "vae"}]}
 
 
+def test_ids_keep_the_seed_of_a_long_name() -> None:
+    document = SMALL | {"datasets": [{"name": "x" * 150 + ".npz"}], "seeds": [7, 12345]}
+    ids = [spec.id for spec in expand(check_grid(document, with_data=False))]
+    assert ["-s7-" in ids[0], "-s12345-" in ids[1]] == [True, True]
+    assert max(map(len, ids)) <= 110
+
+
 def test_lists_multiply_out_with_seeds_and_datasets() -> None:
     grid = check_grid(
         SMALL

@@ -74,6 +74,10 @@ class ImageFolder:
             raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
         return path
 
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.files)
+
     def image_shape(self) -> tuple[int, int, int]:
         """Colour, and the side that images are resized to."""
         return 3, FOLDER_SIDE, FOLDER_SIDE

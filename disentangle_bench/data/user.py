@@ -37,6 +37,7 @@ from disentangle_bench.errors import BenchError
 SUFFIXES = (".npz", ".h5", ".hdf5")
 # Images are held in memory; a file that declares more than this is refused rather than unpacked.
 LARGEST_BYTES = 16 << 30
+MOST_FACTOR_VALUES = 1 << 27
 Images = NDArray[np.uint8]
 
 
@@ -49,10 +50,10 @@ def user_source(path: Path | str) -> DataSource:
     kind: type[ArrayFile] | type[ImageFolder]
     kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
     content = kind(path)
-    table = content.table()
-    size = len(table.values) * math.prod(content.image_shape())
+    size = content.count() * math.prod(content.image_shape())
     if size > LARGEST_BYTES:
         raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
+    table = content.table()
 
     def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
         return assemble(path, table, content, notify)
@@ -110,6 +111,12 @@ class ArrayFile:
                 f"{path}: factors are {factors.dtype} {factors.shape}, not whole numbers [n, factors]; number each"
                 " factor's values 0, 1, ... and put a measured quantity into bins"
             )
+        if 0 in images.shape[1:]:
+            raise BenchError(f"{path}: images {images.shape} have no pixels")
+        if math.prod(factors.shape) > MOST_FACTOR_VALUES:
+            raise BenchError(
+                f"{path}: factors {factors.shape} are too many; at most {MOST_FACTOR_VALUES} values of factors are taken"
+            )
         if images.shape[0] != factors.shape[0]:
             raise BenchError(f"{path} has {images.shape[0]} images and factors for {factors.shape[0]}")
         self.shape, self.dtype = images.shape, images.dtype
@@ -136,6 +143,10 @@ class ArrayFile:
     def open(self) -> Any:
         """The strict reader of this kind of file, to be used in a `with` statement."""
         return open_npz(self.path) if self.path.suffix == ".npz" else open_h5(self.path)
+
+    def count(self) -> int:
+        """How many images there are."""
+        return self.shape[0]
 
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""

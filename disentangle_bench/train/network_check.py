@@ -27,8 +27,16 @@ Networks = dict[str, nn.Module]
 
 
 def check_layers(model: str, networks: Mapping[str, nn.Module]) -> None:
-    """Raise BenchError for layers that are known to keep or draw something: batch normalisation and dropout."""
+    """Raise BenchError for layers that keep or draw something, and for a weight that two networks share."""
+    owners: dict[int, str] = {}
     for name, network in networks.items():
+        for key, weight in network.named_parameters():
+            owner = owners.setdefault(id(weight), name)
+            if owner != name:
+                raise BenchError(
+                    f"model {model!r}: its networks {owner!r} and {name!r} share the weight {key!r}, which would be"
+                    " moved twice alone and be two weights in a stack; put both parts into one network"
+                )
         for place, layer in network.named_modules():
             where = f"model {model!r}: its network {name!r} holds {type(layer).__name__}" + (
                 f" ({place})" if place else ""

@@ -415,6 +415,15 @@ def test_a_pickle_is_never_opened(tmp_path):
     assert not (tmp_path / "boom").exists()
 
 
+def test_more_factors_than_fit_are_refused_before_they_are_read(tmp_path):
+    path = tmp_path / "my.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (10**9, 1, 1), np.uint8, chunks=(1000, 1, 1))
+        file.create_dataset("factors", (10**9, 2), np.int64, chunks=(1000, 2))
+    with pytest.raises(BenchError, match="at most 134217728 values of factors"):
+        load_dataset(str(path))
+
+
 def test_more_than_fits_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(user, "LARGEST_BYTES", 1000)
     with pytest.raises(BenchError, match="at most 1000"):

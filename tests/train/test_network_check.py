@@ -101,6 +101,21 @@ class WithLayer(VAE):
         return networks | {"encoder": nn.Sequential(networks["encoder"], added)}
 
 
+class Tied(VAE):
+    """Encoder and decoder share a weight."""
+
+    def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
+        networks = super().build(image_shape, size)
+        networks["decoder"].tied = networks["encoder"].hidden
+        return networks
+
+
+def test_weights_of_two_networks_are_refused() -> None:
+    asked = grid("a constant") | {"models": [{"name": "train.test_network_check:Tied"}]}
+    with pytest.raises(BenchError, match=r"'encoder' and 'decoder' share the weight 'tied\.weight'"):
+        check_study(check_grid(asked))
+
+
 def grid(layer: str):
     return {
         "name": "layered",
