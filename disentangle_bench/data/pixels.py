@@ -17,6 +17,8 @@ from torch import Tensor
 
 from disentangle_bench.errors import BenchError
 
+# What resizing in floats adds to 1 or takes from 0.
+ROUNDING = 1e-6
 RANGES = "images are whole numbers 0 to 255 or floats 0 to 1"
 
 
@@ -33,7 +35,7 @@ def bytes_per_unit(path: Path, dtype: np.dtype[Any], blocks: Iterable[NDArray[An
             raise BenchError(f"{path}: images hold a nan or an infinity; {RANGES}")
         low, high = min(low, float(block.min(initial=0))), max(high, float(block.max(initial=0)))
         whole = whole and bool((block == np.rint(block)).all())
-    if low >= 0 and high <= 1 and dtype.kind == "f":
+    if low >= -ROUNDING and high <= 1 + ROUNDING and dtype.kind == "f":
         return 255
     if low >= 0 and high <= 255 and whole:
         return 1
@@ -78,8 +80,8 @@ def _checked_floats(given: Tensor) -> Tensor:
     if not values.numel() or given.dtype == torch.bool:
         return values.to(torch.float32)
     low, high = float(values.min()), float(values.max())
-    if real and low >= 0 and high <= 1:
-        return values.to(torch.float32)
+    if real and low >= -ROUNDING and high <= 1 + ROUNDING:
+        return values.to(torch.float32).clamp(0, 1)
     if low >= 0 and high <= 255 and (not real or bool((values == values.round()).all())):
         return values.to(torch.float32) / 255
     raise BenchError(f"images are {given.dtype} from {low:g} to {high:g}; {RANGES}")

@@ -77,11 +77,21 @@ class DataSource:
                 )
         if dataset.table is not None:
             check_table(self.name, dataset.factor_names, dataset.factor_sizes, dataset.table)
-        few = dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())
+        few = self._first_look(dataset)
         if len(few) and int(few.max()) == 1:
             raise BenchError(
                 f"data set {self.name!r}: the pixels of its images are 0 and 1; white is 255, so multiply them by 255"
             )
+
+    def _first_look(self, dataset: FactorDataset) -> Tensor:
+        """A few of its images, evenly spread. Raises BenchError where they cannot be had."""
+        try:
+            return dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())
+        except BenchError:
+            raise
+        except Exception as error:  # anyone's code
+            reason = f"{type(error).__name__}: {error}"
+            raise BenchError(f"data set {self.name!r}: its images cannot be had: {reason}") from error
 
 
 class NoImages:

@@ -115,7 +115,7 @@ class ArrayFile:
             raise BenchError(f"{path}: images {images.shape} have no pixels")
         if math.prod(factors.shape) > MOST_FACTOR_VALUES:
             raise BenchError(
-                f"{path}: factors {factors.shape} are too many; at most {MOST_FACTOR_VALUES} values of factors are taken"
+                f"{path}: factors {factors.shape} are too many; at most {MOST_FACTOR_VALUES} values are taken"
             )
         if images.shape[0] != factors.shape[0]:
             raise BenchError(f"{path} has {images.shape[0]} images and factors for {factors.shape[0]}")

@@ -72,6 +72,11 @@ def test_images_of_zeros_and_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -
         load(source(lambda images: images.clamp(max=1)), monkeypatch)
 
 
+def test_a_store_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match="data set 'squares': its images cannot be had: RuntimeError"):
+        load(source(lambda images: images @ images.float()), monkeypatch)
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
@@ -120,13 +125,17 @@ BYTES = tiny_data.squares().images(range(12))
         BYTES.float(),
         BYTES.double(),
         BYTES / 255,
+        BYTES / 255 * (1 + 2e-7),
         BYTES.double() / 255,
         BYTES.numpy(),
         BYTES.numpy().astype(np.uint32),
     ],
 )
 def test_the_same_images_whatever_their_type(images) -> None:
-    assert torch.equal(unit_floats(images, SHAPE, CPU), BYTES / 255)
+    found = unit_floats(images, SHAPE, CPU)
+    assert found.dtype == torch.float32
+    assert float(found.max()) == 1
+    assert torch.allclose(found, BYTES / 255, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
