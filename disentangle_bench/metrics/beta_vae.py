@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from disentangle_bench.metrics.logistic_regression import fit_logistic
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
-from disentangle_bench.metrics.sampling import RowsByValue
+from disentangle_bench.metrics.sampling import RowsByValue, parted
 
 LARGEST_FEATURE = 1e3
 
@@ -19,21 +19,25 @@ def beta_vae(
     eval_points: int = 5_000,
     batch: int = 64,
     inverse_penalty: float = 1.0,
+    disjoint: bool = False,
 ) -> Scores:
     """Accuracy of a logistic regression that names the shared factor, 0..1; chance is 1 / factors.
 
     A point is made of `batch` pairs of rows. All pairs share the value of the same random factor, each pair a
     value of its own; the point's features are the mean absolute difference of each latent over the pairs. The
     classifier has an L2 penalty of 1 / `inverse_penalty`, so that latents far smaller than 1 count for
-    little. It is linear: a rotation of a perfect code still scores high.
+    little. It is linear: a rotation of a perfect code still scores high. Both samples are made of rows drawn
+    with replacement from the whole table, as in the study, or, if `disjoint`, from two parts that share none.
 
     Returns `beta_vae` and the accuracy on the training points `beta_vae_train`. Higgins et al. 2017, appendix
     A; constants and classifier of Locatello et al. 2019.
     """
-    by_value = [RowsByValue(column) for column in factors.T]
-    train, train_labels = _differences(codes, by_value, train_points, batch, rng)
-    held_out, held_out_labels = _differences(codes, by_value, eval_points, batch, rng)
-    if len(by_value) == 1:
+    train_from = held_out_from = (codes, factors)
+    if disjoint:
+        train_from, held_out_from = parted(codes, factors, train_points / (train_points + eval_points), rng)
+    train, train_labels = _differences(*train_from, train_points, batch, rng)
+    held_out, held_out_labels = _differences(*held_out_from, eval_points, batch, rng)
+    if factors.shape[1] == 1:
         return {"beta_vae": 1.0, "beta_vae_train": 1.0}
     # Beyond this size the penalty is nothing any more, but the solver's steps would overflow.
     scale = max(1.0, train.max() / LARGEST_FEATURE)
@@ -45,9 +49,10 @@ def beta_vae(
 
 
 def _differences(
-    codes: Codes, by_value: list[RowsByValue], points: int, batch: int, rng: np.random.Generator
+    codes: Codes, factors: Factors, points: int, batch: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Features [points, latents] and the shared factor [points] of each point."""
+    by_value = [RowsByValue(column) for column in factors.T]
     labels = np.sort(rng.integers(len(by_value), size=points))
     features = np.empty((points, codes.shape[1]))
     for factor, rows_by_value in enumerate(by_value):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
-from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.sampling import draw_train_and_test
 from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
@@ -24,6 +24,7 @@ def dci(
     train_points: int = 10_000,
     test_points: int = 5_000,
     booster: Literal["histogram", "exact"] = "histogram",
+    disjoint: bool = False,
 ) -> Scores:
     """Disentanglement, completeness and informativeness, each 0..1.
 
@@ -35,8 +36,8 @@ def dci(
 
     `booster` "histogram" looks for splits among 4,095 quantiles of each latent; "exact" is scikit-learn's
     GradientBoostingClassifier, the study's, which tries every point and takes minutes instead of seconds.
-    Both samples are drawn with replacement, as in the study, so small tables share rows between them. Factors
-    that do not vary are left out. A single factor, or latent, has nothing to be mixed up with. Where no tree
+    Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
+    they are `disjoint`. Factors that do not vary are left out. A single factor, or latent, has nothing to be mixed up with. Where no tree
     finds a split, disentanglement and completeness are 0.
 
     Returns `dci_disentanglement`, `dci_completeness`, `dci_informativeness` and the accuracy on the training
@@ -49,8 +50,9 @@ def dci(
     fits = {"histogram": boosted_trees.fit_histogram, "exact": boosted_trees.fit_exact}
     if booster not in fits:
         raise ValueError(f"booster must be one of {', '.join(fits)}, not {booster!r}")
-    train, train_factors = draw_points(codes, factors, train_points, rng)
-    test, test_factors = draw_points(codes, factors, test_points, rng)
+    (train, train_factors), (test, test_factors) = draw_train_and_test(
+        codes, factors, train_points, test_points, rng, disjoint
+    )
     test, train = standardised(test, by=train), standardised(train)
     varying = [k for k in range(factors.shape[1]) if train_factors[:, k].min() < train_factors[:, k].max()]
     if not varying:

@@ -6,7 +6,7 @@ from scipy.stats import rankdata
 
 from disentangle_bench.metrics.logistic_regression import fit_logistic
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
-from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.sampling import draw_train_and_test
 from disentangle_bench.metrics.standardised import standardised
 
 
@@ -18,6 +18,7 @@ def explicitness(
     train_points: int = 10_000,
     test_points: int = 5_000,
     inverse_penalty: float = 1.0,
+    disjoint: bool = False,
 ) -> Scores:
     """Mean area under the ROC curves of a logistic regression per factor, 0..1; chance is 0.5.
 
@@ -25,13 +26,15 @@ def explicitness(
     curve of its own, over the `test_points`; values that are missing from either sample are left out. Any
     invertible linear map of a perfect code scores 1: this is about being told, not about being told apart.
 
-    Both samples are drawn with replacement, as in the study, so small tables share rows between them.
+    Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
+    they are `disjoint`.
 
     Returns `explicitness` and the same on the training points `explicitness_train`. Ridgeway and Mozer 2018,
     section 3; constants of Locatello et al. 2019.
     """
-    train, train_factors = draw_points(codes, factors, train_points, rng)
-    test, test_factors = draw_points(codes, factors, test_points, rng)
+    (train, train_factors), (test, test_factors) = draw_train_and_test(
+        codes, factors, train_points, test_points, rng, disjoint
+    )
     test, train = standardised(test, by=train), standardised(train)
     areas = []
     for learnt, asked in zip(train_factors.T, test_factors.T, strict=True):

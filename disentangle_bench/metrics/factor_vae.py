@@ -21,8 +21,8 @@ def factor_vae(
     """Accuracy of a majority vote that names the fixed factor, 0..1; chance is 1 / factors.
 
     A vote fixes one random factor at one random value, takes `batch` points that have it, and goes to the
-    latent whose variance there is smallest in units of its variance over all points (ties go to the lower
-    index). `train_votes` votes say which factor each latent stands for, `eval_votes` others are judged by
+    latent whose variance there is smallest in units of its variance over all points (latents that tie share
+    the vote). `train_votes` votes say which factor each latent stands for, `eval_votes` others are judged by
     that.
 
     Latents with a standard deviation below `prune_std` over all points do not take part; where none is left
@@ -59,16 +59,18 @@ def _count_votes(
     votes: int,
     batch: int,
     rng: np.random.Generator,
-) -> NDArray[np.intp]:
+) -> NDArray[np.float64]:
     """How often [factors, active latents] each latent varied least while each factor was fixed."""
-    counts = np.zeros((len(by_value), len(scale)), dtype=np.intp)
+    counts = np.zeros((len(by_value), len(scale)))
     votes_of_factor = np.bincount(rng.integers(len(by_value), size=votes), minlength=len(by_value))
     for factor, rows_by_value in enumerate(by_value):
         values = rows_by_value.draw_values((votes_of_factor[factor], 1), rng)
         rows = rows_by_value.draw_rows(values.repeat(batch, axis=1), rng)
         # In float64 the variance of equal float32 values is exactly 0, in float32 it is not.
         local = codes[rows].astype(np.float64).var(axis=1, ddof=1)[:, active]
-        counts[factor] = np.bincount((local / scale).argmin(axis=1), minlength=len(scale))
+        share = local / scale
+        least = share == share.min(axis=1, keepdims=True)
+        counts[factor] = (least / least.sum(axis=1, keepdims=True)).sum(axis=0)
     return counts
 
 
@@ -76,5 +78,6 @@ METRIC = Metric(
     score=factor_vae,
     headlines=("factor_vae",),
     paper="Kim and Mnih 2018, Disentangling by Factorising, section 2 (arXiv:1802.05983)",
+    revision=2,
     expects=Expects(scale=False),
 )

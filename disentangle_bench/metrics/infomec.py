@@ -7,7 +7,7 @@ from disentangle_bench.metrics.logistic_regression import fit_logistic
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.mutual_information import entropies
 from disentangle_bench.metrics.neighbour_information import neighbour_information
-from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.sampling import draw_distinct
 from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
@@ -30,6 +30,9 @@ def infomec(
     factors of the share of entropy that an unregularised logistic regression on all latents saves, on the points it
     was fitted to. It stops after 100 steps of L-BFGS, which is part of its definition.
 
+    `points` different rows are drawn, or all taken where there are no more: among rows drawn with replacement a
+    row's copies would be its nearest neighbours, and every latent would seem to know nothing.
+
     Latents whose range is at most `prune_range` of the widest do not take part in InfoM and InfoC; factors that do
     not vary take no part at all. A single factor, or latent, has nothing to be mixed up with: InfoM, or InfoC, is 1.
     Codes that are constant altogether score 0.
@@ -37,7 +40,7 @@ def infomec(
     Returns `infom`, `infoc`, `infoe` and the number of latents that take part `infom_active`. Hsu et al. 2023,
     section 3; continuous latents and discrete factors.
     """
-    table, values = draw_points(codes, factors, points, rng)
+    table, values = draw_distinct(codes, factors, points, rng)
     reach = np.ptp(table, axis=0)
     values = values[:, np.ptp(values, axis=0) > 0]
     if not reach.any() or not values.shape[1]:
@@ -87,5 +90,6 @@ METRIC = Metric(
     score=infomec,
     headlines=("infom", "infoc", "infoe"),
     paper="Hsu et al. 2023, Disentanglement via Latent Quantization, section 3 (arXiv:2305.18378)",
+    revision=2,
     expects=Expects(scale=False, slack=0.01),
 )

@@ -6,6 +6,9 @@ from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Sc
 from disentangle_bench.metrics.mutual_information import equal_width_bins, information
 from disentangle_bench.metrics.sampling import draw_points
 
+# Nats: the same information, added up in another order, differs by less.
+ROUNDING = 1e-9
+
 
 def jemmig(
     codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000, bins: int = 20
@@ -13,7 +16,7 @@ def jemmig(
     """Mean over the factors of 1 - (H(z, v) - I(z; v) + I(z'; v)) / (H(v) + log bins), 0..1.
 
     z is the latent best informed of the factor v and z' the second best, both cut into `bins` equal-width
-    bins. The joint entropy H(z, v) grows with whatever else z tells, so a latent that holds two factors
+    bins. Of latents that are informed equally well, z is the one that holds least else. The joint entropy H(z, v) grows with whatever else z tells, so a latent that holds two factors
     loses. This is the normalised form turned round so that 1 is best; the paper's plain form is a sum of nats
     of which 0 is best. Factors that have one value only are left out; where all are such the score is 0.
 
@@ -25,8 +28,9 @@ def jemmig(
     if not len(varying):
         return {"jemmig": 0.0}
     ranked = np.sort(np.pad(found.mutual, ((1, 0), (0, 0))), axis=0)[:, varying]
-    best = found.mutual.argmax(axis=0)[varying]
-    excess = found.joint[best, varying] - ranked[-1] + ranked[-2]
+    best_informed = found.mutual[:, varying] >= ranked[-1] - ROUNDING
+    joint = np.where(best_informed, found.joint[:, varying], np.inf).min(axis=0)
+    excess = joint - ranked[-1] + ranked[-2]
     return {"jemmig": float((1 - excess / (found.of_factors[varying] + np.log(bins))).mean())}
 
 
@@ -34,5 +38,6 @@ METRIC = Metric(
     score=jemmig,
     headlines=("jemmig",),
     paper="Do and Tran 2020, Theory and Evaluation Metrics for Disentangled Representations (arXiv:1908.09961)",
+    revision=2,
     expects=Expects(),
 )

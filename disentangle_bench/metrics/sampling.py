@@ -24,6 +24,46 @@ def draw_points(
     return codes[rows].astype(np.float64), factors[rows]
 
 
+def draw_distinct(
+    codes: Codes, factors: Factors, points: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], Factors]:
+    """The codes, as float64, and factors of `points` different rows; all rows where there are no more.
+
+    For estimates from nearest neighbours: a row that is drawn twice is its own neighbour, at no distance.
+    """
+    rows = slice(None) if points >= len(codes) else rng.choice(len(codes), size=points, replace=False)
+    return codes[rows].astype(np.float64), factors[rows]
+
+
+def parted(
+    codes: Codes, factors: Factors, train_share: float, rng: np.random.Generator
+) -> tuple[tuple[Codes, Factors], tuple[Codes, Factors]]:
+    """The table cut at random into two that share no row: one to train on, of `train_share` of the rows, one to test."""
+    order = rng.permutation(len(codes))
+    cut = min(max(round(train_share * len(codes)), 1), len(codes) - 1)
+    train, test = order[:cut], order[cut:]
+    return (codes[train], factors[train]), (codes[test], factors[test])
+
+
+def draw_train_and_test(
+    codes: Codes,
+    factors: Factors,
+    train_points: int,
+    test_points: int,
+    rng: np.random.Generator,
+    disjoint: bool,
+) -> tuple[tuple[NDArray[np.float64], Factors], tuple[NDArray[np.float64], Factors]]:
+    """Codes and factors of rows to train on and of rows to test on, both drawn with replacement.
+
+    Both come from the whole table, as in the study, so that the smaller it is the more rows they share; or, if
+    `disjoint`, from two parts of it, which share none.
+    """
+    train_from = test_from = (codes, factors)
+    if disjoint:
+        train_from, test_from = parted(codes, factors, train_points / (train_points + test_points), rng)
+    return draw_points(*train_from, train_points, rng), draw_points(*test_from, test_points, rng)
+
+
 class RowsByValue:
     """The rows of a table grouped by the value of one factor, for draws that hold this factor fixed."""
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
-from disentangle_bench.metrics.sampling import draw_points
+from disentangle_bench.metrics.sampling import draw_points, draw_train_and_test
 from disentangle_bench.metrics.standardised import standardised
 
 LARGEST_CODE = 1e3
@@ -24,18 +24,21 @@ def sap(
     train_points: int = 10_000,
     test_points: int = 5_000,
     penalty: float = 0.01,
+    disjoint: bool = False,
 ) -> Scores:
     """Mean over the factors of the gap in accuracy between the two best single latents, 0..1.
 
     Each latent alone predicts each factor by a linear support vector machine (squared hinge loss weighted by
     `penalty`, classes balanced, one against all). Lines hardly cut out middle values, so a perfect code
     stays far below 1 where factors have many values: .29 for sizes 3, 6, 10, 10, 10. Latents count as they
-    are scaled. A single latent has no rival: the gap is its whole accuracy.
+    are scaled. A single latent has no rival: the gap is its whole accuracy. Both samples are drawn with
+    replacement, as in the study, so small tables share rows between them unless they are `disjoint`.
 
     Returns `sap`. Kumar et al. 2018, section 3, for discrete factors; constants of Locatello et al. 2019.
     """
-    train, train_factors = draw_points(codes, factors, train_points, rng)
-    test, test_factors = draw_points(codes, factors, test_points, rng)
+    (train, train_factors), (test, test_factors) = draw_train_and_test(
+        codes, factors, train_points, test_points, rng, disjoint
+    )
     # Beyond this size the machine's own penalty is nothing any more, but its steps would overflow.
     scale = np.maximum(1.0, np.abs(train).max(axis=0) / LARGEST_CODE)
     train, test = train / scale, test / scale

@@ -9,12 +9,15 @@ from sklearn.metrics import roc_auc_score
 from disentangle_bench.metrics.dci import concentration, dci
 from disentangle_bench.metrics.dcimig import dcimig
 from disentangle_bench.metrics.explicitness import _mean_area, explicitness
+from disentangle_bench.metrics.infomec import concentration as share_concentration
 from disentangle_bench.metrics.infomec import infomec
 from disentangle_bench.metrics.irs import irs
 from disentangle_bench.metrics.jemmig import jemmig
 from disentangle_bench.metrics.mig_sup import mig_sup
 from disentangle_bench.metrics.modularity import modularity
+from disentangle_bench.metrics.mutual_information import entropies
 from disentangle_bench.metrics.neighbour_information import neighbour_information
+from disentangle_bench.metrics.sampling import draw_distinct
 from disentangle_bench.metrics.sap import sap, sap_continuous
 from disentangle_bench.metrics.unsupervised import unsupervised
 
@@ -116,18 +119,52 @@ def test_irs():
 
 
 def test_infomec():
-    scores = sampled(infomec, PERFECT, FACTORS)
+    scores = sampled(infomec, np.repeat(PERFECT, 50, axis=0), np.repeat(FACTORS, 50, axis=0))
     assert [scores[key] for key in ("infom", "infoc", "infoe")] == pytest.approx([1, 1, 1], abs=0.02)
+    # Neighbours are looked for among the rows themselves, so there must be many.
+    coins = np.repeat(COINS, 1000, axis=0)
+    both = coins @ np.array([[2], [1]])
     # The lone latent knows both coins alike; being alone, it is each factor's only one.
-    scores = sampled(infomec, BOTH)
+    scores = sampled(infomec, both, coins)
     assert scores["infom"] == pytest.approx(0, abs=0.02)
     assert scores["infoc"] == 1
     # Two copies share each coin: no concentration. Linear classifiers lose nothing.
-    scores = sampled(infomec, np.hstack([COINS, COINS]))
+    scores = sampled(infomec, np.hstack([coins, coins]), coins)
     assert [scores["infom"], scores["infoe"]] == pytest.approx([1, 1], abs=0.02)
     assert scores["infoc"] == pytest.approx((1 / 2 - 1 / 4) / (1 - 1 / 4), abs=0.02)
     # A latent of a hundredth of the range takes no part.
-    assert sampled(infomec, np.hstack([COINS, 0.01 * COINS]))["infom_active"] == 2
+    assert sampled(infomec, np.hstack([coins, 0.01 * coins]), coins)["infom_active"] == 2
+
+
+def noisy_perfect_code(points):
+    """Three factors of ten values, drawn at random, each with a latent of its own and a little noise."""
+    factors = rng(5).integers(10, size=(points, 3))
+    return (perfect_code(factors) + 0.05 * rng(6).normal(size=factors.shape)).astype(np.float32), factors
+
+
+@pytest.mark.parametrize("points", [200, 1_000, 10_000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_infomec_of_a_table_does_not_depend_on_its_length(points):
+    codes, factors = noisy_perfect_code(points)
+    scores = sampled(infomec, codes, factors)
+    assert [scores["infom"], scores["infoc"]] == pytest.approx([0.99, 0.99], abs=0.01)
+    # The same as scikit-learn's estimate on every row once.
+    if points <= 1_000:
+        known = [mutual_info_classif(codes, column, n_neighbors=10, random_state=0) for column in factors.T]
+        shares = np.stack(known, axis=1) / entropies(factors)
+        assert scores["infom"] == pytest.approx(share_concentration(shares), abs=0.005)
+        assert scores["infoc"] == pytest.approx(share_concentration(shares.T), abs=0.005)
+
+
+def test_rows_of_infomec_are_different_ones():
+    codes, factors = noisy_perfect_code(1_000)
+    rows, values = draw_distinct(codes, factors, 300, rng())
+    assert len(np.unique(rows, axis=0)) == 300
+    assert {(*row, *value) for row, value in zip(rows, values, strict=True)} <= {
+        (*row, *value) for row, value in zip(codes, factors, strict=True)
+    }
+    rows, values = draw_distinct(codes, factors, 1_001, rng())
+    assert (rows == codes).all()
+    assert (values == factors).all()
 
 
 def test_neighbour_information():
