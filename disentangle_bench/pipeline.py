@@ -31,7 +31,7 @@ from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress, Silent
 from disentangle_bench.report.study import write_tables
 from disentangle_bench.rundir import FAILED, StudyDir, writing
-from disentangle_bench.scoring import named_metrics
+from disentangle_bench.scoring import givers, named_metrics, refuse_keys
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.device import pick_device
@@ -293,6 +293,8 @@ def add_scores(
         )  # fmt: skip
         kept = study.load(spec.id).scores
         if kept["scoring"] == scores["scoring"]:
+            others = {name: about for name, about in kept["metrics"].items() if name not in missing}
+            refuse_keys(scores, givers({"metrics": others}))
             for part in ("scores", "metrics", "failures"):
                 scores[part] = kept[part] | scores[part]
             for name in scores["metrics"]:

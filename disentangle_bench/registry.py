@@ -121,8 +121,8 @@ def load_plugin(path: Path) -> list[str]:
     """Import the Python file `path` and give the names of its metrics, as "module:attribute".
 
     Its metrics are its Metric objects and the public functions it defines whose first parameters are `codes` and
-    `factors`. Its models and data sets can be named in a grid, likewise as "module:attribute". Raises BenchError
-    where it cannot be imported, with its error.
+    `factors`. Its models and data sets can be named in a grid, likewise as "module:attribute". It can import files
+    beside it. Raises BenchError where it cannot be imported, with its error.
     """
     if not path.is_file():
         raise BenchError(f"there is no plug-in file {path}")
@@ -131,6 +131,20 @@ def load_plugin(path: Path) -> list[str]:
     except Exception as error:
         raise BenchError(f"the plug-in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     return [f"{path.stem}:{name}" for name, value in vars(module).items() if _is_metric(name, value, module)]
+
+
+def why_no_metric(path: Path) -> str:
+    """Why the plug-in `path`, which was loaded, offers no metric."""
+    functions = [
+        f"{name}({', '.join(inspect.signature(value).parameters)})"
+        for name, value in vars(sys.modules[path.stem]).items()
+        if inspect.isfunction(value) and value.__module__ == path.stem
+    ]
+    found = f"only {', '.join(functions)}" if functions else "no function"
+    return (
+        f"the plug-in {path} has no metric: a metric is a public function whose first two parameters are called"
+        f" codes and factors, or a Metric object; it has {found}. Models and data sets are named in the grid, as {path.stem + ':NAME'!r}"
+    )
 
 
 def plugin_files() -> list[Path]:
@@ -169,6 +183,9 @@ def _import_file(name: str, path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError("it is no Python file (its name must end in .py)")
     module = importlib.util.module_from_spec(spec)
+    folder = str(path.absolute().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that nothing beside the plug-in hides what is installed
     sys.modules[name] = module
     _PLUGINS.add(name)
     try:

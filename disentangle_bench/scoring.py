@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,18 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
 from disentangle_bench.metrics.mutual_information import information_shares
+from disentangle_bench.spec import NetworkSpec, TrainingSpec
+
+# Columns that every run has in the tables, where no metric's score can stand.
+COLUMNS = frozenset(
+    {
+        *("run", "dataset", "provenance", "model", "control", "seed", "steps", "status", "failure", "device"),
+        *("reconstruction_nats", "mse", "kl", "elbo", "iwae", "excess_nats", "threads", "torch", "revisions"),
+        *("training_seconds", "data_fingerprint", "scored_on", "metric_revisions", "n_seeds", "n_failed"),
+        *("rank", "row", "group", *NetworkSpec.model_fields, *TrainingSpec.model_fields),
+    }
+)
+LARGEST_SHARE = 0.05  # of rows that are tested on and were trained on too; above it a score says so
 
 
 def score_codes(
@@ -24,17 +36,14 @@ def score_codes(
     `codes` [points, latents] are finite numbers and `factors` [points, factors] whole numbers, as NumPy
     arrays, torch tensors or anything NumPy can read. The same arguments give the same scores; each metric
     draws from a generator made of `seed` and its own name, so that naming another metric beside it changes
-    nothing.
+    nothing. Factors that have one value take no part. What chance is at this size, `random_codes` of the same
+    rows and latents say.
 
-    Raises BenchError for tables that are not such, for unknown, repeated or failing metrics, and for two
-    metrics that give the same key.
+    Raises BenchError for tables that are not such, for factors none of which varies, for unknown, repeated or
+    failing metrics, for two metrics that give the same key and for a key that is a column of every run.
     """
     named = named_metrics(metrics)
-    table, truth = checked_codes(codes), checked_factors(factors)
-    if len(table) != len(truth):
-        raise BenchError(
-            f"codes have {len(table)} rows and factors {len(truth)}: they must describe the same points."
-        )
+    table, truth = checked_tables(codes, factors)
     # One metric must not spoil the tables for the next.
     table, truth = _read_only(table), _read_only(truth)
     scores: dict[str, float] = {}
@@ -46,6 +55,28 @@ def score_codes(
             )
         scores |= found
     return scores
+
+
+def random_codes(rows: int, latents: int, seed: int = 0) -> Codes:
+    """Codes [rows, latents] that know nothing: independent normal numbers. What they score is chance at this size."""
+    return generator(seed, "random codes").normal(size=(rows, latents)).astype(np.float32)
+
+
+def share_trained_on(metric: Metric, rows: int) -> float:
+    """The share, 0..1, of the rows tested on that the metric trained on too, where the table has so many rows."""
+    return 1 - (1 - 1 / rows) ** metric.training_rows
+
+
+def overlap_note(report: Mapping[str, Any]) -> str | None:
+    """A sentence on those metrics of a report that test on many rows which they trained on; None where none does."""
+    shares = {name: about["trained_on"] for name, about in report["metrics"].items()}
+    told = [f"{name} {share:.0%}" for name, share in shares.items() if share > LARGEST_SHARE]
+    if not told:
+        return None
+    return (
+        f"rows that were tested on and had been trained on too: {', '.join(told)}. On so small a table"
+        f" ({report['points']} rows) codes that know nothing may score as well: compare with chance."
+    )
 
 
 def information_table(codes: Any, factors: Any, seed: int = 0) -> list[list[float]] | None:
@@ -70,31 +101,65 @@ def score_report(
 ) -> dict[str, Any]:
     """What is kept of a run's scoring: scores, what each metric is, and the metrics that raised, with their errors.
 
-    Keys: `scores` (None for what is not finite), `metrics` (headlines, revision, paper by name), `failures`,
-    `points`, `mutual_information` (see `information_table`). `on_metric` hears of every metric that is done.
+    Keys: `scores` (None for what is not finite), `metrics` (by name: headlines, which of them are better when lower,
+    revision, paper, all keys, and the share of rows tested on that were trained on too), `failures`, `points`,
+    `mutual_information` (see `information_table`). `on_metric` hears of every metric that is done.
     """
-    scores: dict[str, float] = {}
-    described: dict[str, Any] = {}
-    failures: dict[str, str] = {}
+    report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
     for name in metrics:
-        try:
-            scores |= score_codes(codes, factors, metrics=[name], seed=seed)
-            metric = named_metrics([name])[name]
-            described[name] = {
-                "headlines": metric.headlines,
-                "revision": metric.revision,
-                "paper": metric.paper,
-            }
-        except Exception as error:  # a metric is anyone's code; its failure costs its own column, not the run
-            failures[name] = f"{type(error).__name__}: {error}"
+        add_part(report, _part(name, codes, factors, seed))
         on_metric()
-    return {
-        "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},
-        "metrics": described,
-        "failures": failures,
+    return report | {
         "points": len(codes),
         "mutual_information": information_table(codes, factors, seed),
     }
+
+
+def _part(name: str, codes: Any, factors: Any, seed: int) -> dict[str, Any]:
+    """What a report has of one metric."""
+    try:
+        scores = score_codes(codes, factors, metrics=[name], seed=seed)
+        metric = named_metrics([name])[name]
+    except Exception as error:  # a metric is anyone's code; its failure costs its own column, not the run
+        return {"scores": {}, "metrics": {}, "failures": {name: f"{type(error).__name__}: {error}"}}
+    about = {
+        "headlines": metric.headlines,
+        "lower_is_better": list(metric.lower_is_better),
+        "revision": metric.revision,
+        "paper": metric.paper,
+        "keys": list(scores),
+        "trained_on": round(share_trained_on(metric, len(codes)), 4),
+    }
+    finite = {key: value if math.isfinite(value) else None for key, value in scores.items()}
+    return {"scores": finite, "metrics": {name: about}, "failures": {}}
+
+
+def add_part(report: dict[str, Any], part: dict[str, Any]) -> None:
+    """Add the report of further metrics; one that gives a score which another gave has failed, and adds none."""
+    refuse_keys(part, givers(report))
+    for key in ("scores", "metrics", "failures"):
+        report[key] |= part[key]
+
+
+def givers(report: Mapping[str, Any]) -> dict[str, str]:
+    """Where each score of a report is from, in words."""
+    return {
+        key: f"a score of the metric {name!r}"
+        for name, about in report["metrics"].items()
+        for key in about.get("keys", about["headlines"])
+    }
+
+
+def refuse_keys(report: dict[str, Any], taken: Mapping[str, str]) -> None:
+    """Make a failure of every metric that gives a key of `taken`, which says what each key is, and drop its scores."""
+    for name, about in list(report["metrics"].items()):
+        clash = next((key for key in about["keys"] if key in taken), None)
+        if clash is None:
+            continue
+        del report["metrics"][name]
+        for key in about["keys"]:
+            report["scores"].pop(key, None)
+        report["failures"][name] = f"it gives the score {clash!r}, which is {taken[clash]}: name it otherwise"
 
 
 def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
@@ -114,10 +179,11 @@ def as_metric(found: Any, name: str) -> Metric:
     """`found` itself if it is a Metric; a plain function becomes one, with its own name as the headline.
 
     Such a function takes codes and factors, `rng` as well if it has a parameter of that name, and returns a
-    number or a dict that has its headline. Raises BenchError for anything else, and names `name` in it.
+    number or a dict that has its headline. An attribute `lower_is_better = True` of it says so of the headline.
+    Raises BenchError for anything else, and names `name` in it.
     """
     if isinstance(found, Metric):
-        return found
+        return _checked_metric(found, name)
     if not inspect.isfunction(found):
         raise BenchError(f"metric {name!r} is {type(found).__name__!r}: it must be a Metric or a function.")
     headline = found.__name__
@@ -128,7 +194,29 @@ def as_metric(found: Any, name: str) -> Metric:
         return dict(result) if isinstance(result, dict) else {headline: result}
 
     paper = (inspect.getdoc(found) or "a function of the user's").splitlines()[0]
-    return Metric(score=score, headlines=(headline,), paper=paper)
+    lower = (headline,) if getattr(found, "lower_is_better", False) is True else ()
+    return _checked_metric(Metric(score, (headline,), paper, lower_is_better=lower), name)
+
+
+def _checked_metric(metric: Metric, name: str) -> Metric:
+    """The metric; BenchError where its keys are no tuples of names, or the name of a column that every run has."""
+    for what in ("headlines", "lower_is_better"):
+        keys = getattr(metric, what)
+        if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+            raise BenchError(f"metric {name!r}: {what} must be a tuple of names, not {keys!r}.")
+    for key in set(metric.lower_is_better) - set(metric.headlines):
+        raise BenchError(f"metric {name!r}: lower_is_better names {key!r}, which is none of its headlines.")
+    _refuse_columns(name, metric.headlines)
+    return metric
+
+
+def _refuse_columns(name: str, keys: Iterable[str]) -> None:
+    for key in keys:
+        if key in COLUMNS:
+            raise BenchError(
+                f"metric {name!r} gives the score {key!r}, which is a column of every run: name it otherwise,"
+                f" for instance {key + '_score'!r}."
+            )
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -138,13 +226,29 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([int(seed), *name.encode()])
 
 
+def checked_tables(codes: Any, factors: Any) -> tuple[Codes, Factors]:
+    """Codes and those of the factors that vary, as metrics take them; BenchError where there are no such tables."""
+    table, truth = checked_codes(codes), checked_factors(factors)
+    if len(table) != len(truth):
+        raise BenchError(
+            f"codes have {len(table)} rows and factors {len(truth)}: they must describe the same points."
+        )
+    varies = truth.max(axis=0) > truth.min(axis=0)
+    if not varies.any():
+        raise BenchError("every factor has one value only: there is nothing that codes could tell apart.")
+    return table, truth[:, varies]
+
+
 def checked_codes(codes: Any) -> Codes:
-    """`codes` as float32 [points, latents]; BenchError unless they are a table of finite real numbers."""
+    """`codes` as float32 [points, latents]; BenchError unless they are a table of finite real numbers.
+
+    Latents far from zero are moved to it first where they have more digits than float32 (see `_near_zero`).
+    """
     table = _as_table(codes, "codes", "latents")
     if table.dtype.kind not in "fiu":
         raise BenchError(f"codes must be numbers, not {table.dtype}.")
-    with np.errstate(over="ignore"):
-        narrow = np.ascontiguousarray(table, dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = np.ascontiguousarray(_near_zero(table), dtype=np.float32)
     finite = np.isfinite(narrow)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
@@ -153,6 +257,23 @@ def checked_codes(codes: Any) -> Codes:
             f"codes hold {count} NaN or infinite values, the first in row {row}, latent {column}."
         )
     return narrow
+
+
+def _near_zero(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The table with those latents less their median whose digits float32 would lose to their distance from zero.
+
+    A latent is that far off if it spreads over less than a hundredth of the distance. One that spreads over less
+    than a float64's rounding is constant, and stays as it is.
+    """
+    if table.dtype.kind == "f" and table.dtype.itemsize <= 4:
+        return table
+    wide = table.astype(np.float64)
+    # An element of the column itself, so that the difference of whole numbers is whole.
+    centre = np.partition(wide, len(wide) // 2, axis=0)[len(wide) // 2]
+    spread, distance = np.abs(wide - centre).mean(axis=0), np.abs(centre)
+    far = (spread < distance / 100) & (spread > 1e-12 * distance)
+    moved: np.ndarray[Any, Any] = wide - np.where(far, centre, 0.0)
+    return moved
 
 
 def checked_factors(factors: Any) -> Factors:
@@ -178,8 +299,13 @@ def checked_factors(factors: Any) -> Factors:
 
 def _as_table(values: Any, what: str, columns: str) -> np.ndarray[Any, Any]:
     try:
-        table = np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
-    except (TypeError, ValueError) as error:
+        if hasattr(values, "detach"):  # a torch tensor
+            values = values.detach().cpu()
+            # NumPy has no bfloat16.
+            narrow = values.is_floating_point() and values.element_size() < 4
+            values = (values.float() if narrow else values).numpy()
+        table = np.asarray(values)
+    except (AttributeError, TypeError, ValueError) as error:
         raise BenchError(f"{what} cannot be read as a table: {error}") from error
     if table.ndim != 2:
         raise BenchError(f"{what} must have the shape [points, {columns}], not {list(table.shape)}.")
@@ -201,6 +327,7 @@ def _score(
         found = {str(key): float(value) for key, value in metric.score(codes, factors, rng=rng).items()}
     except Exception as error:
         raise BenchError(f"metric {name!r} failed: {type(error).__name__}: {error}") from error
+    _refuse_columns(name, found)
     for headline in metric.headlines:
         if headline not in found:
             raise BenchError(

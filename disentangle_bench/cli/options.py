@@ -84,13 +84,13 @@ plugin_option = click.option(
 
 
 def plugin_metrics(paths: tuple[Path, ...]) -> list[str]:
-    """The metrics of these files; one that cannot be loaded is named, and the work goes on without it."""
+    """The metrics of these files. Raises BenchError for one that cannot be loaded, or has no metric."""
     found = []
     for path in paths:
-        try:
-            found += registry.load_plugin(path)
-        except BenchError as error:
-            click.echo(f"{error}; going on without it", err=True)
+        names = registry.load_plugin(path)
+        if not names:
+            raise BenchError(registry.why_no_metric(path))
+        found += names
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
@@ -46,11 +48,15 @@ def score(
 
     Runs are encoded again from their saved weights, and the study's tables are rebuilt.
     """
-    asked = (*metrics, *plugin_metrics(plugins))
     if (study is None) == (codes is None):
         raise BenchError("name either a study directory or --codes FILE")
     if codes is not None:
-        print_scores(codes, dataset, asked, seed, data_dir)
+        refuse_options("with --codes", "device", *(() if dataset else ("data_dir",)))
+    else:
+        refuse_options("with a STUDY, whose runs know their own", "seed", "dataset")
+    asked = tuple(dict.fromkeys((*metrics, *plugin_metrics(plugins))))
+    if codes is not None:
+        print_scores(codes, dataset, asked, seed, data_dir, metric_seconds)
         return
     from disentangle_bench.pipeline import Conditions, pick_device, run_study
     from disentangle_bench.rundir import StudyDir
@@ -116,12 +122,39 @@ def calibrate(
     click.echo(f"{images.provenance} data, {seeds} seeds; written to {path}")
 
 
+def refuse_options(where: str, *names: str) -> None:
+    """Raise BenchError where one of these options, which would do nothing, was given on the command line."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise BenchError(f"--{name.replace('_', '-')} does nothing {where}; leave it out")
+
+
 def print_scores(
-    codes: Path, dataset: str | None, metrics: tuple[str, ...], seed: int, data_dir: Path | None
+    codes: Path,
+    dataset: str | None,
+    metrics: tuple[str, ...],
+    seed: int,
+    data_dir: Path | None,
+    metric_seconds: float | None,
 ) -> None:
-    """The scores of somebody's codes, a line each."""
+    """The scores of somebody's codes, a line each beside chance's; exit code 1 where a metric has failed."""
     from disentangle_bench.launch.score_file import score_file
 
     chosen = metrics or ("factor_vae", "mig", "beta_vae")
-    for name, value in score_file(codes, dataset, chosen, seed, data_dir).items():
-        click.echo(f"{name:<28} {value:.6g}")
+    found = score_file(codes, dataset, chosen, seed, data_dir, metric_seconds)
+    for name, value in found.scores.items():
+        click.echo(f"{name:<28} {number(value):<12} (chance {number(found.chance.get(name))})")
+    if found.scores:
+        click.echo("chance: what random codes of the same shape score", err=True)
+    if found.note:
+        click.echo(f"note: {found.note}", err=True)
+    for name, reason in found.failures.items():
+        click.echo(f"metric {name} gave no score: {reason}", err=True)
+    if found.failures:
+        sys.exit(1)
+
+
+def number(value: float | None) -> str:
+    """Six digits; a dash for what is not there or not finite."""
+    return "-" if value is None else f"{value:.6g}"

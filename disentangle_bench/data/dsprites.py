@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from disentangle_bench.data.cache import array_hash, cached_array
-from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+from disentangle_bench.data.factor_dataset import FactorDataset, Notify, Symmetry
 from disentangle_bench.data.layouts import read
 from disentangle_bench.data.official import CACHES, FILES, FileFacts, find
 from disentangle_bench.data.render_dsprites import FACTOR_NAMES, FACTOR_SIZES, SIDE, packed_images
@@ -75,6 +75,17 @@ def load_official(
     return factor_dataset("dsprites", "official", fingerprint, torch.from_numpy(bits), sizes)
 
 
+def symmetry() -> Symmetry:
+    """What images show of the orientation: its share of the turn after which the shape looks the same again.
+
+    That is a quarter of a turn for the square, half of one for the ellipse and a whole one for the heart. The first
+    and the last orientation are the same.
+    """
+    steps = FACTOR_SIZES[FACTOR_NAMES.index("orientation")] - 1  # in a whole turn
+    in_a_turn = torch.tensor([[4], [2], [1]])
+    return Symmetry("orientation", "shape", torch.arange(steps + 1) * in_a_turn % steps / steps)
+
+
 def factor_dataset(
     name: str, provenance: str, fingerprint: str, bits: Tensor, sizes: tuple[int, ...]
 ) -> FactorDataset:
@@ -87,6 +98,7 @@ def factor_dataset(
         provenance=provenance,
         fingerprint=fingerprint,
         store=BitStore(bits),
+        symmetry=symmetry(),
     )
 
 

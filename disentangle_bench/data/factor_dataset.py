@@ -33,6 +33,18 @@ class ImageStore(Protocol):
 
 
 @dataclass(frozen=True)
+class Symmetry:
+    """What images show of a factor that they do not show as it is: of a square's orientation, say, not which side is up.
+
+    `seen` [values of the factor `by`, values of `factor`] is equal where images are.
+    """
+
+    factor: str
+    by: str
+    seen: Tensor
+
+
+@dataclass(frozen=True)
 class FactorDataset:
     """Images in the lexicographic order of their factors, the last factor fastest, or with a table of factors.
 
@@ -40,6 +52,7 @@ class FactorDataset:
     (drawn again from the published geometry) or "user". `fingerprint` is a hash that changes whenever a
     pixel may have changed; it is kept with every result.
 
+    `symmetry` says what images show of a factor where two of its values give one picture.
     `table` int64 [images, factors] gives each image's factors where the images are not every combination
     exactly once. `nuisance` says in words what varies from image to image and is no factor. `labels` says what the
     values of a factor are called, in order, for factors whose values have names.
@@ -56,6 +69,7 @@ class FactorDataset:
     table: Tensor | None = None
     nuisance: str = ""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    symmetry: Symmetry | None = None
 
     def __len__(self) -> int:
         return math.prod(self.factor_sizes) if self.table is None else len(self.table)

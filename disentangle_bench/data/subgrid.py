@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore
+from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Symmetry
 from disentangle_bench.data.parts import pick
 from disentangle_bench.errors import BenchError, unknown_name
 
@@ -49,6 +49,7 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     steps = [every.get(factor, 1) for factor in dataset.factor_names]
     if all(k == 1 for k in steps):
         return dataset
+    dataset = replace(dataset, symmetry=_thinned(dataset.symmetry, every))
     label = ",".join(f"{factor}/{k}" for factor, k in zip(dataset.factor_names, steps, strict=True) if k > 1)
     sizes = tuple(-(-size // k) for size, k in zip(dataset.factor_sizes, steps, strict=True))
     labels = {factor: names[:: every.get(factor, 1)] for factor, names in dataset.labels.items()}
@@ -69,6 +70,14 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
         store=SubgridStore(dataset.store, sizes, tuple(reversed(strides))),
         labels=labels,
     )
+
+
+def _thinned(symmetry: Symmetry | None, every: Mapping[str, int]) -> Symmetry | None:
+    """The symmetry of the values that are kept."""
+    if symmetry is None:
+        return None
+    rows, columns = every.get(symmetry.by, 1), every.get(symmetry.factor, 1)
+    return replace(symmetry, seen=symmetry.seen[::rows, ::columns])
 
 
 def check_step(

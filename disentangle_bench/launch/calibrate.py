@@ -15,7 +15,7 @@ from torch import Tensor
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.launch.job import Watcher, make_objective
 from disentangle_bench.launch.score_pool import score_one
-from disentangle_bench.metrics.controls import CONTROLS
+from disentangle_bench.metrics.controls import CONTROLS, symmetric
 from disentangle_bench.metrics.metric import Codes, Factors
 from disentangle_bench.spec import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
@@ -46,11 +46,13 @@ def calibrate(
 ) -> Calibration:
     """A row per seed and control on `points` random images ("all": every one), and the metrics that raised.
 
-    Controls: the factors themselves (the metric's ceiling here), rotated, duplicated, noisy; random codes; the first
+    Controls: the factors themselves (the metric's ceiling here), the same as far as images show them where the data
+    set has a symmetry, rotated, duplicated, noisy; random codes; the first
     ten principal components; the standard study's encoder before its first step. A metric that takes longer than
     `metric_seconds` for one of them is given up, as if it had raised. Raises Stopped when `stop` is asked for.
     """
-    watcher.phase("calibrating", len(seeds) * (len(CONTROLS) + 2))
+    controls = len(CONTROLS) + 2 + (dataset.symmetry is not None)
+    watcher.phase("calibrating", len(seeds) * controls)
     found = Calibration()
     for seed in seeds:
         for name, codes, factors in _controls(dataset, points, seed):
@@ -69,8 +71,18 @@ def _controls(dataset: FactorDataset, points: int | str, seed: int) -> Iterator[
     codes, factors = encode_dataset(untrained(dataset, seed).encode, dataset, points, seed)
     for name, control in CONTROLS.items():
         yield name, control(factors, np.random.default_rng([seed, *name.encode()])), factors
+    if dataset.symmetry is not None:
+        yield "symmetric", seen(factors, dataset), factors
     yield "untrained", codes, factors
     yield "pca", *encode_dataset(principal_components(dataset, seed), dataset, points, seed)
+
+
+def seen(factors: Factors, dataset: FactorDataset) -> Codes:
+    """The control `symmetric` of these rows of a data set that has a symmetry."""
+    symmetry = dataset.symmetry
+    assert symmetry is not None
+    factor, by = (dataset.factor_names.index(name) for name in (symmetry.factor, symmetry.by))
+    return symmetric(factors, factor, by, symmetry.seen.cpu().numpy())
 
 
 def untrained(dataset: FactorDataset, seed: int) -> TrainedModel:

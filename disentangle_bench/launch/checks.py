@@ -72,10 +72,16 @@ def check_pairs(spec: RunSpec, dataset: FactorDataset) -> None:
 
 
 def check_headlines(grid: Grid) -> None:
-    """Raise BenchError where two of the grid's metrics give the same score, which no table could tell apart."""
-    givers: dict[str, str] = {}
+    """Raise BenchError where no table could tell a score apart: two metrics give it, or a setting has its name."""
+    found: dict[str, str] = {}
+    settings = {key for spec in expand(grid) for key in (*spec.hypers, *spec.options)}
     for name, metric in named_metrics(grid.metrics).items():
         for headline in metric.headlines:
-            if headline in givers:
-                raise BenchError(f"the metrics {givers[headline]!r} and {name!r} both give {headline!r}")
-            givers[headline] = name
+            if headline in found:
+                raise BenchError(f"the metrics {found[headline]!r} and {name!r} both give {headline!r}")
+            if headline in settings:
+                raise BenchError(
+                    f"metric {name!r} gives the score {headline!r}, which is a setting of the grid's models:"
+                    " name it otherwise"
+                )
+            found[headline] = name

@@ -25,6 +25,7 @@ from disentangle_bench.launch.pictures import run_pictures
 from disentangle_bench.launch.score_pool import score_many, score_one
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
+from disentangle_bench.scoring import refuse_keys
 from disentangle_bench.spec import RunSpec, ScoringSpec
 from disentangle_bench.train.alone import build_networks
 from disentangle_bench.train.batches import Batches
@@ -252,7 +253,7 @@ def _score_together(
             points = job.scoring.reconstruction_points
             report["reconstruction"] = reconstruction_bounds(model, dataset, points)
             measures = measure_reconstruction(model, dataset, job.scoring.reconstruction_points)
-            return _scores(measures, report, job.scoring), spent
+            return _scores(model.spec, measures, report, job.scoring), spent
 
         yield _record(model, result, score, dataset, provenance)
 
@@ -304,10 +305,15 @@ def score_model(
     report = score_one(codes, factors, metrics, model.spec.seed, metric_seconds, lambda: watcher.advance(1))
     report["reconstruction"] = bounds
     seconds["scoring"] = time.perf_counter() - started
-    return _scores(measures, report, scoring)
+    return _scores(model.spec, measures, report, scoring)
 
 
-def _scores(measures: dict[str, float], report: dict[str, Any], scoring: ScoringSpec) -> dict[str, Any]:
+def _scores(
+    spec: RunSpec, measures: dict[str, float], report: dict[str, Any], scoring: ScoringSpec
+) -> dict[str, Any]:
+    """What is kept of the report; a metric that gives a score of another column's name has failed."""
+    settings = dict.fromkeys([*spec.hypers, *spec.options], "a setting of the run")
+    refuse_keys(report, settings | dict.fromkeys(measures, "a measure of the run"))
     return report | {"scores": measures | report["scores"], "scoring": scoring.model_dump()}
 
 

@@ -87,6 +87,8 @@ def score_limited(
     The clock starts with the metric, not with its process. A metric that kills its process counts so too. None waits
     for each as long as it takes.
     """
+    from disentangle_bench.scoring import add_part
+
     left = list(metrics)
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
     while True:
@@ -104,9 +106,7 @@ def score_limited(
                 if not here.poll(seconds):
                     report["failures"][left.pop(0)] = f"TimeLimit: no answer within {seconds:g} s"
                     break
-                part = here.recv()
-                for key in ("scores", "metrics", "failures"):
-                    report[key] |= part[key]
+                add_part(report, here.recv())
                 left.pop(0)
                 on_metric()
             else:

@@ -20,6 +20,16 @@ def ground_truth(factors: Factors, rng: np.random.Generator) -> Codes:
     return standardised(factors).astype(np.float32)
 
 
+def symmetric(factors: Factors, factor: int, by: int, seen: NDArray[np.floating]) -> Codes:
+    """The ground truth as far as images show it: the ceiling of what a model of the images can get.
+
+    Images do not show the value of the column `factor`, but `seen` [values of the column `by`, values of `factor`].
+    """
+    shown = factors.astype(np.float64)
+    shown[:, factor] = seen[factors[:, by], factors[:, factor]]
+    return standardised(shown).astype(np.float32)
+
+
 def rotated(factors: Factors, rng: np.random.Generator) -> Codes:
     """The ground truth turned by a random rotation: all is there, nothing is apart."""
     return (standardised(factors) @ _rotation(factors.shape[1], rng)).astype(np.float32)

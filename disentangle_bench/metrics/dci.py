@@ -95,5 +95,6 @@ METRIC = Metric(
     score=dci,
     headlines=("dci_disentanglement", "dci_completeness", "dci_informativeness"),
     paper="Eastwood and Williams 2018, A Framework for the Quantitative Evaluation of Disentangled Representations",
+    training_rows=10_000,
     expects=Expects(slack=0.03),
 )

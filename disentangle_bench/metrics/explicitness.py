@@ -71,5 +71,6 @@ METRIC = Metric(
     score=explicitness,
     headlines=("explicitness",),
     paper="Ridgeway and Mozer 2018, Learning Deep Disentangled Embeddings with the F-Statistic Loss, section 3",
+    training_rows=10_000,
     expects=Expects(slack=0.002),
 )

@@ -79,5 +79,6 @@ METRIC = Metric(
     headlines=("factor_vae",),
     paper="Kim and Mnih 2018, Disentangling by Factorising, section 2 (arXiv:1802.05983)",
     revision=2,
+    training_rows=10_000 * 64,
     expects=Expects(scale=False),
 )

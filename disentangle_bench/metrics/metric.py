@@ -41,9 +41,11 @@ class Expects:
 class Metric:
     """A score function with what a reader must know of it.
 
-    `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them, and a
-    diagnostic, of which that cannot be said, has none. `revision` goes up whenever the same codes may get
-    another number, so that tables never mix the two. `expects` is compulsory for the metrics of this tree and
+    `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them but
+    those that `lower_is_better` names, and a diagnostic, of which neither can be said, has none. `revision` goes up whenever the same codes may get
+    another number, so that tables never mix the two. `training_rows` is how many rows it draws from the whole
+    table, with replacement, to train what it then tests on rows drawn likewise; 0 where it does no such thing.
+    `expects` is compulsory for the metrics of this tree and
     optional for anyone else's.
     """
 
@@ -51,4 +53,6 @@ class Metric:
     headlines: tuple[str, ...]
     paper: str
     revision: int = 1
+    lower_is_better: tuple[str, ...] = ()
+    training_rows: int = 0
     expects: Expects | None = None

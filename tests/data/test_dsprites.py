@@ -6,7 +6,9 @@ import torch
 
 from disentangle_bench.data.cache import cached_array
 from disentangle_bench.data.dsprites import BitStore
+from disentangle_bench.data.dsprites import symmetry as dsprites_symmetry
 from disentangle_bench.data.render_dsprites import fill_everywhere, outlines, turned
+from disentangle_bench.data.subgrid import subgrid
 
 WHOLE_SET = "f0f1b5d0904b2ec96e76afc9282e7c7c650be565d3abe30d5334717e49ee23a8"
 
@@ -107,3 +109,17 @@ def test_equal_images_mean_equal_fingerprints(dsprites, tmp_path):
     bits = dsprites.store.bits.numpy()
     _, fingerprint = cached_array(tmp_path / "bits.npy", bits.shape, np.uint8, lambda: [bits])
     assert fingerprint == dsprites.fingerprint
+
+
+def test_what_images_show_of_the_orientation():
+    seen = dsprites_symmetry().seen
+    # A square looks the same after 39/4 steps, so steps 9 and 10 are .75 before and .25 after that.
+    assert seen[0, [0, 1, 9, 10, 39]].tolist() == pytest.approx([0, 4 / 39, 36 / 39, 1 / 39, 0], abs=1e-6)
+    assert seen[1, [0, 1, 20, 39]].tolist() == pytest.approx([0, 2 / 39, 1 / 39, 0], abs=1e-6)
+    assert seen[2].tolist() == pytest.approx([*(step / 39 for step in range(39)), 0], abs=1e-6)
+    assert (seen[:, 0] == seen[:, -1]).all()
+
+
+def test_a_part_of_the_data_keeps_what_its_images_show(dsprites):
+    part = subgrid(dsprites, {"shape": 2, "orientation": 13})
+    assert (part.symmetry.seen == dsprites.symmetry.seen[[0, 2]][:, [0, 13, 26, 39]]).all()

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from known_tables import full_factorial, rng
+from known_tables import full_factorial, perfect_code, rng
 
-from disentangle_bench.metrics.controls import CONTROLS
+from disentangle_bench.metrics.controls import CONTROLS, symmetric
 from disentangle_bench.scoring import score_codes
 
 FACTORS = np.repeat(full_factorial(), 20, axis=0)
@@ -39,3 +39,14 @@ def test_a_factor_that_does_not_vary_gives_a_constant_latent():
     factors = np.insert(FACTORS, 1, 0, axis=1)
     for control in CONTROLS.values():
         assert np.isfinite(control(factors, rng())).all()
+
+
+def test_the_truth_as_images_show_it():
+    factors = full_factorial((2, 4))
+    # Of the first kind the values 0 and 2 look alike, and 1 and 3.
+    codes = symmetric(factors, factor=1, by=0, seen=np.array([[0.0, 0.5, 0.0, 0.5], [0.0, 0.25, 0.5, 0.75]]))
+    assert (codes[:, 0] == perfect_code(factors)[:, 0]).all()
+    assert codes[0, 1] == codes[2, 1] == codes[4, 1]
+    assert codes[1, 1] == codes[3, 1] == codes[6, 1]
+    assert len(np.unique(codes[:, 1])) == 4
+    assert codes.mean(axis=0) == pytest.approx(0, abs=1e-6)
