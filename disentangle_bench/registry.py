@@ -143,7 +143,8 @@ def why_no_metric(path: Path) -> str:
     found = f"only {', '.join(functions)}" if functions else "no function"
     return (
         f"the plug-in {path} has no metric: a metric is a public function whose first two parameters are called"
-        f" codes and factors, or a Metric object; it has {found}. Models and data sets are named in the grid, as {path.stem + ':NAME'!r}"
+        f" codes and factors, or a Metric object; it has {found}. Models and data sets are named in the grid, as"
+        f" {path.stem + ':NAME'!r}"
     )
 
 

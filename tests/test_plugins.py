@@ -12,6 +12,7 @@ from forked import Bench
 from disentangle_bench import registry
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
+from disentangle_bench.scoring import random_codes, score_codes
 
 # The ten lines of the README.
 METRIC = '''
@@ -80,8 +81,43 @@ def test_scoring_adds_a_metric_without_training(folder: Path) -> None:
     assert "sparsity_mean" in pd.read_csv(folder / "results/tiny/leaderboard.csv")
 
 
-def test_a_broken_plugin_is_named_and_the_run_goes_on(folder: Path) -> None:
-    (folder / "broken.py").write_text("import nothing_of_the_kind\n")
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "broken.py",
+            "import nothing_of_the_kind\n",
+            "ModuleNotFoundError: No module named 'nothing_of_the_kind'",
+        ),
+        ("wrong.py", "def spread(z, y):\n    return z.std()\n", "it has only spread(z, y)"),
+        ("empty.py", "", "it has no function"),
+        ("absent.py", None, "there is no plug-in file absent.py"),
+    ],
+)
+def test_a_plugin_that_gives_no_metric_is_refused(
+    folder: Path, name: str, content: str | None, reason: str
+) -> None:
+    if content is not None:
+        (folder / name).write_text(content)
+    np.savez(folder / "codes.npz", codes=np.eye(6), factors=np.arange(6)[:, None])
+    assert reason in bench(folder, "run", "tiny.toml", "--plugin", name, code=2)
+    assert reason in bench(folder, "score", "--codes", "codes.npz", "--plugin", name, code=2)
+    assert not (folder / "results").exists()
+
+
+def test_a_plugin_may_import_what_lies_beside_it(folder: Path) -> None:
+    (folder / "plug").mkdir()
+    (folder / "plug" / "halves.py").write_text("def half(x):\n    return x / 2\n")
+    (folder / "plug" / "spread.py").write_text(
+        "from halves import half\n\ndef spread(codes, factors):\n    return half(codes.std())\n"
+    )
+    np.savez(folder / "codes.npz", codes=np.eye(6), factors=np.arange(6)[:, None])
+    for limit in ((), ("--metric-limit", "60s")):  # here, and in a process of its own
+        output = bench(folder, "score", "--codes", "codes.npz", "--plugin", "plug/spread.py", *limit)
+        assert float(output.split()[1]) == pytest.approx(np.eye(6).std() / 2, abs=1e-5)
+
+
+def test_a_broken_metric_is_named_and_the_run_goes_on(folder: Path) -> None:
     (folder / "raises.py").write_text("def unlucky(codes, factors):\n    return 1 / 0\n")
     output = bench(
         folder,
@@ -90,16 +126,10 @@ def test_a_broken_plugin_is_named_and_the_run_goes_on(folder: Path) -> None:
         "--seeds",
         "1",
         "--plugin",
-        "broken.py",
-        "--plugin",
         "raises.py",
-        "--plugin",
-        "absent.py",
     )
-    assert "broken.py cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_the_kind'" in output
     assert "raises:unlucky gave no score" in output
     assert "ZeroDivisionError" in output
-    assert "no plug-in file absent.py" in output
     scores = pd.read_csv(folder / "results/tiny/scores.csv")
     assert scores["mig"].notna().all()
     assert "unlucky" not in scores
@@ -151,7 +181,12 @@ def test_scoring_anyones_codes(tmp_path: Path) -> None:
     np.savez(tmp_path / "codes.npz", codes=factors.astype(np.float32), factors=factors)
     result = CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "codes.npz"), "--metric", "mig"])
     assert result.exit_code == 0
-    assert float(result.output.split()[1]) == pytest.approx(1, abs=0.01)
+    name, score, chance = result.output.splitlines()[0].split(maxsplit=2)
+    assert name == "mig"
+    assert float(score) == pytest.approx(1, abs=0.01)
+    # Beside it what the same table gives to random codes of the same shape.
+    expected = score_codes(random_codes(len(factors), 3), factors, ["mig"])["mig"]
+    assert chance == f"(chance {expected:.6g})"
     np.savez(tmp_path / "alone.npz", codes=np.zeros((48, 2)) + np.arange(48)[:, None])
     assert CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "alone.npz")]).exit_code == 2
     with_set = [
@@ -164,6 +199,92 @@ def test_scoring_anyones_codes(tmp_path: Path) -> None:
         "mig",
     ]
     assert CliRunner().invoke(main, with_set).exit_code == 0
+
+
+def test_one_failing_metric_costs_its_own_line_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    factors = np.arange(40)[:, None] % 4
+    np.savez("codes.npz", codes=factors.astype(float), factors=factors)
+    Path("slow.py").write_text(
+        "import time\n\ndef slow(codes, factors):\n    time.sleep(60)\n    return 1.0\n"
+    )
+    asked = ["score", "--codes", "codes.npz", "--metric", "mig", "--metric", "tiny_data:crashing_metric"]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("mig ")
+    assert "crashing_metric" not in result.stdout
+    assert "metric tiny_data:crashing_metric gave no score" in result.stderr
+    assert "this metric always fails" in result.stderr
+    asked = ["score", "--codes", "codes.npz", "--metric", "slow:slow", "--metric-limit", "1s"]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 1
+    assert "no answer within 1 s" in result.stderr
+
+
+def test_what_a_small_table_is_worth_is_said(tmp_path: Path) -> None:
+    factors = np.arange(40)[:, None] % 4
+    np.savez(tmp_path / "codes.npz", codes=factors.astype(float), factors=factors)
+    asked = ["score", "--codes", str(tmp_path / "codes.npz"), "--metric", "explicitness"]
+    assert "trained on too: explicitness 100%" in CliRunner().invoke(main, asked).stderr
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"z": np.eye(4), "labels": np.eye(4)}, ("no array `codes`", "z, labels", "np.savez")),
+        ({"codes": np.eye(4), "labels": np.eye(4)}, ("no array `factors`", "codes, labels", "--dataset")),
+        ({}, ("no array `codes`", "only nothing")),
+        ({"codes": np.eye(4), "factors": np.zeros((4, 2), int)}, ("every factor has one value only",)),
+    ],
+)
+def test_what_a_file_lacks_is_named(tmp_path: Path, arrays: dict[str, np.ndarray], words: tuple[str]) -> None:
+    np.savez(tmp_path / "codes.npz", **arrays)
+    result = CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "codes.npz"), "--metric", "mig"])
+    assert result.exit_code == 2
+    assert all(word in result.output for word in words), result.output
+
+
+@pytest.mark.parametrize("name", ["codes.csv", "codes.npy"])
+def test_codes_in_a_file_without_names_are_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    np.save(path, np.eye(4)) if name.endswith("npy") else np.savetxt(path, np.eye(4), delimiter=",")
+    result = CliRunner().invoke(main, ["score", "--codes", str(path), "--metric", "mig"])
+    assert result.exit_code == 2
+    assert "an .npz is needed: np.savez(" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--codes", "codes.npz", "--device", "cpu"],
+        ["--codes", "codes.npz", "--data-dir", "data"],
+        ["results/tiny", "--metric", "mig", "--seed", "1"],
+        ["results/tiny", "--metric", "mig", "--dataset", "dsprites"],
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, ["score", *arguments])
+    assert result.exit_code == 2
+    assert f"{arguments[-2]} does nothing" in result.output
+
+
+def test_a_metric_never_overwrites_a_column_of_the_run(folder: Path) -> None:
+    (folder / "twin.py").write_text("def beta(codes, factors):\n    return 1.0\n")
+    output = bench(
+        folder, "run", "tiny.toml", "--plugin", "twin.py", "--set", 'models=[{name="beta_vae"}]', code=2
+    )
+    assert "'beta', which is a setting of the grid's models" in output
+    (folder / "twin.py").write_text(
+        "def sizes(codes, factors):\n    return {'sizes': 1.0, 'kl': 2.0}\n\n"
+        "def more(codes, factors):\n    return {'more': 1.0, 'mig': 2.0}\n"
+    )
+    output = bench(folder, "run", "tiny.toml", "--seeds", "1", "--plugin", "twin.py")
+    assert "'kl', which is a column of every run" in output
+    bench(folder, "score", "results/tiny", "--metric", "twin:more")
+    scores = pd.read_csv(folder / "results/tiny/scores.csv")
+    assert (scores["kl"] != 2).all()
+    assert (scores["mig"] <= 1).all()
+    assert not {"sizes", "more"} & set(scores.columns)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk", b"\x80\x04pickle."])

@@ -34,7 +34,7 @@ class ImageStore(Protocol):
 
 @dataclass(frozen=True)
 class Symmetry:
-    """What images show of a factor that they do not show as it is: of a square's orientation, say, not which side is up.
+    """What images show of a factor that they do not show as it is, such as the orientation of a square.
 
     `seen` [values of the factor `by`, values of `factor`] is equal where images are.
     """

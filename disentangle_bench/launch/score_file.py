@@ -53,7 +53,7 @@ def score_file(
         factors = arrays["factors"]
     codes, factors = checked_tables(arrays["codes"], factors)
     found = score_one(codes, factors, names, seed, metric_seconds)
-    blind = random_codes(*codes.shape, seed)
+    blind = random_codes(codes.shape[0], codes.shape[1], seed)
     chance = score_one(blind, factors, list(found["metrics"]), seed, metric_seconds)
     return FileScores(found["scores"], chance["scores"], found["failures"], overlap_note(found))
 

@@ -37,8 +37,8 @@ def dci(
     `booster` "histogram" looks for splits among 4,095 quantiles of each latent; "exact" is scikit-learn's
     GradientBoostingClassifier, the study's, which tries every point and takes minutes instead of seconds.
     Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
-    they are `disjoint`. Factors that do not vary are left out. A single factor, or latent, has nothing to be mixed up with. Where no tree
-    finds a split, disentanglement and completeness are 0.
+    they are `disjoint`. Factors that do not vary are left out. A single factor, or latent, has nothing to be
+    mixed up with. Where no tree finds a split, disentanglement and completeness are 0.
 
     Returns `dci_disentanglement`, `dci_completeness`, `dci_informativeness` and the accuracy on the training
     points `dci_informativeness_train`. Eastwood and Williams 2018, section 2; constants of Locatello et al.

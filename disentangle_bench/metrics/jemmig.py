@@ -16,9 +16,10 @@ def jemmig(
     """Mean over the factors of 1 - (H(z, v) - I(z; v) + I(z'; v)) / (H(v) + log bins), 0..1.
 
     z is the latent best informed of the factor v and z' the second best, both cut into `bins` equal-width
-    bins. Of latents that are informed equally well, z is the one that holds least else. The joint entropy H(z, v) grows with whatever else z tells, so a latent that holds two factors
-    loses. This is the normalised form turned round so that 1 is best; the paper's plain form is a sum of nats
-    of which 0 is best. Factors that have one value only are left out; where all are such the score is 0.
+    bins. Of latents that are informed equally well, z is the one that holds least else. The joint entropy
+    H(z, v) grows with whatever else z tells, so a latent that holds two factors loses. This is the normalised
+    form turned round so that 1 is best; the paper's plain form is a sum of nats of which 0 is best. Factors
+    that have one value only are left out; where all are such the score is 0.
 
     Returns `jemmig`. Do and Tran 2020, section 3.3.
     """

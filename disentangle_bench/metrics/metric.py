@@ -42,11 +42,11 @@ class Metric:
     """A score function with what a reader must know of it.
 
     `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them but
-    those that `lower_is_better` names, and a diagnostic, of which neither can be said, has none. `revision` goes up whenever the same codes may get
-    another number, so that tables never mix the two. `training_rows` is how many rows it draws from the whole
-    table, with replacement, to train what it then tests on rows drawn likewise; 0 where it does no such thing.
-    `expects` is compulsory for the metrics of this tree and
-    optional for anyone else's.
+    those that `lower_is_better` names, and a diagnostic, of which neither can be said, has none.
+    `revision` goes up whenever the same codes may get another number, so that tables never mix the two.
+    `training_rows` is how many rows it draws from the whole table, with replacement, to train what it then
+    tests on rows drawn likewise; 0 where it does no such thing. `expects` is compulsory for the metrics of
+    this tree and optional for anyone else's.
     """
 
     score: ScoreFn

@@ -38,7 +38,7 @@ def draw_distinct(
 def parted(
     codes: Codes, factors: Factors, train_share: float, rng: np.random.Generator
 ) -> tuple[tuple[Codes, Factors], tuple[Codes, Factors]]:
-    """The table cut at random into two that share no row: one to train on, of `train_share` of the rows, one to test."""
+    """The table cut at random into two that share no row; the first, to train on, has `train_share` of the rows."""
     order = rng.permutation(len(codes))
     cut = min(max(round(train_share * len(codes)), 1), len(codes) - 1)
     train, test = order[:cut], order[cut:]

@@ -7,7 +7,15 @@ from known_tables import full_factorial, perfect_code
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.metric import Metric
-from disentangle_bench.scoring import score_codes
+from disentangle_bench.scoring import (
+    checked_codes,
+    named_metrics,
+    overlap_note,
+    random_codes,
+    score_codes,
+    score_report,
+    share_trained_on,
+)
 
 FACTORS = full_factorial()
 PERFECT = perfect_code(FACTORS)
@@ -36,6 +44,7 @@ def plugin(monkeypatch):
     module.MIG = Metric(score=lambda codes, factors, *, rng: {"mig": 0.0}, headlines=("mig",), paper="none")
     module.NUMBER = 3
     monkeypatch.setitem(sys.modules, "my_metric", module)
+    return module
 
 
 def test_the_default_metrics_of_a_perfect_code():
@@ -128,3 +137,92 @@ def test_tables_that_are_none_are_refused(codes, factors, message):
 def test_seeds_are_whole_numbers(seed):
     with pytest.raises(BenchError, match="seed"):
         score_codes(PERFECT, FACTORS, ["mig"], seed=seed)
+
+
+def test_half_precision_tensors_are_scored_as_their_float32_values():
+    torch = pytest.importorskip("torch")
+    for kind in (torch.bfloat16, torch.float16):
+        narrow = torch.tensor(PERFECT).to(kind)
+        expected = score_codes(narrow.float().numpy(), FACTORS, ["mig"])
+        assert score_codes(narrow, torch.tensor(FACTORS).to(kind), ["mig"]) == expected
+
+
+def test_codes_are_moved_to_zero_only_where_float32_would_lose_their_digits():
+    latent = np.linspace(-1.0, 1.0, 60)
+    rounding = 0.3 + 1e-16 * np.arange(60)
+    codes = np.stack([latent, latent + 30, latent + 1e8, rounding], axis=1)
+    narrow = checked_codes(codes)
+    assert (narrow[:, :2] == codes[:, :2].astype(np.float32)).all()
+    assert np.diff(narrow[:, 2]) == pytest.approx(np.diff(latent), abs=1e-7)
+    assert np.ptp(narrow[:, 3]) == 0  # digits below float64's own are none
+    # Whole numbers stay whole, and a float32 table has no further digits to keep.
+    whole = np.arange(60)[:, None] % 7 + 10**9
+    assert (checked_codes(whole) == whole - 10**9 - 3).all()
+    assert (checked_codes(codes.astype(np.float32)) == codes.astype(np.float32)).all()
+
+
+def test_factors_none_of_which_varies_are_refused():
+    with pytest.raises(BenchError, match="every factor has one value only"):
+        score_codes(PERFECT, FACTORS * 0, ["mig"])
+
+
+def test_random_codes_say_what_chance_is_on_a_small_table():
+    factors = FACTORS[::3]
+    chance = random_codes(20, 4)
+    assert chance.shape == (20, 4)
+    assert (chance == random_codes(20, 4)).all()
+    assert (chance != random_codes(20, 4, seed=1)).any()
+    # On 20 rows a linear classifier learns them by heart: three factors, but far from 1/3.
+    assert score_codes(chance, factors, ["beta_vae"])["beta_vae"] > 0.8
+
+
+def test_a_metric_says_how_many_of_its_test_rows_it_trained_on():
+    # One draw from two rows leaves the other with probability 1/2; two leave it with 1/4.
+    metric = Metric(score=None, headlines=(), paper="", training_rows=2)
+    assert share_trained_on(metric, 2) == pytest.approx(0.75)
+    report = score_report(PERFECT, FACTORS, ["dci", "mig", "sap"], seed=0)
+    note = overlap_note(report)
+    assert "dci 100%, sap 100%" in note
+    assert "60 rows" in note
+    assert "mig" not in note
+    assert overlap_note(score_report(PERFECT, FACTORS, ["mig"], seed=0)) is None
+
+
+def test_what_a_metric_says_of_itself_is_kept(plugin):
+    plugin.sparsity.lower_is_better = True
+    kept = score_report(PERFECT, FACTORS, ["my_metric:sparsity", "mig"], seed=0)["metrics"]
+    assert kept["my_metric:sparsity"]["lower_is_better"] == ["sparsity"]
+    assert kept["my_metric:sparsity"]["keys"] == ["sparsity"]
+    assert kept["mig"]["lower_is_better"] == []
+
+
+def test_no_score_stands_where_a_column_of_the_run_or_another_score_does(plugin):
+    plugin.mse = Metric(score=lambda codes, factors, *, rng: {"mse": 0.0}, headlines=("mse",), paper="none")
+    with pytest.raises(BenchError, match="'mse', which is a column of every run"):
+        named_metrics(["my_metric:mse"])
+
+    def size(codes, factors):
+        return {"size": 1.0, "seed": 7}
+
+    size.__module__ = "my_metric"
+    plugin.size = size
+    with pytest.raises(BenchError, match="'seed', which is a column of every run"):
+        score_codes(PERFECT, FACTORS, ["my_metric:size"])
+    report = score_report(PERFECT, FACTORS, ["mig", "my_metric:size", "my_metric:MIG"], seed=0)
+    assert report["scores"]["mig"] > 0.9
+    assert list(report["metrics"]) == ["mig"]
+    assert "'seed', which is a column" in report["failures"]["my_metric:size"]
+    assert "'mig', which is a score of the metric 'mig'" in report["failures"]["my_metric:MIG"]
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"headlines": "mig"}, "headlines must be a tuple of names"),
+        ({"headlines": ("a",), "lower_is_better": ("b",)}, "names 'b', which is none of its headlines"),
+    ],
+)
+def test_metrics_that_say_nonsense_of_themselves(plugin, about, message):
+    plugin.ODD = Metric(score=lambda codes, factors, *, rng: {}, paper="none", **about)
+    with pytest.raises(BenchError, match=message):
+        named_metrics(["my_metric:ODD"])
