@@ -34,5 +34,6 @@ METRIC = Metric(
     score=modularity,
     headlines=("modularity",),
     paper="Ridgeway and Mozer 2018, Learning Deep Disentangled Embeddings with the F-Statistic Loss, section 3",
+    revision=2,
     expects=Expects(falls_with_noise=False),
 )

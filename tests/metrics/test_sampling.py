@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from known_tables import rng
 
-from disentangle_bench.metrics.sampling import RowsByValue, draw_points
+from disentangle_bench.metrics.beta_vae import beta_vae
+from disentangle_bench.metrics.dci import dci
+from disentangle_bench.metrics.explicitness import explicitness
+from disentangle_bench.metrics.sampling import RowsByValue, draw_points, parted
+from disentangle_bench.metrics.sap import sap
 
 
 @pytest.mark.parametrize("values", [[0, 1, 2], [5, 0, 40_000], [7, 7, 7]])
@@ -34,3 +38,39 @@ def test_points_are_rows_of_the_table_or_all_of_them():
     assert set(values.ravel()) == set(range(10))
     everything, _ = draw_points(codes, factors, None, rng())
     assert (everything == codes).all()
+
+
+def test_parts_share_no_row_and_leave_none_out():
+    rows = np.arange(30)[:, None]
+    for share, size in ((2 / 3, 20), (0.0, 1), (1.0, 29)):
+        (train, train_rows), (test, test_rows) = parted(rows.astype(np.float32), rows, share, rng())
+        assert (train == train_rows).all()
+        assert (test == test_rows).all()
+        assert len(train) == size
+        assert set(train_rows.ravel()) | set(test_rows.ravel()) == set(range(30))
+        assert len(train) + len(test) == 30
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "chance"),
+    [
+        (beta_vae, "beta_vae", 1 / 3),
+        (dci, "dci_informativeness", (1 / 3 + 1 / 4 + 1 / 5) / 3),
+        (explicitness, "explicitness", 1 / 2),
+    ],
+)
+def test_codes_that_know_nothing_are_at_chance_where_no_row_is_tested_on_that_was_trained_on(
+    metric, key, chance
+):
+    factors = rng(1).integers(0, (3, 4, 5), size=(40, 3))
+    codes = rng(2).normal(size=(40, 8)).astype(np.float32)
+    assert metric(codes, factors, rng=rng())[key] > chance + 0.3
+    assert metric(codes, factors, rng=rng(), disjoint=True)[key] == pytest.approx(chance, abs=0.15)
+
+
+def test_the_support_vector_machines_of_sap_keep_to_their_part():
+    # A factor that rows have by themselves cannot be told of rows that were not there.
+    factors = np.arange(12)[:, None]
+    codes = factors.astype(np.float32)
+    assert sap(codes, factors, rng=rng())["sap"] > 0.1
+    assert sap(codes, factors, rng=rng(), disjoint=True)["sap"] == 0
