@@ -128,7 +128,7 @@ def load_plugin(path: Path) -> list[str]:
         raise BenchError(f"there is no plug-in file {path}")
     try:
         module = _import_file(path.stem, path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's own exit would end all of this
         raise BenchError(f"the plug-in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     return [f"{path.stem}:{name}" for name, value in vars(module).items() if _is_metric(name, value, module)]
 

@@ -74,8 +74,8 @@ def overlap_note(report: Mapping[str, Any]) -> str | None:
     if not told:
         return None
     return (
-        f"rows that were tested on and had been trained on too: {', '.join(told)}. On so small a table"
-        f" ({report['points']} rows) codes that know nothing may score as well: compare with chance."
+        f"of the rows that were tested on ({report['points']} in all) so many were trained on too: "
+        f"{', '.join(told)}. On small tables codes that know nothing score by that: compare with chance."
     )
 
 
@@ -325,7 +325,7 @@ def _score(
 ) -> dict[str, float]:
     try:
         found = {str(key): float(value) for key, value in metric.score(codes, factors, rng=rng).items()}
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's own exit would end all of this
         raise BenchError(f"metric {name!r} failed: {type(error).__name__}: {error}") from error
     _refuse_columns(name, found)
     for headline in metric.headlines:

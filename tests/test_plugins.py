@@ -1,17 +1,22 @@
 """Anyone's own metric, tried as a new user would: from an empty folder and in a fresh process."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny_data
+import torch
 from click.testing import CliRunner
 from forked import Bench
 
 from disentangle_bench import registry
 from disentangle_bench.cli import main
+from disentangle_bench.data.factor_dataset import Symmetry
 from disentangle_bench.errors import BenchError
+from disentangle_bench.launch.calibrate import calibrate
+from disentangle_bench.progress import Silent
 from disentangle_bench.scoring import random_codes, score_codes
 
 # The ten lines of the README.
@@ -91,6 +96,7 @@ def test_scoring_adds_a_metric_without_training(folder: Path) -> None:
         ),
         ("wrong.py", "def spread(z, y):\n    return z.std()\n", "it has only spread(z, y)"),
         ("empty.py", "", "it has no function"),
+        ("script.py", "import sys\nsys.exit(3)\n", "SystemExit: 3"),
         ("absent.py", None, "there is no plug-in file absent.py"),
     ],
 )
@@ -225,7 +231,7 @@ def test_what_a_small_table_is_worth_is_said(tmp_path: Path) -> None:
     factors = np.arange(40)[:, None] % 4
     np.savez(tmp_path / "codes.npz", codes=factors.astype(float), factors=factors)
     asked = ["score", "--codes", str(tmp_path / "codes.npz"), "--metric", "explicitness"]
-    assert "trained on too: explicitness 100%" in CliRunner().invoke(main, asked).stderr
+    assert "were trained on too: explicitness 100%" in CliRunner().invoke(main, asked).stderr
 
 
 @pytest.mark.parametrize(
@@ -322,3 +328,18 @@ def test_calibrate_writes_its_table(folder: Path) -> None:
     assert "ground_truth" in output
     assert set(table["seed"]) == {0, 1}
     assert table.set_index("control").loc["ground_truth", "mig"].min() > 0.99
+
+
+def test_the_control_up_to_symmetries_stands_where_the_data_has_some() -> None:
+    plain = tiny_data.squares()
+    # As if images did not show which row the square is in.
+    blind = replace(plain, symmetry=Symmetry("row", "light", torch.zeros(3, 4)))
+    without, having = (
+        {row["control"]: row["mig"] for row in calibrate(data, ["mig"], "all", [0], Silent()).rows}
+        for data in (plain, blind)
+    )
+    assert without.keys() | {"symmetric"} == having.keys()
+    assert "symmetric" not in without
+    # Two of three factors are told, each by its own latent.
+    assert having["symmetric"] == pytest.approx(2 / 3, abs=0.01)
+    assert having["ground_truth"] == pytest.approx(1, abs=0.01)

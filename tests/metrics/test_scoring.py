@@ -39,7 +39,10 @@ def plugin(monkeypatch):
     def nameless(codes, factors):
         return {"other": 1.0}
 
-    for function in (sparsity, draw, broken, nameless):
+    def leaving(codes, factors):
+        sys.exit(3)
+
+    for function in (sparsity, draw, broken, nameless, leaving):
         setattr(module, function.__name__, function)
     module.MIG = Metric(score=lambda codes, factors, *, rng: {"mig": 0.0}, headlines=("mig",), paper="none")
     module.NUMBER = 3
@@ -91,6 +94,7 @@ def test_a_plain_function_is_a_metric(plugin):
     ("metrics", "message"),
     [
         (["my_metric:broken"], "'my_metric:broken' failed: ZeroDivisionError: no such luck"),
+        (["my_metric:leaving"], "'my_metric:leaving' failed: SystemExit: 3"),
         (["my_metric:nameless"], "gave no score 'nameless', only other"),
         (["my_metric:NUMBER"], "must be a Metric or a function"),
         (["my_metric:missing"], "cannot be loaded"),
@@ -183,7 +187,7 @@ def test_a_metric_says_how_many_of_its_test_rows_it_trained_on():
     report = score_report(PERFECT, FACTORS, ["dci", "mig", "sap"], seed=0)
     note = overlap_note(report)
     assert "dci 100%, sap 100%" in note
-    assert "60 rows" in note
+    assert "60 in all" in note
     assert "mig" not in note
     assert overlap_note(score_report(PERFECT, FACTORS, ["mig"], seed=0)) is None
 
