@@ -31,14 +31,18 @@ def sap(
     Each latent alone predicts each factor by a linear support vector machine (squared hinge loss weighted by
     `penalty`, classes balanced, one against all). Lines hardly cut out middle values, so a perfect code
     stays far below 1 where factors have many values: .29 for sizes 3, 6, 10, 10, 10. Latents count as they
-    are scaled. A single latent has no rival: the gap is its whole accuracy. Both samples are drawn with
-    replacement, as in the study, so small tables share rows between them unless they are `disjoint`.
+    are scaled, but wherever they lie. A single latent has no rival: the gap is its whole accuracy. Both
+    samples are drawn with replacement, as in the study, so small tables share rows between them unless they
+    are `disjoint`.
 
     Returns `sap`. Kumar et al. 2018, section 3, for discrete factors; constants of Locatello et al. 2019.
     """
     (train, train_factors), (test, test_factors) = draw_train_and_test(
         codes, factors, train_points, test_points, rng, disjoint
     )
+    # The machine's penalty is on its intercept too: an offset of the codes would cost accuracy.
+    centre = train.mean(axis=0)
+    train, test = train - centre, test - centre
     # Beyond this size the machine's own penalty is nothing any more, but its steps would overflow.
     scale = np.maximum(1.0, np.abs(train).max(axis=0) / LARGEST_CODE)
     train, test = train / scale, test / scale

@@ -109,7 +109,7 @@ LATTICE = np.round(MIXED.astype(np.float64) * 2**10) / 2**10
 
 
 @pytest.mark.parametrize("name", registry.METRICS)
-@pytest.mark.parametrize("offset", [1e6, -1e8])
+@pytest.mark.parametrize("offset", [8.0, 1e6, -1e8])
 def test_codes_far_from_zero_keep_their_digits(name, offset):
     expected = score_codes(LATTICE, FACTORS, [name])
     moved = score_codes(LATTICE + offset, FACTORS, [name])
