@@ -20,6 +20,7 @@ from disentangle_bench.report.render import latex, markdown, ranks_with_ties, re
 from disentangle_bench.report.runs_table import load_scores, runs_table
 from disentangle_bench.report.study import Tables, make_tables, tables_of, write_tables
 from disentangle_bench.rundir import RunRecord, StudyDir
+from disentangle_bench.scoring import COLUMNS
 from disentangle_bench.spec import check_grid, expand
 
 # model, beta -> per seed (reconstruction, mig, factor_vae); None is a failed run
@@ -610,3 +611,11 @@ def test_settings_chosen_for_their_scores_have_no_test() -> None:
     assert by_elbo["p_holm"] == by_elbo["p_value"]  # one pair
     assert by_labels[["ci_low", "ci_high", "p_value", "p_holm"]].isna().all()
     assert 0 < by_labels["probability"] < 1
+
+
+def test_no_metric_can_have_the_name_of_a_runs_column() -> None:
+    """What tables call their own columns, wherever a study has them, is refused as a metric's key."""
+    runs = runs_table(records())
+    own = set(runs.columns) - {"mig", "factor_vae", "factor_vae_active", "beta", "gamma"}
+    assert {"excess_share", "threads", "reconstruction_nats"} <= own
+    assert own <= COLUMNS
