@@ -286,7 +286,7 @@ def add_scores(
     missing = missing_metrics(spec, grid, study, conditions.retry_failed) if claimed else []
     if missing:
         progress.run_started([spec.id])
-        model = load_run(study.run_path(spec.id), device=str(dataset.device))
+        model = load_run(study.run_path(spec.id), device=str(dataset.device), allow=(spec.model,))
         scores = score_model(
             model, grid.scoring, missing, dataset, progress,
             seconds={}, metric_seconds=conditions.metric_seconds,

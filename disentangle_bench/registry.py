@@ -10,7 +10,9 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
+import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,6 +117,22 @@ def resolve(kind: str, name: str) -> Any:
         return getattr(_module(module_name), attribute)
     except Exception as error:  # anyone's code runs here; whatever it raises, its name belongs to the message
         raise BenchError(f"{kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def check_allowed(kind: str, name: str, allow: Collection[str] = ()) -> None:
+    """Raise BenchError where `name`, read from somebody's file, leads to code that the user has not named.
+
+    Free to use are names of this package and of installed ones, paths of data, what a loaded plug-in holds, and what
+    `allow` lists as "module:name" or, for all names of it, "module".
+    """
+    module = name.partition(":")[0]
+    data = kind == "data set" and is_path(name)
+    if ":" not in name or data or module in _PLUGINS or name in allow or module in allow:
+        return
+    raise BenchError(
+        f"the {kind} {name!r} is code that is not this package's, and nothing that a study says is run unasked. If you"
+        f" trust it, give --allow {shlex.quote(name)} (in Python: allow=[{name!r}])"
+    )
 
 
 def load_plugin(path: Path) -> list[str]:

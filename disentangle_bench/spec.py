@@ -13,7 +13,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -258,12 +258,18 @@ class Grid(_Table):
 
 
 def read_grid(
-    path: Path, overrides: Sequence[str] = (), seeds: int | None = None, *, with_data: bool = True
+    path: Path,
+    overrides: Sequence[str] = (),
+    seeds: int | None = None,
+    *,
+    with_data: bool = True,
+    allow: Collection[str] | None = None,
 ) -> Grid:
     """The grid in the TOML file `path`, after `key=value` overrides and the number of seeds from the command line.
 
-    Without `with_data` the data sets need not be there, as for what only looks at a study. Raises BenchError naming
-    file, key, value and what is allowed.
+    Without `with_data` data sets and metrics need not be there, as for what only looks at a study. The grid that a
+    study keeps may be a stranger's: `allow` lists the "module:name" of it that may be imported; None stands for a
+    grid that the user has named, all of whose names may. Raises BenchError naming file, key, value and what is allowed.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -280,10 +286,16 @@ def read_grid(
         _override(document, override)
     if seeds is not None:
         document["seeds"] = seeds
-    return check_grid(document, source=str(path), with_data=with_data)
+    return check_grid(document, source=str(path), with_data=with_data, allow=allow)
 
 
-def check_grid(document: Mapping[str, Any], source: str = "grid", *, with_data: bool = True) -> Grid:
+def check_grid(
+    document: Mapping[str, Any],
+    source: str = "grid",
+    *,
+    with_data: bool = True,
+    allow: Collection[str] | None = None,
+) -> Grid:
     """The grid that a parsed document describes, with all names known and all runs distinct; else BenchError.
 
     Paths of data sets become absolute, so that its runs can be scored and shown from any directory.
@@ -294,14 +306,27 @@ def check_grid(document: Mapping[str, Any], source: str = "grid", *, with_data: 
         raise BenchError("\n".join(f"{source}: {_complaint(e)}" for e in error.errors())) from error
     try:
         grid = _with_lasting_paths(grid)
+        if allow is not None:
+            _check_allowed(grid, allow, with_data)
         if with_data:
             _check_datasets(grid)
-        for metric in grid.metrics:
-            registry.resolve("metric", metric)
+            for metric in grid.metrics:
+                registry.resolve("metric", metric)
         expand(grid)
     except BenchError as error:
         raise BenchError(f"{source}: {error}") from error
     return grid
+
+
+def _check_allowed(grid: Grid, allow: Collection[str], with_data: bool) -> None:
+    """Raise BenchError before anything is imported that the user has not named."""
+    for model in grid.models:
+        registry.check_allowed("model", model.name, allow)
+    if with_data:
+        for dataset in grid.datasets:
+            registry.check_allowed("data set", dataset.name, allow)
+        for metric in grid.metrics:
+            registry.check_allowed("metric", metric, allow)
 
 
 def _with_lasting_paths(grid: Grid) -> Grid:
@@ -357,10 +382,7 @@ def expand(grid: Grid) -> tuple[RunSpec, ...]:
 
 def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Value]]]:
     """Each combination of the model's hyper-parameters (numbers a stack can vary) and options (how it is built)."""
-    objective = registry.resolve("model", model.name)
-    if not (isinstance(objective, type) and hasattr(objective, "build")):
-        what = objective.__name__ if isinstance(objective, type) else type(objective).__name__
-        raise BenchError(f"model {model.name!r} is {what!r}: it must be the class of an Objective")
+    objective = model_class(model.name)
     hypers: Mapping[str, float] = getattr(objective, "hypers", {})
     options = model_options(objective)
     choices: dict[str, list[Any]] = {key: [value] for key, value in {**hypers, **options}.items()}
@@ -376,6 +398,25 @@ def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Va
         # An option that is None was not asked for: left out, it leaves the runs from before it their names.
         given = {key: setting[key] for key in options if setting[key] is not None}
         yield chosen, _options(model.name, objective, given)
+
+
+def model_class(name: str) -> type[Any]:
+    """The class of the model called `name`. Raises BenchError where that is something else, which is never called."""
+    objective = registry.resolve("model", name)
+    if not (isinstance(objective, type) and hasattr(objective, "build")):
+        what = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+        raise BenchError(f"model {name!r} is {what!r}: it must be the class of an Objective")
+    return objective
+
+
+def checked_model(spec: RunSpec) -> type[Any]:
+    """The class of the spec's model. Raises BenchError where it has no such options, as in a spec that was edited."""
+    objective = model_class(spec.model)
+    for key in spec.options:
+        if key not in model_options(objective):
+            raise unknown_name(f"option of model {spec.model!r}", key, model_options(objective))
+    _options(spec.model, objective, dict(spec.options))
+    return objective
 
 
 def model_options(objective: Any) -> dict[str, Any]:

@@ -83,6 +83,14 @@ plugin_option = click.option(
 )
 
 
+allow_option = click.option(
+    "--allow",
+    multiple=True,
+    metavar="MODULE[:NAME]",
+    help="Code that the study names and that may be imported; may be repeated.  [default: this package's, installed]",
+)
+
+
 def plugin_metrics(paths: tuple[Path, ...]) -> list[str]:
     """The metrics of these files. Raises BenchError for one that cannot be loaded, or has no metric."""
     found = []

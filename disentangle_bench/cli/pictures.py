@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from disentangle_bench import registry
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.options import data_dir_option
+from disentangle_bench.cli.options import allow_option, data_dir_option
 from disentangle_bench.cli.output import make_progress
 from disentangle_bench.errors import BenchError
 
@@ -24,12 +25,13 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
 @click.option("-n", "count", type=click.IntRange(1, 4096), default=64, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Other samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: samples-<run>.png]")
-def sample(run: Path, count: int, seed: int, out: Path | None) -> None:
+@allow_option
+def sample(run: Path, count: int, seed: int, out: Path | None, allow: tuple[str, ...]) -> None:
     """Draw images decoded from the prior of the run directory RUN."""
     from disentangle_bench.launch.job import load_run
     from disentangle_bench.launch.pictures import sample_picture
 
-    write(out or Path(f"samples-{run.name}.png"), sample_picture(load_run(run), count, seed))
+    write(out or Path(f"samples-{run.name}.png"), sample_picture(load_run(run, allow=allow), count, seed))
 
 
 @main.command()
@@ -39,7 +41,10 @@ def sample(run: Path, count: int, seed: int, out: Path | None) -> None:
     "--out", type=click.Path(path_type=Path), help="PNG or GIF file.  [default: traversals-<run>.png]"
 )
 @data_dir_option
-def traverse(run: Path, image: int | None, out: Path | None, data_dir: Path | None) -> None:
+@allow_option
+def traverse(
+    run: Path, image: int | None, out: Path | None, data_dir: Path | None, allow: tuple[str, ...]
+) -> None:
     """Draw what each latent of RUN does: a row per latent, moved while the others stay as an image's code has them.
 
     As a GIF (--out moves.gif), all latents move at once.
@@ -49,7 +54,7 @@ def traverse(run: Path, image: int | None, out: Path | None, data_dir: Path | No
     path = out or Path(f"traversals-{run.name}.png")
     if path.suffix not in (".png", ".gif"):
         raise BenchError(f"{path}: a traversal is written as .png or .gif")
-    model, dataset = load(run, data_dir)
+    model, dataset = load(run, data_dir, allow)
     start = int(pictures.shown_index(dataset, 1)[0]) if image is None else image
     drawn = pictures.traversals(model, dataset, start)
     moving = path.suffix == ".gif"
@@ -62,24 +67,28 @@ def traverse(run: Path, image: int | None, out: Path | None, data_dir: Path | No
 @click.option("--to", "last", type=int, required=True, help="Position of another.")
 @click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: interpolation-<run>.png]")
 @data_dir_option
-def interpolate(run: Path, first: int, last: int, out: Path | None, data_dir: Path | None) -> None:
+@allow_option
+def interpolate(
+    run: Path, first: int, last: int, out: Path | None, data_dir: Path | None, allow: tuple[str, ...]
+) -> None:
     """Draw what RUN decodes between the codes of two images, which stand at the ends."""
     from disentangle_bench.launch.pictures import interpolation_picture
 
-    content = interpolation_picture(*load(run, data_dir), first, last)
+    content = interpolation_picture(*load(run, data_dir, allow), first, last)
     write(out or Path(f"interpolation-{run.name}.png"), content)
 
 
 @main.command()
 @run_argument
 @data_dir_option
-def show(run: Path, data_dir: Path | None) -> None:
+@allow_option
+def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
     """Say where the pictures of RUN are; draw them if they are not there."""
     from disentangle_bench.launch.pictures import run_pictures
 
     folder = run / "pictures"
     if not (folder.is_dir() and any(folder.iterdir())):
-        drawn = run_pictures(*load(run, data_dir))
+        drawn = run_pictures(*load(run, data_dir, allow))
         folder.mkdir(exist_ok=True)
         for name, content in drawn.items():
             write(folder / name, content)
@@ -88,12 +97,13 @@ def show(run: Path, data_dir: Path | None) -> None:
         click.echo(path)
 
 
-def load(run: Path, data_dir: Path | None) -> tuple[TrainedModel, FactorDataset]:
+def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[TrainedModel, FactorDataset]:
     """The run's model and its data set, on the CPU."""
     from disentangle_bench import pipeline
     from disentangle_bench.launch.job import load_run
 
-    model = load_run(run)
+    model = load_run(run, allow=allow)
+    registry.check_allowed("data set", model.spec.dataset.name, allow)
     return model, pipeline.load(model.spec.dataset, make_progress(), data_dir)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from disentangle_bench.cli.group import main
+from disentangle_bench.cli.options import allow_option
 from disentangle_bench.cli.output import duration
 from disentangle_bench.errors import BenchError
 
@@ -70,7 +71,8 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
-def status(study: Path) -> None:
+@allow_option
+def status(study: Path, allow: tuple[str, ...]) -> None:
     """Say how STUDY gets on: runs done, running and failed, the rate, the time left.
 
     It reads the disk alone, so it can be asked from another terminal, or another machine that sees the directory.
@@ -81,7 +83,8 @@ def status(study: Path) -> None:
 
     if not (study / "grid.toml").is_file():
         raise BenchError(f"{study} holds no study (there is no {study / 'grid.toml'})")
-    print_status(study_status(StudyDir(study), expand(read_grid(study / "grid.toml", with_data=False))))
+    grid = read_grid(study / "grid.toml", with_data=False, allow=allow)
+    print_status(study_status(StudyDir(study), expand(grid)))
 
 
 def print_status(found: Status) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
+    allow_option,
     data_dir_option,
     metric_limit_option,
     plugin_metrics,
@@ -33,6 +34,7 @@ from disentangle_bench.errors import BenchError
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @metric_limit_option
+@allow_option
 def score(
     study: Path | None,
     metrics: tuple[str, ...],
@@ -43,6 +45,7 @@ def score(
     device: str,
     data_dir: Path | None,
     metric_seconds: float | None,
+    allow: tuple[str, ...],
 ) -> None:
     """Score without training: finished runs of STUDY with further metrics, or any codes with --codes.
 
@@ -51,7 +54,7 @@ def score(
     if (study is None) == (codes is None):
         raise BenchError("name either a study directory or --codes FILE")
     if codes is not None:
-        refuse_options("with --codes", "device", *(() if dataset else ("data_dir",)))
+        refuse_options("with --codes", "device", "allow", *(() if dataset else ("data_dir",)))
     else:
         refuse_options("with a STUDY, whose runs know their own", "seed", "dataset")
     asked = tuple(dict.fromkeys((*metrics, *plugin_metrics(plugins))))
@@ -65,7 +68,7 @@ def score(
     if not asked:
         raise BenchError("name at least one metric with --metric or --plugin")
     assert study is not None
-    grid = with_metrics(read_grid(study / "grid.toml"), asked)
+    grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
     conditions = Conditions(
         pick_device(device), retry_failed=True, data_dir=data_dir, metric_seconds=metric_seconds
     )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import new_objective
-from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
+from disentangle_bench.launch.job import build_nothing, new_objective
+from disentangle_bench.models.objective import NetworkSize, is_fitted, told_of_data
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import Grid, RunSpec, expand
 from disentangle_bench.train.batches import Batches
@@ -39,7 +36,7 @@ def check_model(spec: RunSpec, dataset: FactorDataset) -> None:
     images = len(Batches(spec.dataset, dataset).dataset) if listed else len(dataset)
     objective = told_of_data(new_objective(spec), images, dataset.image_shape)
     size = NetworkSize(**spec.network.model_dump())
-    networks = build_nothing(spec, objective, dataset.image_shape, size)
+    networks = build_nothing(spec, objective, dataset.image_shape)
     check_layers(spec.model, networks)
     if (
         sum(weight.numel() for network in networks.values() for weight in network.parameters())
@@ -48,20 +45,6 @@ def check_model(spec: RunSpec, dataset: FactorDataset) -> None:
         check_one_step(spec.model, objective, dataset.image_shape, size, spec.hypers)
     if listed:
         check_pairs(spec, dataset)
-
-
-def build_nothing(
-    spec: RunSpec, objective: Objective | Fitted, image_shape: tuple[int, int, int], size: NetworkSize
-) -> dict[str, nn.Module]:
-    """The spec's networks without memory. Raises BenchError where they cannot take the data set's images."""
-    try:
-        with torch.device("meta"):
-            return objective.build(image_shape, size)
-    except BenchError:
-        raise
-    except Exception as error:  # anyone's code, and networks of any size
-        reason = f"{type(error).__name__}: {error}"
-        raise BenchError(f"model {spec.model!r} cannot be built as the grid asks: {reason}") from error
 
 
 def check_pairs(spec: RunSpec, dataset: FactorDataset) -> None:

@@ -8,25 +8,26 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.pictures import run_pictures
 from disentangle_bench.launch.score_pool import score_many, score_one
-from disentangle_bench.models.objective import Fitted, Objective, is_fitted, told_of_data
+from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
 from disentangle_bench.scoring import refuse_keys
-from disentangle_bench.spec import RunSpec, ScoringSpec
+from disentangle_bench.spec import RunSpec, ScoringSpec, checked_model
 from disentangle_bench.train.alone import build_networks
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.checkpoint import Checkpoint
@@ -317,12 +318,14 @@ def _scores(
     return report | {"scores": measures | report["scores"], "scoring": scoring.model_dump()}
 
 
-def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
+def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ()) -> TrainedModel:
     """The trained model in a run directory, ready to encode, decode, reconstruct and sample on `device`.
 
-    Reads safetensors and JSON only. Raises BenchError where `path` is no finished run or its weights do not fit.
+    Reads safetensors and JSON only. A model that is not this package's or an installed one's is loaded if `allow` has
+    its "module:name". Raises BenchError where it has not, where `path` is no finished run or its weights do not fit.
     """
     record = load_record(Path(path), weights=True)
+    registry.check_allowed("model", record.spec.model, allow)
     if record.failure is not None:
         raise BenchError(f"{path} has no weights; the run failed: {record.failure.splitlines()[0]}")
     spec = record.spec
@@ -330,6 +333,7 @@ def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
     shape = tuple(data["image_shape"])
     objective = told_of_data(new_objective(spec), data["images"], shape)
     place = pick_device(device)
+    refuse_misfits(Path(path), record, build_nothing(spec, objective, shape))
     networks = build_networks(objective, shape, spec.network, spec.seed, place)
     model = TrainedModel(spec, objective, networks, place, shape)
     try:
@@ -337,6 +341,38 @@ def load_run(path: str | Path, device: str = "cpu") -> TrainedModel:
     except ValueError as error:
         raise BenchError(f"{path}: {error}") from error
     return model
+
+
+def build_nothing(
+    spec: RunSpec, objective: Objective | Fitted, image_shape: tuple[int, int, int]
+) -> dict[str, nn.Module]:
+    """The spec's networks without memory. Raises BenchError where they cannot take the data set's images."""
+    try:
+        with torch.device("meta"):
+            return objective.build(image_shape, NetworkSize(**spec.network.model_dump()))
+    except BenchError:
+        raise
+    except Exception as error:  # anyone's code, and networks of any size
+        reason = f"{type(error).__name__}: {error}"
+        raise BenchError(f"model {spec.model!r} cannot be built as it is asked for: {reason}") from error
+
+
+def refuse_misfits(path: Path, record: RunRecord, networks: dict[str, nn.Module]) -> None:
+    """Raise BenchError where the record's weights are not those of the networks, before these take any memory."""
+    asked = {
+        f"{name}.{key}": tuple(value.shape)
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    kept = {name: tuple(value.shape) for name, value in record.weights.items()}
+    odd = next((name for name in sorted(asked | kept) if asked.get(name) != kept.get(name)), None)
+    if odd is not None:
+        asks, has = (
+            "none" if it is None else f"the shape {list(it)}" for it in (asked.get(odd), kept.get(odd))
+        )
+        raise BenchError(
+            f"{path}: the weights do not fit the spec: it asks for {asks} for {odd!r}, there is {has}"
+        )
 
 
 def make_objective(spec: RunSpec, dataset: FactorDataset) -> Objective | Fitted:
@@ -347,7 +383,7 @@ def make_objective(spec: RunSpec, dataset: FactorDataset) -> Objective | Fitted:
 
 def new_objective(spec: RunSpec) -> Objective | Fitted:
     """The spec's objective with its options, before it knows its data."""
-    return registry.resolve("model", spec.model)(**spec.options)
+    return cast(Objective | Fitted, checked_model(spec)(**spec.options))
 
 
 def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 from disentangle_bench.scoring import named_metrics
 
@@ -68,9 +69,10 @@ def describe_grid(grid: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _own_words(name: str, revisions: Mapping[str, None]) -> tuple[str, str]:
     """A metric's docstring and its protocol constants, from the code."""
     try:
+        registry.check_allowed("metric", name)
         metric = named_metrics([name])[name]
     except BenchError:
-        return "Its code is not installed where this report was made.", ""
+        return "Its code is neither this package's nor installed where this report was made.", ""
     text = inspect.getdoc(metric.score) or ""
     if str(metric.revision) not in revisions:
         text = f"(The code at hand is revision {metric.revision}; the runs were scored with another.) {text}"
