@@ -27,6 +27,7 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -172,12 +173,7 @@ class StudyDir:
         with writing(folder):
             folder.mkdir(exist_ok=True)
             try:
-                safetensors.numpy.save_file(
-                    {key: np.ascontiguousarray(value) for key, value in tensors.items()},
-                    temporary,
-                    {"about": json.dumps(about)},
-                )
-                _sync(temporary)
+                _save_safetensors(temporary, tensors, {"about": json.dumps(about)})
                 temporary.replace(folder / f"{stack}.safetensors")
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -390,11 +386,7 @@ def _fill(directory: Path, record: RunRecord) -> None:
     if record.failure is not None:
         write_text(directory / FAILED, record.failure)
         return
-    weights = directory / "weights.safetensors"
-    safetensors.numpy.save_file(
-        {key: np.ascontiguousarray(value) for key, value in record.weights.items()}, weights
-    )
-    _sync(weights)
+    _save_safetensors(directory / "weights.safetensors", record.weights)
     write_text(directory / "curves.csv", _csv(record.curves))
     write_text(directory / "scores.json", _json(record.scores))
     if record.pictures:
@@ -402,6 +394,20 @@ def _fill(directory: Path, record: RunRecord) -> None:
         for name, content in record.pictures.items():
             write_bytes(directory / "pictures" / _plain(name), content)
     write_text(directory / DONE, "")
+
+
+def _save_safetensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], notes: dict[str, str] | None = None
+) -> None:
+    """Write a new file of tensors, synced, with the permissions that the umask gives any new file."""
+    # The library makes files that nobody but their owner may read.
+    with path.open("xb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    safetensors.numpy.save_file(
+        {key: np.ascontiguousarray(value) for key, value in tensors.items()}, path, notes
+    )
+    path.chmod(mode)
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -56,11 +56,11 @@ def score_codes(
     """
     named = named_metrics(metrics)
     table, truth = checked_tables(codes, factors)
-    # One metric must not spoil the tables for the next.
-    table, truth = _read_only(table), _read_only(truth)
     scores: dict[str, float] = {}
     for name, metric in named.items():
-        found = _score(name, metric, table, truth, generator(seed, name))
+        # A metric must not spoil the tables for the next. A read-only view alone would not hold: torch.from_numpy and
+        # whatever is compiled write into its memory all the same.
+        found = _score(name, metric, _own_copy(table), _own_copy(truth), generator(seed, name))
         for key in scores.keys() & found.keys():
             raise BenchError(
                 f"metric {name!r} gives the score {key!r}, which another metric has given already."
@@ -326,10 +326,11 @@ def _as_table(values: Any, what: str, columns: str) -> np.ndarray[Any, Any]:
     return table
 
 
-def _read_only(table: Any) -> Any:
-    view = table.view()
-    view.flags.writeable = False
-    return view
+def _own_copy(table: Any) -> Any:
+    """The table in memory of its own, read-only, so that a metric which writes into it by mistake hears of it."""
+    copy = table.copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def _score(

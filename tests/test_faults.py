@@ -317,3 +317,43 @@ def test_a_data_set_that_vanishes(folder: Path) -> None:
     Path("elsewhere.npz").rename("own.npz")
     assert bench(*run, "--seeds", "2").exit_code == 0
     assert finished(Path("study")).items() > kept.items()
+
+
+ODD_MODELS = """
+from disentangle_bench.models.vae import BetaVAE
+
+class Flat(BetaVAE):
+    def encode(self, call, images):
+        return super().encode(call, images)[:, 0]
+
+class Deep(BetaVAE):
+    def encode(self, call, images):
+        return super().encode(call, images)[:, :, None]
+
+class Twice(BetaVAE):
+    def encode(self, call, images):
+        codes = super().encode(call, images)
+        return codes.repeat(2, 1)
+
+class Empty(BetaVAE):
+    def encode(self, call, images):
+        return super().encode(call, images)[:, :0]
+
+class Nothing(BetaVAE):
+    def encode(self, call, images):
+        return None
+"""
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+def test_codes_of_a_wrong_shape_cost_their_run_alone(folder: Path, stack: int) -> None:
+    (folder / "odd_models.py").write_text(ODD_MODELS)
+    names = ["Flat", "Deep", "Twice", "Empty", "Nothing"]
+    models = ", ".join(f'{{name="odd_models:{name}"}}' for name in names)
+    result = bench("run", "tiny.toml", *SMALL, "--seeds", stack, "--set", f'models=[{models}, {{name="vae"}}]',
+                   "--set", 'scoring.points="all"', "--stack-size", stack, "--out", "study")  # fmt: skip
+    assert result.exit_code == 1
+    records = list(StudyDir(folder / "study").records())
+    assert len(records) == stack * 6
+    for record in records:
+        assert (record.failure is None) == (record.spec.model == "vae"), record.failure

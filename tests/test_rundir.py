@@ -149,3 +149,18 @@ def test_killed_at_random_moments_every_run_is_whole_or_absent(tmp_path: Path) -
             assert whole.scores == json.loads(json.dumps(record().scores))
             assert whole.weights["encoder.w"].shape == (3, 2)
     assert list(study.records())
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    study = StudyDir(tmp_path / "study")
+    before = os.umask(umask)
+    try:
+        study.write_grid(GRID)
+        study.save(record())
+        study.save_checkpoint({"runs": [{"id": "a"}]}, {"x": np.zeros(3, np.float32)})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in study.path.rglob("*") if path.is_file()}
+    assert {"weights.safetensors", "scores.json", "grid.toml"} < modes.keys()
+    assert set(modes.values()) == {mode}

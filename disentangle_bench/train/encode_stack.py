@@ -14,7 +14,7 @@ from torch.func import vmap
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.product_form import use_products
 from disentangle_bench.train.precision import PRECISIONS, caller, float32_products
-from disentangle_bench.train.trained import TrainedModel
+from disentangle_bench.train.trained import TrainedModel, refuse_odd_codes
 
 IMAGES_TIMES_RUNS = 32_768  # encoded in one go: some gigabytes of activations at 64 x 64 pixels
 
@@ -26,7 +26,7 @@ def encode_stack(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Codes [models, points, latents] and factors [points, factors] of every image of the data set, in float32.
 
-    The models are of one program and on the device of `dataset`.
+    The models are of one program and on the device of `dataset`. Raises ValueError for codes of another shape.
     """
     networks = copy.deepcopy(models[0].networks)
     use_products(networks.values())
@@ -50,4 +50,6 @@ def encode_stack(
             images = dataset.images(part).to(torch.float32) / 255
             codes.append(vmap(encode, in_dims=(0, None))(weights, images).cpu())
             on_points(len(part))
-    return torch.cat(codes, dim=1).numpy(), dataset.factors(index).cpu().numpy()
+    found = torch.cat(codes, dim=1)
+    refuse_odd_codes(found, (len(models), len(dataset)))
+    return found.numpy(), dataset.factors(index).cpu().numpy()

@@ -139,7 +139,17 @@ def encode_dataset(
     for part in index.split(ENCODING_BATCH):
         codes.append(encode(dataset.images(part)))
         on_points(len(part))
-    return torch.cat(codes).cpu().numpy(), dataset.factors(index).cpu().numpy()
+    found = torch.cat(codes)
+    refuse_odd_codes(found, (len(index),))
+    return found.cpu().numpy(), dataset.factors(index).cpu().numpy()
+
+
+def refuse_odd_codes(codes: Tensor, rows: tuple[int, ...]) -> None:
+    """Raise ValueError unless the codes are real numbers [*rows, latents]; a model is anyone's code."""
+    if codes.ndim != len(rows) + 1 or tuple(codes.shape[:-1]) != rows or not codes.shape[-1]:
+        raise ValueError(f"the model's codes have the shape {list(codes.shape)}, not {[*rows, 'latents']}")
+    if codes.is_complex() or codes.dtype == torch.bool:
+        raise ValueError(f"the model's codes are {codes.dtype}, not real numbers")
 
 
 def measure_reconstruction(

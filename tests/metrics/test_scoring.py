@@ -3,6 +3,7 @@ import types
 
 import numpy as np
 import pytest
+import torch
 from known_tables import full_factorial, perfect_code
 
 from disentangle_bench.errors import BenchError
@@ -230,3 +231,26 @@ def test_metrics_that_say_nonsense_of_themselves(plugin, about, message):
     plugin.ODD = Metric(score=lambda codes, factors, *, rng: {}, paper="none", **about)
     with pytest.raises(BenchError, match=message):
         named_metrics(["my_metric:ODD"])
+
+
+@pytest.mark.parametrize("write", ["torch", "flags"])
+def test_no_metric_changes_what_the_next_one_sees(plugin, write):
+    def writing(codes, factors):
+        if write == "torch":
+            torch.from_numpy(codes).zero_()
+            torch.from_numpy(factors).zero_()
+        else:
+            codes.flags.writeable = factors.flags.writeable = True
+            codes[:] = factors[:] = 0
+        return float(np.abs(codes).sum())
+
+    plugin.writing = writing
+    codes, factors = PERFECT.astype(np.float32), FACTORS.copy()
+    kept = codes.copy()
+    scores = score_codes(codes, factors, ["my_metric:writing", "mig"])
+    assert scores["writing"] == 0
+    assert scores["mig"] == score_codes(PERFECT, FACTORS, ["mig"])["mig"]
+    report = score_report(codes, factors, ["my_metric:writing", "mig"], seed=0)
+    assert report["mutual_information"] == score_report(kept, FACTORS, ["mig"], seed=0)["mutual_information"]
+    assert np.array_equal(codes, kept)
+    assert np.array_equal(factors, FACTORS)
