@@ -19,6 +19,7 @@ is written outside the study's directory, whatever a name says; a write that fai
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -29,7 +30,7 @@ import secrets
 import shutil
 import stat
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,10 +41,32 @@ import safetensors
 import safetensors.numpy
 import tomli_w
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.spec import Grid, RunSpec
+from disentangle_bench.files import parse_json, read_small
+from disentangle_bench.schemas import (
+    RUN_COLUMNS,
+    CheckpointKept,
+    ControlsKept,
+    ProgressKept,
+    ProvenanceKept,
+    ScoresKept,
+    checked,
+    in_words,
+    says_more,
+)
+from disentangle_bench.spec import Grid, NetworkSpec, RunSpec, TrainingSpec
+from disentangle_bench.version import __version__
+
+# Who hears, in words, of what was left out because it cannot be read.
+Tell = Callable[[str], None]
+
+
+def _no_word(reason: str) -> None:
+    """Nobody hears of it."""
+
 
 DONE, FAILED = "DONE", "FAILED"
 # One part of a path: never hidden, never leading elsewhere.
@@ -95,11 +118,11 @@ class StudyDir:
         """
         path = self.path / "grid.toml"
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            document = tomllib.loads(read_small(path).decode())
             return tuple(str(dataset["name"]) for dataset in document["datasets"])
         except (FileNotFoundError, NotADirectoryError):
             return ()
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise BenchError(f"{path} cannot be read as a study's grid: {error}") from error
 
     def write_grid(self, grid: Grid) -> None:
@@ -158,12 +181,20 @@ class StudyDir:
             folder.mkdir(exist_ok=True)
             write_text(folder / f"{_file_name(dataset)}.json", _json({"dataset": dataset, **controls}))
 
-    def controls(self) -> list[dict[str, Any]]:
-        """What `save_controls` kept, by data set; `failures` is empty where a study of before did not note any."""
-        return [
-            {"failures": {}} | json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted(self.path.glob("controls/*.json"))
-        ]
+    def controls(self, tell: Tell = _no_word) -> list[dict[str, Any]]:
+        """What `save_controls` kept, by data set; `failures` is empty where a study of before did not note any.
+
+        A file that holds something else is told of in `tell`, and left out: the next run scores these controls again.
+        """
+        found = []
+        for path in sorted(self.path.glob("controls/[!.]*.json")):
+            try:
+                kept = checked(ControlsKept, parse_json(read_small(path)))
+            except (OSError, ValueError) as error:
+                tell(f"the controls in {path} are left out: {_reason(error)}")
+                continue
+            found.append({"failures": {}, "asked": {}} | kept)
+        return found
 
     def save_checkpoint(self, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of the runs that `about["runs"]` lists by `id`, in place of an older one of these runs."""
@@ -209,7 +240,7 @@ class StudyDir:
     def stack_size(self, program: str) -> dict[str, Any] | None:
         """What was remembered of the program; None where nothing was, or nothing that can be read."""
         try:
-            return dict(json.loads(self._stack_size_file(program).read_text(encoding="utf-8")))
+            return dict(parse_json(read_small(self._stack_size_file(program))))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -242,9 +273,9 @@ class StudyDir:
         found = []
         for path in sorted(self.path.glob("progress/[!.]*.json")):
             try:
-                found.append(json.loads(path.read_text(encoding="utf-8")))
+                found.append(checked(ProgressKept, parse_json(read_small(path))))
             except (OSError, ValueError):
-                continue  # it has just ended, or the power was cut while it wrote
+                continue  # it has just ended, the power was cut while it wrote, or somebody else did
         return found
 
     def _progress_file(self, host: str, pid: int) -> Path:
@@ -270,18 +301,45 @@ class StudyDir:
                     path.unlink()
 
     def load(self, run_id: str, weights: bool = False) -> RunRecord:
-        """One run as it was saved; its weights only when asked for. Raises BenchError for a damaged directory."""
-        return load_record(self.run_path(run_id), weights=weights)
+        """One run as it was saved; its weights only when asked for.
 
-    def records(self, curves: bool = True) -> Iterator[RunRecord]:
-        """All finished and failed runs, by id, without weights; without curves they are read several times as fast."""
+        Raises BenchError for a damaged directory, and for one that holds another run than its name says.
+        """
+        record = load_record(self.run_path(run_id), weights=weights)
+        if record.spec.id != run_id:
+            raise BenchError(
+                f"{self.run_path(run_id)} holds another run, {record.spec.id}: its spec.json was changed or"
+                " copied there. Put the directory elsewhere, and `bench run` trains the run that belongs here."
+            )
+        return record
+
+    def seconds(self, run_id: str) -> dict[str, float]:
+        """What a finished run was charged, by phase; nothing where that is not known."""
+        try:
+            return dict(_provenance(self.run_path(run_id)).get("seconds", {}))
+        except (OSError, ValueError):
+            return {}  # it is being replaced at this moment, or says something else
+
+    def records(self, curves: bool = True, tell: Tell | None = None) -> Iterator[RunRecord]:
+        """All finished and failed runs, by id, without weights; without curves they are read several times as fast.
+
+        A run that cannot be read is told of in `tell` and left out; without `tell` it raises BenchError.
+        """
         if not self.runs.is_dir():
             raise BenchError(f"{self.path} holds no study (there is no {self.runs})")
         for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
             path = self.runs / name
             files = _files(path)
-            if DONE in files or FAILED in files:
-                yield _load(path, files, weights=False, curves=curves)
+            if DONE not in files and FAILED not in files:
+                continue
+            try:
+                record = _load(path, files, weights=False, curves=curves)
+            except BenchError as error:
+                if tell is None:
+                    raise
+                tell(str(error))
+                continue
+            yield record
 
 
 def load_record(path: Path, weights: bool = False, curves: bool = True) -> RunRecord:
@@ -295,6 +353,8 @@ def _files(path: Path) -> frozenset[str]:
         return frozenset(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {_reason(error)}") from error
 
 
 def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> RunRecord:
@@ -302,48 +362,129 @@ def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> Run
     if "spec.json" not in files:
         raise BenchError(f"{path} is not a run directory (there is no spec.json)")
     try:
+        provenance = _provenance(path)
         spec = RunSpec.model_validate_json(_read(path, "spec.json"), strict=False)
-        provenance = json.loads(_read(path, "provenance.json"))
-        if FAILED in files:
-            return RunRecord(spec, provenance, failure=_read(path, FAILED).decode())
+        _refuse_columns(spec.hypers.keys() | spec.options.keys(), RUN_COLUMNS)
+        if DONE not in files:
+            failure = _read(path, FAILED).decode().strip() or "no reason was kept"
+            return RunRecord(spec, provenance, failure=f"{failure}\n")
         if weights and "weights.safetensors" not in files:
             raise BenchError(
                 f"{path} has no weights: a published run comes without them, or they were deleted. Delete the directory"
                 " and `bench run` trains it again."
             )
-        scores = json.loads(_read(path, "scores.json"))
-        rows = _read_curves(path / "curves.csv") if curves else []
-        tensors = safetensors.numpy.load_file(path / "weights.safetensors") if weights else {}
-    except (OSError, ValueError, SafetensorError) as error:
-        raise BenchError(
-            f"the run directory {path} is damaged: {error}. Delete it to run it again."
-        ) from error
+        scores = _scores(path, spec)
+        rows = _read_curves(path) if curves else []
+        tensors = _read_weights(path / "weights.safetensors") if weights else {}
+    except FileNotFoundError as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        raise BenchError(f"the run directory {path} cannot be read: {_reason(error)}") from error
+    except (ValueError, TypeError, KeyError, OverflowError, csv.Error, SafetensorError) as error:
+        raise _damaged(path, error) from error
     return RunRecord(spec, provenance, scores, rows, tensors)
 
 
 def _read(path: Path, name: str) -> bytes:
-    with open(f"{path}/{name}", "rb") as file:
-        return file.read()
+    return read_small(f"{path}/{name}")
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    return checked(ProvenanceKept, parse_json(_read(path, "provenance.json")))
+
+
+def _scores(path: Path, spec: RunSpec) -> dict[str, Any]:
+    """What scores.json holds; ValueError where one of its scores has the name of another column."""
+    scores = checked(ScoresKept, parse_json(_read(path, "scores.json")))
+    settings = {*spec.hypers, *spec.options, *NetworkSpec.model_fields, *TrainingSpec.model_fields}
+    _refuse_columns(scores["scores"], RUN_COLUMNS | settings)
+    return scores
+
+
+def _refuse_columns(names: Iterable[str], taken: Collection[str]) -> None:
+    for name in names:
+        if name in taken:
+            raise ValueError(f"{name!r} is the name of another column of the tables")
+
+
+def _damaged(path: Path, error: Exception) -> BenchError:
+    """The error for a run directory that cannot be read: one of a newer version is not called damaged."""
+    if isinstance(error, ValidationError) and says_more(error):
+        return BenchError(
+            f"the run directory {path} has settings that this version ({__version__}) does not know"
+            f" ({_reason(error)}): a newer version of disentangle_bench reads it, or spec.json was edited"
+        )
+    writer = _writer(path)
+    if _number(writer) > _number(__version__):
+        return BenchError(
+            f"the run directory {path} was written by disentangle_bench {writer}, and this is {__version__}: a newer"
+            f" version reads it ({_reason(error)})"
+        )
+    return BenchError(f"the run directory {path} is damaged: {_reason(error)}. Delete it to run it again.")
+
+
+def _writer(path: Path) -> str:
+    """The version that wrote a run, as far as that can be read."""
+    try:
+        return str(parse_json(_read(path, "provenance.json"))["versions"]["disentangle_bench"])[:50]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """A version as it is compared: (0, 1, 0); nothing for what is no version."""
+    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", version)[:3])
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line, without the name of its kind."""
+    if isinstance(error, ValidationError):
+        return in_words(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{Path(str(error.filename)).name}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def _read_curves(path: Path) -> list[dict[str, float]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    if not rows:
+    rows = csv.DictReader(io.StringIO(_read(path, "curves.csv").decode(), newline=""), strict=True)
+    if "step" not in (rows.fieldnames or ()) or len(set(rows.fieldnames or ())) != len(rows.fieldnames or ()):
+        raise ValueError("curves.csv has no column step, or one of its columns twice")
+    found = []
+    for row in rows:
+        if None in row or None in row.values():
+            raise ValueError(f"curves.csv: line {rows.line_num} does not have a value for each column")
+        found.append({key: float(value) for key, value in row.items()})
+    if not found:
         raise ValueError("curves.csv has no rows")
-    return rows
+    return found
+
+
+def _read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    _refuse_odd_file(path)
+    return dict(safetensors.numpy.load_file(path))
+
+
+def _refuse_odd_file(path: Path) -> None:
+    """Raise OSError for what is no plain file, such as a pipe, which would be waited for for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
 
 
 def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     try:
+        _refuse_odd_file(path)
         with safetensors.safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["about"])
+            about = checked(CheckpointKept, parse_json((file.metadata() or {})["about"]))
             arrays = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except OSError as error:
+        raise BenchError(f"the checkpoint {path} cannot be read: {_reason(error)}") from error
+    except (ValueError, TypeError, KeyError, SafetensorError) as error:
         # Written whole or not at all, so something else has damaged it; that is worth a word.
-        raise BenchError(f"the checkpoint {path} is damaged: {error}. Delete it to train anew.") from error
+        raise BenchError(
+            f"the checkpoint {path} is damaged: {_reason(error)}. Delete it to train anew."
+        ) from error
     return about, arrays
 
 

@@ -11,29 +11,14 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
 from disentangle_bench.metrics.mutual_information import information_shares
+from disentangle_bench.schemas import RUN_COLUMNS
 from disentangle_bench.spec import NetworkSpec, TrainingSpec
 
 # Columns that every run has in the tables, where no metric's score can stand.
-COLUMNS = frozenset(
-    {
-        *("run", "dataset", "provenance", "model", "control", "seed", "steps", "status", "failure", "device"),
-        *(
-            "reconstruction_nats",
-            "mse",
-            "kl",
-            "elbo",
-            "iwae",
-            "excess_nats",
-            "excess_share",
-            "reconstruction_likelihood",
-            "threads",
-            "torch",
-            "revisions",
-        ),
-        *("training_seconds", "data_fingerprint", "scored_on", "metric_revisions", "n_seeds", "n_failed"),
-        *("rank", "row", "group", *NetworkSpec.model_fields, *TrainingSpec.model_fields),
-    }
-)
+COLUMNS = RUN_COLUMNS | {
+    *("reconstruction_nats", "mse", "kl", "elbo", "iwae", "excess_nats", "excess_share"),
+    *(*NetworkSpec.model_fields, *TrainingSpec.model_fields),
+}
 LARGEST_SHARE = 0.05  # of rows that are tested on and were trained on too; above it a score says so
 
 

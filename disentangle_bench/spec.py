@@ -35,6 +35,7 @@ from pydantic import (
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, unknown_name
+from disentangle_bench.files import read_small
 
 Value = bool | int | float | str
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -272,7 +273,7 @@ def read_grid(
     grid that the user has named, all of whose names may. Raises BenchError naming file, key, value and what is allowed.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_small(path).decode())
     except FileNotFoundError as error:
         raise BenchError(f"there is no grid file {path}") from error
     except (OSError, UnicodeDecodeError) as error:

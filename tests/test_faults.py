@@ -129,7 +129,7 @@ def test_a_full_disk_at_a_run_at_scores_and_at_tables(folder: Path, disk: Path) 
 
     fill(disk)
     kept_scores = {path: path.read_bytes() for path in study.glob("runs/*/scores.json")}
-    result = bench("score", study, "--metric", "sap")
+    result = bench("score", study, "--metric", "sap", "--allow", "tiny_data")
     assert result.exit_code == 2
     assert "No space left" in result.output
     directory = StudyDir(study)
@@ -143,7 +143,7 @@ def test_a_full_disk_at_a_run_at_scores_and_at_tables(folder: Path, disk: Path) 
     assert {path: path.read_bytes() for path in study.glob("*.csv")} == kept_tables
     assert not leftovers(study)
     (disk / "filler").unlink()
-    result = bench("score", study, "--metric", "sap")
+    result = bench("score", study, "--metric", "sap", "--allow", "tiny_data")
     assert result.exit_code == 0
     assert finished(study).items() >= kept.items()
 
@@ -170,7 +170,7 @@ def test_a_read_only_study(folder: Path, disk: Path) -> None:
     for command in (
         ("run", "tiny.toml", "--out", study, *SMALL),
         ("run", "tiny.toml", "--out", disk / "new", *SMALL),
-        ("score", study, "--metric", "sap"),
+        ("score", study, "--metric", "sap", "--allow", "tiny_data"),
         ("leaderboard", study),
     ):
         result = bench(*command)
@@ -254,7 +254,7 @@ def test_metrics_that_hang_or_die_cost_their_own_column(folder: Path, stack: int
         assert one["scores"] == other["scores"]
         assert one["mutual_information"] == other["mutual_information"]
         assert set(one["failures"]) == {"odd_metrics:hangs", "odd_metrics:kills"}
-    again = bench("score", "study", "--metric", "sap", "--metric-limit", "1s")
+    again = bench("score", "study", "--metric", "sap", "--metric-limit", "1s", "--allow", "tiny_data")
     assert again.exit_code == 0
 
 

@@ -11,8 +11,8 @@ ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
     {"errors", "locks", "progress", "version"},
-    {"registry"},
-    {"spec", "data", "models", "metrics"},
+    {"registry", "files"},
+    {"spec", "schemas", "data", "models", "metrics"},
     {"scoring", "train", "rundir"},
     {"launch", "report"},
     {"pipeline"},

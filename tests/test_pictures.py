@@ -25,6 +25,8 @@ SQUARES = tiny_data.squares()
 LATENTS = 4
 TILE = 16 + 2  # pixels of an image and of the gap beside it
 
+ALLOWED = ("--allow", "tiny_data")  # the data set that the studies here name is a module's
+
 
 def model_of(model: str) -> tuple[TrainedModel, list[dict[str, float]]]:
     spec = RunSpec.model_validate(
@@ -121,10 +123,10 @@ def test_each_command_writes_its_picture(
     assert Image.open(f"samples-{vae.name}.png").size == (2 + 5 * TILE, 2 + TILE)
     bench("sample", vae, "-n", 5, "--seed", 1, "--out", "other.png")
     assert Path("other.png").read_bytes() != Path(f"samples-{vae.name}.png").read_bytes()
-    bench("traverse", vae, "--image", 3)
-    bench("traverse", vae, "--out", "moves.gif")
+    bench("traverse", vae, "--image", 3, *ALLOWED)
+    bench("traverse", vae, "--out", "moves.gif", *ALLOWED)
     assert Image.open("moves.gif").format == "GIF"
-    bench("interpolate", vae, "--from", 0, "--to", 47, "--out", "line.png")
+    bench("interpolate", vae, "--from", 0, "--to", 47, "--out", "line.png", *ALLOWED)
     line = np.asarray(Image.open("line.png"))
     assert line.shape == (2 + TILE, 2 + 12 * TILE)
     for position, image in ((0, 0), (11, 47)):
@@ -133,14 +135,14 @@ def test_each_command_writes_its_picture(
 
 
 def test_show_draws_once(runs: dict[str, Path]) -> None:
-    drawn = bench("show", runs["pca"])
+    drawn = bench("show", runs["pca"], *ALLOWED)
     assert sorted(path.name for path in (runs["pca"] / "pictures").iterdir()) == [
         "reconstructions.png",
         "traversals.gif",
         "traversals.png",
     ]
     stamps = {path: path.stat().st_mtime_ns for path in (runs["pca"] / "pictures").iterdir()}
-    again = bench("show", runs["pca"])
+    again = bench("show", runs["pca"], *ALLOWED)
     assert {line for line in again.splitlines() if "pictures" in line} <= set(drawn.splitlines())
     assert stamps == {path: path.stat().st_mtime_ns for path in (runs["pca"] / "pictures").iterdir()}
 
@@ -148,8 +150,10 @@ def test_show_draws_once(runs: dict[str, Path]) -> None:
 def test_mistakes_are_told(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "pca has no prior to sample from" in bench("sample", runs["pca"], code=2)
-    assert "images 0..47, not 99" in bench("interpolate", runs["vae"], "--from", 0, "--to", 99, code=2)
-    assert "written as .png or .gif" in bench("traverse", runs["vae"], "--out", "a.jpg", code=2)
+    assert "images 0..47, not 99" in bench(
+        "interpolate", runs["vae"], "--from", 0, "--to", 99, *ALLOWED, code=2
+    )
+    assert "written as .png or .gif" in bench("traverse", runs["vae"], "--out", "a.jpg", *ALLOWED, code=2)
     assert "is not a run directory" in bench("show", tmp_path, code=2)
     assert "cannot be written" in bench("sample", runs["vae"], "--out", "nowhere/at/all.png", code=2)
     assert not list(tmp_path.iterdir())

@@ -27,6 +27,7 @@ def sparsity(codes, factors):
     """Share of latents that hardly move."""
     return float((codes.std(axis=0) < 0.05).mean())
 '''
+ALLOWED = ("--allow", "tiny_data")
 PACKAGE_METRIC = '''
 def active(codes, factors, *, rng):
     """Number of latents that move, from a package."""
@@ -78,7 +79,7 @@ def test_scoring_adds_a_metric_without_training(folder: Path) -> None:
     bench(folder, "run", "tiny.toml", "--seeds", "1")
     weights = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
     before = pd.read_csv(folder / "results/tiny/scores.csv")
-    bench(folder, "score", "results/tiny", "--metric", "my_metric:sparsity", "--metric", "beta_vae")
+    bench(folder, "score", "results/tiny", *ALLOWED, "--metric", "my_metric:sparsity", "--metric", "beta_vae")
     after = pd.read_csv(folder / "results/tiny/scores.csv")
     assert {"sparsity", "beta_vae"} <= set(after.columns) - set(before.columns)
     assert after["mig"].equals(before["mig"])
@@ -141,7 +142,7 @@ def test_a_broken_metric_is_named_and_the_run_goes_on(folder: Path) -> None:
     assert "unlucky" not in scores
     # Mended, it is scored, and nothing is trained again.
     (folder / "raises.py").write_text("def unlucky(codes, factors):\n    return 0.5\n")
-    bench(folder, "score", "results/tiny", "--plugin", "raises.py")
+    bench(folder, "score", "results/tiny", *ALLOWED, "--plugin", "raises.py")
     assert (pd.read_csv(folder / "results/tiny/scores.csv")["unlucky"] == 0.5).all()
 
 
@@ -286,7 +287,7 @@ def test_a_metric_never_overwrites_a_column_of_the_run(folder: Path) -> None:
     )
     output = bench(folder, "run", "tiny.toml", "--seeds", "1", "--plugin", "twin.py")
     assert "'kl', which is a column of every run" in output
-    bench(folder, "score", "results/tiny", "--metric", "twin:more")
+    bench(folder, "score", "results/tiny", *ALLOWED, "--metric", "twin:more")
     scores = pd.read_csv(folder / "results/tiny/scores.csv")
     assert (scores["kl"] != 2).all()
     assert (scores["mig"] <= 1).all()

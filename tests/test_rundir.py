@@ -26,7 +26,8 @@ PROVENANCE = {
 
 
 def record(seed: int = 0, failure: str | None = None) -> RunRecord:
-    scores = {"scores": {"mig": 0.5, "kl": None}, "metrics": {}, "failures": {}, "scoring": {}}
+    scores = {"scores": {"mig": 0.5, "kl": None}, "metrics": {}, "failures": {}}
+    scores["scoring"] = {"points": "all", "reconstruction_points": 4}
     return RunRecord(
         spec=expand(GRID)[seed],
         provenance=PROVENANCE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -104,11 +103,7 @@ def _costs(study: StudyDir, done: Sequence[RunSpec]) -> dict[tuple[str, str], li
     """The seconds that finished runs were charged, by data set and model."""
     costs: dict[tuple[str, str], list[float]] = {}
     for spec in done:
-        try:
-            text = (study.runs / spec.id / "provenance.json").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue  # it is being replaced at this moment
-        seconds = json.loads(text).get("seconds", {})
+        seconds = study.seconds(spec.id)
         if seconds:
             costs.setdefault(_kind(spec), []).append(sum(seconds.values()))
     return costs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,17 @@ def make_tables(studies: Sequence[StudyDir], sort: str | None = None) -> Tables:
 
     Raises BenchError where a path holds no study, no run has finished yet or `sort` is no measure.
     """
-    runs = runs_table(record for study in studies for record in study.records(curves=False))
+    left_out: list[str] = []
+    tell = left_out.append
+    records = [record for study in studies for record in study.records(curves=False, tell=tell)]
+    if left_out and not records:
+        raise BenchError("\n".join(left_out))
+    runs = runs_table(records)
     controls: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for entry in (entry for study in studies for entry in study.controls()):
+    for entry in (entry for study in studies for entry in study.controls(tell)):
         controls.setdefault((entry["dataset"], entry["provenance"]), entry)
-    return tables_of(runs, list(controls.values()), sort)
+    tables = tables_of(runs, list(controls.values()), sort)
+    return replace(tables, warnings=(*left_out, *tables.warnings))
 
 
 def tables_of(
@@ -141,7 +147,10 @@ def pictured_runs(study: StudyDir, tables: Tables, seeds: int = 3) -> Iterator[t
     chosen = pd.DataFrame({"row": tables.row_of_run, "seed": runs["seed"], "run": runs["run"]})
     chosen = chosen[(runs["status"] == "DONE").to_numpy()].sort_values(["row", "seed"])
     for row, run in chosen.groupby("row").head(seeds)[["row", "run"]].itertuples(index=False):
-        yield row, study.load(run)
+        try:
+            yield row, study.load(run)
+        except BenchError:
+            continue  # its tables could be read, its curves cannot: it has no pictures here
 
 
 def write_tables(study: StudyDir) -> pd.DataFrame:
