@@ -56,9 +56,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
     found = {}
     about = {"images": 48, "image_shape": [1, 16, 16], "provenance": "user", "fingerprint": "squares-1"}
+    provenance = {"data": about, "device": "cpu", "precision": "float32"}
+    scoring = {"points": "all", "reconstruction_points": 4}
+    scores = {"scores": {}, "metrics": {}, "failures": {}, "scoring": scoring}
     for name in ("vae", "pca"):
         model, curves = model_of(name)
-        record = RunRecord(model.spec, {"data": about}, {"scores": {}}, curves, model.weights())
+        record = RunRecord(model.spec, provenance, scores, curves, model.weights())
         study.save(record)
         found[name] = study.runs / model.spec.id
     return found

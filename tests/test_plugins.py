@@ -287,7 +287,7 @@ def test_a_metric_never_overwrites_a_column_of_the_run(folder: Path) -> None:
     )
     output = bench(folder, "run", "tiny.toml", "--seeds", "1", "--plugin", "twin.py")
     assert "'kl', which is a column of every run" in output
-    bench(folder, "score", "results/tiny", *ALLOWED, "--metric", "twin:more")
+    bench(folder, "score", "results/tiny", *ALLOWED, "--allow", "twin", "--metric", "twin:more")
     scores = pd.read_csv(folder / "results/tiny/scores.csv")
     assert (scores["kl"] != 2).all()
     assert (scores["mig"] <= 1).all()

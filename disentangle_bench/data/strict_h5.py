@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.data.strict_npz import BLOCK_BYTES, DAMAGE, ArrayHeader
+from disentangle_bench.data.strict_npz import BLOCK_BYTES, DAMAGE, ArrayHeader, refuse_bomb
 from disentangle_bench.errors import BenchError
 
 # A chunk is unpacked as a whole, so that a huge one could fill the memory.
@@ -61,6 +61,8 @@ class StrictH5:
             raise BenchError(f"{self.path}: {key} does not hold plain values")
         if place.chunks and math.prod(place.chunks) * place.dtype.itemsize > LARGEST_CHUNK:
             raise BenchError(f"{self.path}: {key} is cut into chunks of more than {LARGEST_CHUNK} bytes")
+        declared = math.prod(place.shape) * place.dtype.itemsize
+        refuse_bomb(self.path, key, declared, place.id.get_storage_size())
         return place
 
 

@@ -24,6 +24,8 @@ from disentangle_bench.errors import BenchError
 
 # Roughly how much is unpacked at a time.
 BLOCK_BYTES = 1 << 24
+SMALL_BYTES = 1 << 28
+MOST_PACKED = 500
 # What the readers of archives and headers raise over a file that is not what it says.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -52,11 +54,24 @@ class ArrayHeader:
     column_major: bool = False
 
 
+def refuse_bomb(path: Path, key: str, declared: int, stored: int) -> None:
+    """Raise BenchError for a large array that is packed as nothing but a trap is; dSprites is packed 115 times."""
+    if declared > SMALL_BYTES and declared > MOST_PACKED * stored:
+        raise BenchError(
+            f"{path}: {key} declares {declared} bytes, of which the file has {stored}; more than {MOST_PACKED} times"
+            " as many are not unpacked. Save it without compression if it is what it says"
+        )
+
+
 class StrictNpz:
     """An open `.npz` file; `header` and `blocks` raise BenchError with the reason for whatever is wrong in it."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self.archive = path, archive
+
+    def keys(self) -> list[str]:
+        """The names of its arrays."""
+        return [name.removesuffix(".npy") for name in self.archive.namelist() if name.endswith(".npy")]
 
     def has(self, key: str) -> bool:
         """Whether there is an array called `key`."""
@@ -115,11 +130,13 @@ class StrictNpz:
             raise BenchError(f"{self.path}: {key} has the unknown .npy version {version}")
         if dtype.hasobject:
             raise BenchError(f"{self.path}: {key} holds pickled Python objects, which are never opened")
-        declared = dtype.itemsize * np.prod([int(n) for n in shape], dtype=object) + file.tell()
-        if min(shape, default=0) < 0 or declared != self.archive.getinfo(f"{key}.npy").file_size:
+        declared = dtype.itemsize * math.prod(int(n) for n in shape) + file.tell()
+        member = self.archive.getinfo(f"{key}.npy")
+        if min(shape, default=0) < 0 or declared != member.file_size:
             raise BenchError(
                 f"{self.path}: {key} of shape {shape} does not have the size that the file declares"
             )
+        refuse_bomb(self.path, key, declared, member.compress_size)
         return ArrayHeader(shape, dtype, column_major and len(shape) > 1)
 
 

@@ -38,6 +38,7 @@ SUFFIXES = (".npz", ".h5", ".hdf5")
 # Images are held in memory; a file that declares more than this is refused rather than unpacked.
 LARGEST_BYTES = 16 << 30
 MOST_FACTOR_VALUES = 1 << 27
+MOST_NAMES = 10_000
 Images = NDArray[np.uint8]
 
 
@@ -171,6 +172,9 @@ class ArrayFile:
         """The factors' names, numbered ones where the file has none."""
         if not source.has("factor_names"):
             return tuple(f"factor{k}" for k in range(count))
+        shape = source.header("factor_names").shape
+        if math.prod(shape) > MOST_NAMES:
+            raise BenchError(f"{self.path}: factor_names {shape} are not the names of {count} factors")
         found = np.concatenate(list(source.blocks("factor_names")))
         return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in found)
 

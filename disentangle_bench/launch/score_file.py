@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
 
 from disentangle_bench.data.load import load_dataset
+from disentangle_bench.data.strict_npz import ArrayHeader, open_npz
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.score_pool import score_one
 from disentangle_bench.scoring import checked_tables, named_metrics, overlap_note, random_codes
 
 HOW_TO_SAVE = "np.savez('codes.npz', codes=codes, factors=factors)"
+MOST_VALUES = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,30 @@ def score_file(
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of these names in an `.npz` file."""
+    """The arrays of these names in an `.npz` file, after a look at what their headers declare."""
     if not path.is_file():
         raise BenchError(f"there is no file {path}")
-    try:
-        if not is_zipfile(path):
-            raise BenchError(f"{path} cannot be read as arrays with names; an .npz is needed: {HOW_TO_SAVE}")
-        with np.load(path, allow_pickle=False) as file:
-            for name in names:
-                if name not in file:
-                    raise BenchError(_missing(path, name, file.files))
-            return {name: file[name] for name in names}
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
-        raise BenchError(f"{path} cannot be read as an .npz file of arrays: {error}") from error
+    if not is_zipfile(path):
+        raise BenchError(f"{path} cannot be read as arrays with names; an .npz is needed: {HOW_TO_SAVE}")
+    with open_npz(path) as source:
+        for name in names:
+            if not source.has(name):
+                raise BenchError(_missing(path, name, source.keys()))
+            _refuse_no_table(path, name, source.header(name))
+        return {name: np.concatenate(list(source.blocks(name))) for name in names}
+
+
+def _refuse_no_table(path: Path, name: str, header: ArrayHeader) -> None:
+    """Raise BenchError unless the array is a table of numbers of a size that can be scored."""
+    columns = "latents" if name == "codes" else "factors"
+    if len(header.shape) != 2 or 0 in header.shape or header.dtype.kind not in "biuf":
+        raise BenchError(
+            f"{path}: {name} are {header.dtype} {list(header.shape)}, not numbers [points, {columns}]"
+        )
+    if math.prod(header.shape) > MOST_VALUES:
+        raise BenchError(
+            f"{path}: {name} {list(header.shape)} are too many; at most {MOST_VALUES} values are taken"
+        )
 
 
 def _missing(path: Path, name: str, there: Sequence[str]) -> str:
