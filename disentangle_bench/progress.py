@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from disentangle_bench.shown import printable
+
 LINE_EVERY = 10.0  # seconds between plain lines within one phase
 
 
@@ -136,7 +138,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        self.bars.console.print(text, markup=False)
+        self.bars.console.print(printable(text), markup=False)
 
     def run_started(self, ids: Sequence[str]) -> None:
         """Remember the runs' name for their phases."""
@@ -167,7 +169,7 @@ class Terminal:
             self.bars.advance(self.overall)
         if failure is not None:
             self.bars.console.print(
-                "FAILED", f"{run_id}: {failure.splitlines()[0]}", style="red", markup=False
+                "FAILED", printable(f"{run_id}: {failure.splitlines()[0]}"), style="red", markup=False
             )
 
     def _clear(self) -> None:
@@ -261,4 +263,4 @@ class Lines:
 
     def _say(self, text: str) -> None:
         self.last = time.monotonic()
-        print(text, file=self.stream, flush=True)
+        print(printable(text), file=self.stream, flush=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import string
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,61 @@ def test_a_spec_of_larger_networks_than_its_weights_takes_no_memory(study: Path,
     edit(run / "spec.json", network=spec["network"] | network)
     with pytest.raises(BenchError, match=r"weights do not fit the spec|cannot be built"):
         load_run(run)
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
+
+
+def test_what_a_terminal_would_obey_is_shown_and_not_sent(study: Path) -> None:
+    run = the_run(study)
+    scores = json.loads((run / "scores.json").read_text())
+    about = scores["metrics"]["mig"] | {"headlines": [f"[red]{ESCAPES}"]}
+    scores["scores"][f"[red]{ESCAPES}"] = 0.5
+    edit(run / "scores.json", scores=scores["scores"], metrics={ESCAPES: about, "[/x]": about})
+    provenance = json.loads((run / "provenance.json").read_text())
+    edit(run / "provenance.json", device=ESCAPES, data=provenance["data"] | {"provenance": ESCAPES})
+    edit(run / "spec.json", model=f"vae{ESCAPES}")
+    (run / "pictures" / f"a{ESCAPES}.png").touch()
+    (study / "progress").mkdir(exist_ok=True)
+    phase = {"phase": ESCAPES, "done": 1, "total": 2}
+    told = {"host": ESCAPES, "pid": 1, "updated": 9e12, "runs": {ESCAPES: phase}}
+    (study / "progress" / "a-1.json").write_text(json.dumps(told))
+    commands = [("leaderboard", study, "--format", style) for style in ("table", "csv", "markdown", "latex")]
+    looks = [("status", study, "--allow", "tiny_data"), ("show", run), ("sample", run), ("report", study)]
+    for command in [*commands, *looks]:
+        output = bench(*command).output
+        assert not set(output) & set(ESCAPES) - set(string.printable), command
+        if command[0] != "report":
+            assert "\\x1b" in output, command
+
+
+def test_a_picture_that_leads_out_of_the_run_is_not_published(study: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the user's own")
+    pictures = the_run(study) / "pictures"
+    (pictures / "samples.png").unlink()
+    (pictures / "samples.png").symlink_to(secret)
+    assert bench("report", study).exit_code == 0
+    copied = {path.name: path for path in (study / "report" / "pictures").rglob("*.*")}
+    assert "traversals.png" in copied
+    assert "samples.png" not in copied
+    pictures.rename(tmp_path / "elsewhere")
+    pictures.symlink_to(tmp_path / "elsewhere")
+    assert bench("report", study).exit_code == 0
+    assert not list((study / "report").rglob("*.png"))
+
+
+def test_a_report_is_not_written_through_a_link(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "tables").mkdir(parents=True)
+    (tmp_path / "mine" / "tables" / "kept").touch()
+    shutil.rmtree(study / "report", ignore_errors=True)
+    (study / "report").symlink_to(tmp_path / "mine")
+    assert bench("report", study).exit_code == 2
+    assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["tables", "kept"]
+
+
+def test_a_report_of_a_grid_that_is_none(study: Path) -> None:
+    for text in ("models = 3\ndatasets = [1]\n", "a = " + "[" * 5000, "\x00", "name = 'x'\nnew_table = {}\n"):
+        (study / "grid.toml").write_text(text)
+        assert bench("report", study).exit_code == 0
+        assert "this version cannot read it" in (study / "report" / "index.html").read_text()

@@ -11,7 +11,7 @@ import click
 
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import data_dir_option
-from disentangle_bench.cli.output import make_progress
+from disentangle_bench.cli.output import make_progress, say
 
 if TYPE_CHECKING:
     from disentangle_bench.data.official import FileStatus
@@ -30,7 +30,7 @@ def data_list(data_dir: Path | None) -> None:
     from disentangle_bench.data.load import default_data_dir
 
     print_files(official.listing(data_dir or default_data_dir()))
-    click.echo("Everything else in `bench list datasets` is drawn when it is needed and wants no file.")
+    say("Everything else in `bench list datasets` is drawn when it is needed and wants no file.")
 
 
 @data.command("verify")
@@ -60,7 +60,7 @@ def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
 
     folder = data_dir or default_data_dir()
     path, _ = download.get(name, folder, mirror=mirror, notify=make_progress().preparing)
-    click.echo(f"{path}: complete and verified")
+    say(f"{path}: complete and verified")
 
 
 @data.command("show")
@@ -76,7 +76,7 @@ def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
     dataset = load(DatasetSpec(name=name), make_progress(), data_dir)
     path = out or Path(f"{Path(name).stem}.png")
     save_contact_sheet(dataset, path)
-    click.echo(f"{path}: {dataset.name}, {dataset.provenance}, {len(dataset)} images")
+    say(f"{path}: {dataset.name}, {dataset.provenance}, {len(dataset)} images")
 
 
 def print_files(files: Sequence[FileStatus]) -> None:
@@ -84,5 +84,5 @@ def print_files(files: Sequence[FileStatus]) -> None:
     states = {None: "not there", True: "verified", False: "DAMAGED"}
     for file in files:
         size = "" if file.size is None else f"{file.size / 1e6:.1f} MB"
-        click.echo(f"{file.dataset:<10} {states[file.verified]:<10} {size:>10}  {file.path}")
-        click.echo(f"{'':<10} from {file.url}" + (f"; {file.reason}" if file.reason else ""))
+        say(f"{file.dataset:<10} {states[file.verified]:<10} {size:>10}  {file.path}")
+        say(f"{'':<10} from {file.url}" + (f"; {file.reason}" if file.reason else ""))

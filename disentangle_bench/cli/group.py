@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.shown import printable
 from disentangle_bench.version import __version__
 
 
@@ -30,12 +31,12 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            raise Mistake(str(error)) from error
+            raise Mistake(printable(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # whoever read the output has seen enough; click knows what to do
             what = f"{error.filename}: " if error.filename else ""
-            raise Mistake(f"{what}{error.strerror or error}") from error
+            raise Mistake(printable(f"{what}{error.strerror or error}")) from error
         except KeyboardInterrupt:
             click.echo("\nStopped. Finished runs are kept; the same command goes on from there.", err=True)
             sys.exit(130)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from disentangle_bench.shown import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,15 +18,20 @@ if TYPE_CHECKING:
     from disentangle_bench.report.study import Tables
 
 
+def say(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print a text, which may hold names from anyone's files: what a terminal would obey is shown instead."""
+    click.echo(printable(str(text)), err=err, nl=nl)
+
+
 def finish(outcome: Outcome) -> None:
     """The leaderboard, and how the study stands; exit code 1 where a run has failed."""
     if outcome.done + outcome.failed:
         print_leaderboard(outcome.path)
     for name, reason in outcome.metric_failures.items():
-        click.echo(f"metric {name} gave no score: {reason}", err=True)
-    click.echo(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
+        say(f"metric {name} gave no score: {reason}", err=True)
+    say(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
     if outcome.left:
-        click.echo(
+        say(
             f"{outcome.left} runs are not done: other processes had claimed them. Should one of those have ended early,"
             " the same command does what it left."
         )
@@ -46,13 +53,13 @@ def print_tables(tables: Tables, style: str, title: str, sort: str | None = None
     from disentangle_bench.report.study import csv_text
 
     for warning in tables.warnings:
-        click.echo(f"note: {warning}", err=True)
+        say(f"note: {warning}", err=True)
     if style == "csv":
-        click.echo(csv_text(tables.board), nl=False)
+        say(csv_text(tables.board), nl=False)
     elif style == "markdown":
-        click.echo(render.markdown(tables.rows, tables.board, tables.warnings), nl=False)
+        say(render.markdown(tables.rows, tables.board, tables.warnings), nl=False)
     elif style == "latex":
-        click.echo(render.latex(tables.rows, tables.board, tables.warnings), nl=False)
+        say(render.latex(tables.rows, tables.board, tables.warnings), nl=False)
     else:
         terminal = console()
         terminal.print(render.terminal_table(tables.rows, tables.board, title, terminal.width, sort))

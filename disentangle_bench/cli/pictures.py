@@ -10,7 +10,7 @@ import click
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option, data_dir_option
-from disentangle_bench.cli.output import make_progress
+from disentangle_bench.cli.output import make_progress, say
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
             write(folder / name, content)
         return
     for path in sorted(folder.iterdir()):
-        click.echo(path)
+        say(path)
 
 
 def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[TrainedModel, FactorDataset]:
@@ -115,4 +115,4 @@ def write(path: Path, content: bytes) -> None:
         write_bytes(path, content)
     except OSError as error:
         raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
-    click.echo(path)
+    say(path)

@@ -9,7 +9,7 @@ import click
 
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option
-from disentangle_bench.cli.output import duration
+from disentangle_bench.cli.output import duration, say
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def report(study: Path) -> None:
 
     with writing(study / "report"):
         page = write_report(StudyDir(study))
-    click.echo(f"written to {page}; open it in a browser")
+    say(f"written to {page}; open it in a browser")
 
 
 @main.command()
@@ -58,7 +58,7 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
 
         with writing(tensorboard):
             written = write_events(StudyDir(study), tensorboard)
-        click.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
+        say(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
         return
     from disentangle_bench.report.study import write_figures
 
@@ -66,7 +66,7 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
     with writing(folder):
         files = write_figures(StudyDir(study), folder, styles)
     for path in files:
-        click.echo(path)
+        say(path)
 
 
 @main.command()
@@ -96,15 +96,13 @@ def print_status(found: Status) -> None:
         "finished": "finished",
     }
     left = found.total - found.done - found.failed
-    click.echo(
-        f"{found.done} of {found.total} runs done, {found.failed} failed, {left} to go; {words[found.state]}"
-    )
+    say(f"{found.done} of {found.total} runs done, {found.failed} failed, {left} to go; {words[found.state]}")
     for phase in found.running[:RUNNING_SHOWN]:
         share = f" {100 * phase.done / phase.total:.0f} %" if phase.total else ""
-        click.echo(f"  {phase.run}: {phase.phase}{share}")
+        say(f"  {phase.run}: {phase.phase}{share}")
     if len(found.running) > RUNNING_SHOWN:
-        click.echo(f"  and {len(found.running) - RUNNING_SHOWN} more at the same time")
+        say(f"  and {len(found.running) - RUNNING_SHOWN} more at the same time")
     if found.rate is not None:
-        click.echo(f"{found.rate:.1f} runs an hour")
+        say(f"{found.rate:.1f} runs an hour")
     if found.seconds_left is not None:
-        click.echo(f"about {duration(found.seconds_left)} left")
+        say(f"about {duration(found.seconds_left)} left")

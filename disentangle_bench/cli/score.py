@@ -18,7 +18,7 @@ from disentangle_bench.cli.options import (
     plugin_option,
     with_metrics,
 )
-from disentangle_bench.cli.output import finish, make_progress
+from disentangle_bench.cli.output import finish, make_progress, say
 from disentangle_bench.errors import BenchError
 
 
@@ -114,15 +114,15 @@ def calibrate(
         found = calibration.calibrate(images, names, points or "all", range(seeds), progress, metric_seconds)
         progress.run_finished(dataset, None)
     for name, reason in found.failures.items():
-        click.echo(f"metric {name} gave no score: {reason}", err=True)
+        say(f"metric {name} gave no score: {reason}", err=True)
     table = pd.DataFrame(found.rows)
     path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
     try:
         write_text(path, table.to_csv(index=False))
     except OSError as error:
         raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
-    click.echo(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
-    click.echo(f"{images.provenance} data, {seeds} seeds; written to {path}")
+    say(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
+    say(f"{images.provenance} data, {seeds} seeds; written to {path}")
 
 
 def refuse_options(where: str, *names: str) -> None:
@@ -147,13 +147,13 @@ def print_scores(
     chosen = metrics or ("factor_vae", "mig", "beta_vae")
     found = score_file(codes, dataset, chosen, seed, data_dir, metric_seconds)
     for name, value in found.scores.items():
-        click.echo(f"{name:<28} {number(value):<12} (chance {number(found.chance.get(name))})")
+        say(f"{name:<28} {number(value):<12} (chance {number(found.chance.get(name))})")
     if found.scores:
-        click.echo("chance: what random codes of the same shape score", err=True)
+        say("chance: what random codes of the same shape score", err=True)
     if found.note:
-        click.echo(f"note: {found.note}", err=True)
+        say(f"note: {found.note}", err=True)
     for name, reason in found.failures.items():
-        click.echo(f"metric {name} gave no score: {reason}", err=True)
+        say(f"metric {name} gave no score: {reason}", err=True)
     if found.failures:
         sys.exit(1)
 

@@ -8,7 +8,7 @@ import click
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.output import console, print_tables
+from disentangle_bench.cli.output import console, print_tables, say
 
 LISTED = {"models": "model", "datasets": "data set", "metrics": "metric"}
 
@@ -38,9 +38,7 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
         try:
             write_csv(studies[0], tables if sort is None else make_tables(folders))
         except OSError as error:
-            click.echo(
-                f"the tables in {studies[0]} are left as they are: {error.strerror or error}", err=True
-            )
+            say(f"the tables in {studies[0]} are left as they are: {error.strerror or error}", err=True)
     print_tables(tables, style, ", ".join(map(str, studies)), sort)
 
 
@@ -62,14 +60,14 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
     a, b = comparison.parse_choice(first), comparison.parse_choice(second)
     tables = make_tables([StudyDir(path) for path in studies])
     for warning in tables.warnings:
-        click.echo(f"note: {warning}", err=True)
+        say(f"note: {warning}", err=True)
     found = comparison.compare(tables.told, a, b)
     for side, text in (("a", first), ("b", second)):
         if (found[f"settings_{side}"] > 1).any():
             settings = found[f"settings_{side}"].max()
-            click.echo(f"note: {text} takes {settings} settings together", err=True)
+            say(f"note: {text} takes {settings} settings together", err=True)
     if style == "csv":
-        click.echo(csv_text(found), nl=False)
+        say(csv_text(found), nl=False)
     else:
         console().print(comparison_table(found, f"A: {first}    B: {second}"))
 
@@ -79,7 +77,7 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
 def list_command(kind: str) -> None:
     """List the models, datasets or metrics that a grid can name."""
     for name in registry.names(LISTED[kind]):
-        click.echo(f"{name:<22} {describe(LISTED[kind], name)}")
+        say(f"{name:<22} {describe(LISTED[kind], name)}")
 
 
 def describe(kind: str, name: str) -> str:

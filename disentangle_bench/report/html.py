@@ -17,11 +17,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from disentangle_bench.errors import BenchError
+from disentangle_bench.files import read_small
 from disentangle_bench.report.leaderboard import COMPARABLE, OF_ONE_LIKELIHOOD, plain, seeds_in_words
 from disentangle_bench.report.methods import describe_grid, describe_metrics
 from disentangle_bench.report.render import TITLES, marked, measure, notes, ranks_with_ties
 from disentangle_bench.report.study import Tables, make_tables, pictured_runs, write_csv
 from disentangle_bench.rundir import RunRecord, StudyDir, write_text
+from disentangle_bench.spec import Grid
 
 SCRIPTS = ("page.js", "leaderboard.js", "tradeoff.js", "models.js")
 PICTURES = {
@@ -44,13 +47,15 @@ def write_report(study: StudyDir) -> Path:
     """
     tables = make_tables([study])
     folder = study.path / "report"
+    if folder.is_symlink():
+        raise BenchError(f"{folder} is a link to elsewhere, where nothing is written; delete the link")
     for part in ("tables", "pictures"):
         if (folder / part).exists():
             shutil.rmtree(folder / part)
     (folder / "tables").mkdir(parents=True)
     write_csv(folder / "tables", tables)
     settings = [_setting(study, folder, row, record) for row, record in pictured_runs(study, tables, 1)]
-    grid_text = (study.path / "grid.toml").read_text(encoding="utf-8")
+    grid_text = read_small(study.path / "grid.toml").decode(errors="backslashreplace")
     write_text(folder / "index.html", page(tables, settings, study.path.resolve().name, grid_text))
     return folder / "index.html"
 
@@ -83,13 +88,23 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
         variance=_variance(tables),
         settings=_by_rank(tables, settings),
         metrics=describe_metrics(runs),
-        grid=describe_grid(tomllib.loads(grid_text)),
+        grid=_grid_lines(grid_text),
         grid_text=grid_text,
         origins=runs.attrs["origins"],
         failures=_failures(runs),
         files=list(tables.files()),
         data=_data(tables),
     )
+
+
+def _grid_lines(text: str) -> list[tuple[str, str]]:
+    """The grid as the report shows it; one line where it is no grid, or one of a newer version."""
+    try:
+        document = tomllib.loads(text)
+        Grid.model_validate(document)
+        return describe_grid(document)
+    except (ValueError, RecursionError):
+        return [("grid.toml", "this version cannot read it")]
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class Setting:
 def _setting(study: StudyDir, folder: Path, row: int, record: RunRecord) -> Setting:
     run = record.spec.id
     source = study.runs / run / "pictures"
-    there = [name for name in (*PICTURES, MOVING) if (source / name).is_file()]
+    there = [name for name in (*PICTURES, MOVING) if _is_own_picture(study.runs / run, source / name)]
     if there:
         (folder / "pictures" / run).mkdir(parents=True)
     for name in there:
@@ -127,6 +142,11 @@ def _setting(study: StudyDir, folder: Path, row: int, record: RunRecord) -> Sett
         factors=tuple(record.provenance["data"].get("factors", {})),
         information=tuple(tuple(line) for line in information),
     )
+
+
+def _is_own_picture(run: Path, path: Path) -> bool:
+    """Whether the picture is there and lies in the run: a link could show any file of this machine's."""
+    return path.is_file() and path.resolve().is_relative_to(run.resolve())
 
 
 def _curve(record: RunRecord, name: str, title: str) -> dict[str, Any]:

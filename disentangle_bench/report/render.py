@@ -21,6 +21,7 @@ from disentangle_bench.report.leaderboard import (
     seeds_in_words,
 )
 from disentangle_bench.report.runs_table import RECONSTRUCTION
+from disentangle_bench.shown import printable
 
 TITLES = {
     "n_seeds": "seeds",
@@ -182,9 +183,9 @@ def terminal_table(
     if left_out := measures[len(shown) :]:
         caption.append(f"no room here for {', '.join(left_out)}: leaderboard.csv has all")
     # Text, not markup: a label may hold brackets.
-    table = Table(title=Text("\n".join(filter(None, lines))), caption=Text("\n".join(caption)))
+    table = Table(title=_plain("\n".join(filter(None, lines))), caption=_plain("\n".join(caption)))
     for name in (*head, *shown):
-        table.add_column(name, overflow="fold")
+        table.add_column(_plain(name), overflow="fold")
     previous = None
     for (_, cells), section in zip(
         text.iterrows(), zip(rows["group"], rows["control"], strict=True), strict=True
@@ -194,11 +195,16 @@ def terminal_table(
         previous = section
         table.add_row(
             *(
-                Text(_two_lines(cell), style="bold" if _is_best(cell) else "")
+                _plain(_two_lines(cell), style="bold" if _is_best(cell) else "")
                 for cell in cells[[*head, *shown]]
             )
         )
     return table
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """The text as it is, neither rich's markup nor anything that a terminal obeys."""
+    return Text(printable(text), style=style)
 
 
 def _fitting(text: pd.DataFrame, head: Sequence[str], measures: list[str], width: int) -> list[str]:
@@ -220,7 +226,7 @@ def _two_lines(cell: object) -> str:
 def comparison_table(table: pd.DataFrame, title: str) -> Table:
     """What `compare` found, for a terminal."""
     shown = Table(
-        title=Text(title),
+        title=_plain(title),
         caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better; p of the exact"
         " rank test, and the same with Holm's correction over the measures: above .05 the runs tell no difference.",
     )
@@ -235,7 +241,7 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
         probability = {"x_mean": row["probability"], "x_ci_low": row["ci_low"], "x_ci_high": row["ci_high"]}
         p_values = ["-" if pd.isna(row[name]) else f"{row[name]:.3g}" for name in ("p_value", "p_holm")]
         cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")), *p_values)
-        shown.add_row(*(Text(str(cell)) for cell in cells))
+        shown.add_row(*(_plain(str(cell)) for cell in cells))
     return shown
 
 
