@@ -79,8 +79,8 @@ class ScoresKept(_Kept):
 
     scores: Numbers
     metrics: dict[str, MetricKept]
-    failures: dict[str, str]
-    scoring: ScoringKept
+    failures: dict[str, str] = {}
+    scoring: ScoringKept | None = None
     mutual_information: list[list[float]] | None = None
     reconstruction: ReconstructionKept | None = None
 
