@@ -12,6 +12,7 @@ import pytest
 from forked import processes
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.report.study import make_tables
 from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes
 from disentangle_bench.spec import check_grid, expand
 
@@ -165,3 +166,87 @@ def test_files_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in study.path.rglob("*") if path.is_file()}
     assert {"weights.safetensors", "scores.json", "grid.toml"} < modes.keys()
     assert set(modes.values()) == {mode}
+
+
+def spoil(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> StudyDir:
+    study = StudyDir(tmp_path / "study")
+    study.write_grid(GRID)
+    study.save(record(0))
+    study.save(record(1))
+    return study
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("spec.json", {"ema": 0.9}),
+        ("spec.json", {"training": {"ema": 0.9}}),
+        ("spec.json", {"training": {"precision": "float8"}}),
+        ("provenance.json", {"versions": {"disentangle_bench": "9.1"}, "device": {"kind": "cpu"}}),
+        ("provenance.json", None),
+    ],
+    ids=["key", "inner key", "word", "version", "unreadable"],
+)
+def test_what_is_not_damaged_is_not_called_so(two: StudyDir, name: str, changes: dict | None) -> None:
+    path = two.run_path(record().spec.id) / name
+    if changes is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        spoil(path, **changes)
+    with pytest.raises(BenchError) as found:
+        two.load(record().spec.id)
+    assert "Delete" not in str(found.value)
+    assert "is damaged" not in str(found.value)
+    assert ("newer version" in str(found.value)) == (changes is not None)
+
+
+ODD = {
+    "scores.json": [{"scores": {"mig": "x"}}, {"scores": {"run": 0.5}},
+                    {"scores": {"hidden": 1}},
+                    {"scores": {"mig": 10**400}}, {"failures": []}, {"metrics": {"mig": {}}}, {"scoring": {"points": 0}}],
+    "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}}],
+    "spec.json": [{"hypers": {"run": 1.0}}, {"seed": "x"}, {"model": None}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes"), [(name, each) for name, all_ in ODD.items() for each in all_])
+def test_an_odd_run_costs_itself(two: StudyDir, name: str, changes: dict) -> None:
+    spoil(two.run_path(record().spec.id) / name, **changes)
+    told: list[str] = []
+    assert [kept.spec.seed for kept in two.records(tell=told.append)] == [1]
+    assert record().spec.id in told[0]
+    made = make_tables([two])
+    assert len(made.runs) == 1
+    assert record().spec.id in made.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["step,kl\n1\n", "kl\n1\n", "step,kl\n1,2,3\n", "step,step\n1,2\n", "step\n" + "1" * 200_000 + "x\n", ""],
+)
+def test_curves_that_are_none(two: StudyDir, text: str) -> None:
+    (two.run_path(record().spec.id) / "curves.csv").write_text(text)
+    with pytest.raises(BenchError, match="damaged"):
+        two.load(record().spec.id)
+
+
+def test_a_pipe_is_not_waited_for(two: StudyDir) -> None:
+    for name in ("scores.json", "weights.safetensors"):
+        path = two.run_path(record().spec.id) / name
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(BenchError, match="no plain file"):
+            two.load(record().spec.id, weights=True)
+
+
+def test_a_run_under_the_name_of_another_is_refused(two: StudyDir) -> None:
+    ids = [record(seed).spec.id for seed in (0, 1)]
+    (two.run_path(ids[0]) / "spec.json").write_bytes((two.run_path(ids[1]) / "spec.json").read_bytes())
+    with pytest.raises(BenchError, match="holds another run"):
+        two.load(ids[0])
