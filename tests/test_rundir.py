@@ -209,7 +209,8 @@ def test_what_is_not_damaged_is_not_called_so(two: StudyDir, name: str, changes:
 ODD = {
     "scores.json": [{"scores": {"mig": "x"}}, {"scores": {"run": 0.5}},
                     {"scores": {"hidden": 1}},
-                    {"scores": {"mig": 10**400}}, {"failures": []}, {"metrics": {"mig": {}}}, {"scoring": {"points": 0}}],
+                    {"scores": {"mig": 10**400}}, {"failures": []}, {"metrics": {"mig": {}}},
+                    {"scoring": {"points": 0}}],
     "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}}],
     "spec.json": [{"hypers": {"run": 1.0}}, {"seed": "x"}, {"model": None}],
 }  # fmt: skip

@@ -206,3 +206,11 @@ def test_a_report_of_a_grid_that_is_none(study: Path) -> None:
         (study / "grid.toml").write_text(text)
         assert bench("report", study).exit_code == 0
         assert "this version cannot read it" in (study / "report" / "index.html").read_text()
+
+
+def test_a_lock_that_is_a_link_makes_no_file_elsewhere(study: Path, tmp_path: Path) -> None:
+    (study / ".lock").unlink(missing_ok=True)
+    (study / ".lock").symlink_to(tmp_path / "elsewhere")
+    result = bench("run", "tiny.toml", "--out", study, "--seeds", 1, "--set", 'models=[{name="vae"}]')
+    assert result.exit_code == 2
+    assert not (tmp_path / "elsewhere").exists()

@@ -27,8 +27,10 @@ class Claims:
         self.study = study
         self.works = True  # whether there are locks
         path = study.path / ".lock"
+        # A link would have a file made elsewhere.
+        flags = os.O_RDWR | os.O_CREAT | locks.CLOSED_IN_CHILDREN | getattr(os, "O_NOFOLLOW", 0)
         with writing(path):
-            self.file = os.open(path, os.O_RDWR | os.O_CREAT | locks.CLOSED_IN_CHILDREN, 0o666)
+            self.file = os.open(path, flags, 0o666)
 
     def take(self, names: Iterable[str]) -> list[str]:
         """Those of the names that are this process's now; nobody else gets them until it releases them or ends."""
