@@ -31,7 +31,15 @@ COLUMNS = frozenset(
             "revisions",
         ),
         *("training_seconds", "data_fingerprint", "scored_on", "metric_revisions", "n_seeds", "n_failed"),
-        *("rank", "row", "group", *NetworkSpec.model_fields, *TrainingSpec.model_fields),
+        *(
+            "rank",
+            "row",
+            "group",
+            "ranking",
+            "setting",
+            *NetworkSpec.model_fields,
+            *TrainingSpec.model_fields,
+        ),
     }
 )
 LARGEST_SHARE = 0.05  # of rows that are tested on and were trained on too; above it a score says so

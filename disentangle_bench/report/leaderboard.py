@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.report.runs_table import RECONSTRUCTION
+from disentangle_bench.report.runs_table import RECONSTRUCTION, SUFFIXES
 from disentangle_bench.report.statistics import (
     FEWEST,
     among_the_best,
@@ -26,10 +26,6 @@ Numbers = NDArray[np.integer[Any]]
 LOWER_IS_BETTER = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl")
 # Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
 OF_ONE_LIKELIHOOD = ("reconstruction_nats", "excess_nats", "excess_share", "elbo")
-SUFFIXES = (
-    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
-    *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
-)
 FEW = 10  # runs a row: with fewer a table says that its intervals lean on the normal distribution
 # Numbers of runs that differ in one of these do not measure the same thing: they are ranked apart.
 COMPARABLE = ("dataset", "provenance", "data_fingerprint", "scored_on", "revisions")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ import pandas as pd
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.rundir import RunRecord, StudyDir
+from disentangle_bench.scoring import COLUMNS
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
+# The numbers that a leaderboard has of each measure.
+SUFFIXES = (
+    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
+    *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
+)
 HEAD = ("run", "dataset", "provenance", "model")
 TAIL = (
     *("status", "failure", "device", "threads", "torch", "precision", "training_seconds", "data_fingerprint"),
@@ -46,8 +53,10 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     kept, repeated = _each_once(_Row(record) for record in records)
     about = [row.about for row in kept]
     scores = [row.scores for row in kept]
-    settings = [row.settings for row in kept]
-    hypers = {name for row in kept for name in row.hypers}
+    columns_of = _own_columns(kept)
+    settings = [{columns_of[name]: v for name, v in row.own.items()} | row.shared for row in kept]
+    texts = {columns_of[name] for row in kept for name in row.own.keys() - set(row.hypers)}
+    hypers = {columns_of[name] for row in kept for name in row.hypers}
     metrics: dict[str, Any] = {}
     for row in kept:
         metrics = row.metrics | metrics
@@ -59,7 +68,7 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
     rows = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
     table = pd.DataFrame(rows, columns=columns)
-    table = table.astype({name: float for name in [*hypers, *RECONSTRUCTION, *measured]})
+    table = table.astype({name: float for name in [*(hypers - texts), *RECONSTRUCTION, *measured]})
     table["threads"] = table["threads"].astype("Int64")
     table.attrs["headlines"] = list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"]))
     table.attrs["lower_is_better"] = sorted({key for m in metrics.values() for key in m["lower_is_better"]})
@@ -84,7 +93,8 @@ class _Row:
         self.failed = record.failure is not None
         self.about = _about(record)
         self.scores = dict(record.scores.get("scores", {})) | _excess(record)
-        self.settings = _settings(record)
+        self.shared = _plain_values(record.spec.network.model_dump() | _training(record))
+        self.own = _plain_values(record.spec.hypers | record.spec.options)
         self.hypers = tuple(record.spec.hypers)
         self.metrics = {
             name: {
@@ -184,16 +194,39 @@ def _revisions(record: RunRecord) -> str | None:
     return None if kept is None else json.dumps({name: about["revision"] for name, about in kept.items()})
 
 
-def _settings(record: RunRecord) -> dict[str, Any]:
-    """Everything that was set for the run but data set, seed, steps and precision; tuples as text, for the CSV."""
-    spec = record.spec
-    settings = (
-        spec.hypers
-        | spec.options
-        | spec.network.model_dump()
-        | spec.training.model_dump(exclude={"steps", "precision"})
-    )
+def _training(record: RunRecord) -> dict[str, Any]:
+    """What was set for training but steps and precision, which are the table's own columns."""
+    return record.spec.training.model_dump(exclude={"steps", "precision"})
+
+
+def _plain_values(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with tuples as text, for the CSV."""
     return {name: "-".join(map(str, v)) if isinstance(v, tuple) else v for name, v in settings.items()}
+
+
+def _own_columns(rows: Sequence[_Row]) -> dict[str, str]:
+    """The column of each hyper-parameter and option: its own name, or `option_<name>` where that means another thing.
+
+    Such names are those of network and training keys, of every run's columns, of scores, and of what the leaderboard
+    makes of scores. A model may call its options as it likes, and none of them hides another column.
+    """
+    own = {name for row in rows for name in row.own}
+    measured = {name for row in rows for name in row.scores} | set(RECONSTRUCTION)
+    taken = COLUMNS | measured
+    made = re.compile(
+        rf"(?:best|pareto|front)_(?:{_any_of(measured)})|(?:{_any_of(measured)})_(?:{_any_of(SUFFIXES)})"
+    )
+    columns: dict[str, str] = {}
+    for name in sorted(own):
+        column = name
+        while column in taken or made.fullmatch(column) or (column != name and column in own):
+            column = f"option_{column}"
+        columns[name] = column
+    return columns
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(names)))
 
 
 def _origin(record: RunRecord) -> tuple[tuple[str, str], ...]:
