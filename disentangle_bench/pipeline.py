@@ -127,7 +127,8 @@ def run_study(
     else:
         check_headlines(grid)
     check_same_data(grid, study)
-    todo = plan(grid, study, conditions.retry_failed, conditions.shard)
+    specs = expand(grid) if train else all_runs(grid, study)
+    todo = plan(grid, study, conditions.retry_failed, conditions.shard, specs)
     runs = todo.score + (todo.train if train else ())
     # All data sets are ready before anything is written and the first step is spent.
     controls = missing_controls(grid, study, conditions.retry_failed)
@@ -155,13 +156,13 @@ def run_study(
                 if train:
                     train_all(todo.train, grid, study, datasets, conditions, claims, reported)
         except Stopped:
-            if any(study.status(spec.id) for spec in expand(grid)):
+            if any(study.status(spec.id) for spec in specs):
                 rebuild_tables(study, claims)
             raise
-        if not any(study.status(spec.id) for spec in expand(grid)):
-            return outcome(grid, study, conditions.shard)  # all is in the hands of others, who are not ready
+        if not any(study.status(spec.id) for spec in specs):
+            return outcome(specs, study, conditions.shard)  # all is in the hands of others, who are not ready
         rebuild_tables(study, claims)
-    return outcome(grid, study, conditions.shard)
+    return outcome(specs, study, conditions.shard)
 
 
 def rebuild_tables(study: StudyDir, claims: Claims) -> None:
@@ -201,9 +202,9 @@ def train_all(
             progress.run_finished(record.spec.id, record.failure)
 
 
-def outcome(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
-    """How the grid's runs, or those of one shard, stand in this study."""
-    specs = [spec for spec in expand(grid) if in_shard(spec, shard)]
+def outcome(runs: Sequence[RunSpec], study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
+    """How these runs, or those of one shard, stand in this study."""
+    specs = [spec for spec in runs if in_shard(spec, shard)]
     records = [study.load(spec.id) for spec in specs if study.status(spec.id)]
     failures: dict[str, str] = {}
     for entry in study.controls():
@@ -214,10 +215,19 @@ def outcome(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Out
     return Outcome(study.path, len(records) - failed, failed, len(specs) - len(records), failures)
 
 
-def plan(grid: Grid, study: StudyDir, retry_failed: bool = False, shard: tuple[int, int] = (1, 1)) -> Plan:
-    """What is done, what has failed and what is still to do of the grid, or of one shard, in this study directory."""
+def plan(
+    grid: Grid,
+    study: StudyDir,
+    retry_failed: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    specs: Sequence[RunSpec] | None = None,
+) -> Plan:
+    """What is done, what has failed and what is still to do of the grid, or of one shard, in this study directory.
+
+    `specs` are other runs in place of the grid's, which says what they are scored with.
+    """
     train, score, done, failed = [], [], [], []
-    for spec in expand(grid):
+    for spec in expand(grid) if specs is None else specs:
         if not in_shard(spec, shard):
             continue
         status = study.status(spec.id)
@@ -230,6 +240,12 @@ def plan(grid: Grid, study: StudyDir, retry_failed: bool = False, shard: tuple[i
         else:
             done.append(spec)
     return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
+
+
+def all_runs(grid: Grid, study: StudyDir) -> tuple[RunSpec, ...]:
+    """The grid's runs, then what the study holds beyond: a smaller or other grid was run in it since."""
+    asked = expand(grid)
+    return (*asked, *study.others({spec.id for spec in asked}))
 
 
 def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:

@@ -277,6 +277,23 @@ class StudyDir:
         """One run as it was saved; its weights only when asked for. Raises BenchError for a damaged directory."""
         return load_record(self.run_path(run_id), weights=weights)
 
+    def others(self, known: Collection[str]) -> Iterator[RunSpec]:
+        """What was asked for in finished and failed runs that are not `known` by id.
+
+        A directory that does not have its run's id is a copy of it, and is left out; so is one that cannot be read,
+        of which who needs the run's results hears.
+        """
+        if not self.runs.is_dir():
+            return
+        for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
+            if name not in known and self.status(name):
+                try:
+                    spec = RunSpec.model_validate_json(_read(self.runs / name, "spec.json"), strict=False)
+                except (OSError, ValueError):
+                    continue
+                if spec.id == name:
+                    yield spec
+
     def records(self, curves: bool = True) -> Iterator[RunRecord]:
         """All finished and failed runs, by id, without weights; without curves they are read several times as fast."""
         if not self.runs.is_dir():

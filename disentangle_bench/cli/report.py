@@ -81,7 +81,10 @@ def status(study: Path) -> None:
 
     if not (study / "grid.toml").is_file():
         raise BenchError(f"{study} holds no study (there is no {study / 'grid.toml'})")
-    print_status(study_status(StudyDir(study), expand(read_grid(study / "grid.toml", with_data=False))))
+    folder = StudyDir(study)
+    asked = expand(read_grid(study / "grid.toml", with_data=False))
+    # A smaller grid that was run in the study since does not hide what it holds.
+    print_status(study_status(folder, (*asked, *folder.others({spec.id for spec in asked}))))
 
 
 def print_status(found: Status) -> None:
