@@ -8,7 +8,7 @@ Several processes may run one study at once: each claims what it works on, and l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,13 +257,17 @@ def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:
 def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
     """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently.
 
-    A metric whose revision has changed since counts as missing; one that raised before does if `retry_failed`.
+    A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`.
     """
     kept = study.load(spec.id).scores
     if kept["scoring"] != grid.scoring.model_dump():
         return list(grid.metrics)
-    revisions = {name: metric.revision for name, metric in named_metrics(grid.metrics).items()}
-    scored = {name for name, about in kept["metrics"].items() if about["revision"] == revisions.get(name)}
+    now = {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
+    scored = {
+        name
+        for name, about in kept["metrics"].items()
+        if (about["revision"], about.get("source")) == now.get(name)
+    }
     tried = scored if retry_failed else scored | kept["failures"].keys()
     return [name for name in grid.metrics if name not in tried]
 
@@ -311,6 +315,7 @@ def add_scores(
         if kept["scoring"] == scores["scoring"]:
             others = {name: about for name, about in kept["metrics"].items() if name not in missing}
             refuse_keys(scores, givers({"metrics": others}))
+            kept = {**kept, "scores": _without(kept, scores["metrics"])}
             for part in ("scores", "metrics", "failures"):
                 scores[part] = kept[part] | scores[part]
             for name in scores["metrics"]:
@@ -318,6 +323,12 @@ def add_scores(
         study.save_scores(spec.id, scores)
         progress.run_finished(spec.id, None)
     claims.release(claimed)
+
+
+def _without(kept: Mapping[str, Any], metrics: Collection[str]) -> dict[str, Any]:
+    """The kept scores without those of metrics that were scored again, which may give other keys now."""
+    gone = givers({"metrics": {name: kept["metrics"][name] for name in metrics if name in kept["metrics"]}})
+    return {key: value for key, value in kept["scores"].items() if key not in gone}
 
 
 def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[DatasetSpec]:
@@ -355,7 +366,9 @@ def add_controls(
 
 def controls_asked(grid: Grid) -> dict[str, Any]:
     """What decides the controls' scores: when it changes, they are scored again."""
-    return {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
+    asked = {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
+    sources = {name: m.source for name, m in named_metrics(grid.metrics).items() if m.source is not None}
+    return asked | ({"sources": sources} if sources else {})
 
 
 def check_same_data(grid: Grid, study: StudyDir) -> None:

@@ -114,7 +114,7 @@ def _columns(told: pd.DataFrame) -> list[str]:
     return [
         *("run", "dataset", "provenance", "model", *told.attrs["settings"], "seed", "steps", "precision"),
         *("device", "threads", "torch", "data_fingerprint", "scored_on", "reconstruction_likelihood"),
-        "revisions",
+        *("revisions", "model_source"),
     ]
 
 

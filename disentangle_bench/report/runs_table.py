@@ -13,7 +13,7 @@ import pandas as pd
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.scoring import COLUMNS
+from disentangle_bench.scoring import COLUMNS, revision_in_words
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
 # The numbers that a leaderboard has of each measure.
@@ -24,7 +24,7 @@ SUFFIXES = (
 HEAD = ("run", "dataset", "provenance", "model")
 TAIL = (
     *("status", "failure", "device", "threads", "torch", "precision", "training_seconds", "data_fingerprint"),
-    *("scored_on", "reconstruction_likelihood", "metric_revisions"),
+    *("scored_on", "reconstruction_likelihood", "metric_revisions", "model_source"),
 )
 
 
@@ -35,7 +35,8 @@ def load_scores(study: str | Path) -> pd.DataFrame:
     runs; seed, steps; reconstruction_nats, excess_nats, excess_share, mse, kl, elbo; every score; status (DONE or
     FAILED), failure, device, threads, torch (its version), precision, training_seconds, data_fingerprint, scored_on
     (the images of metrics and of reconstruction), reconstruction_likelihood (what the nats are nats of) and
-    metric_revisions (JSON). A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
+    metric_revisions (JSON) and model_source (a hash, of a model that is not this package's).
+    A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
     metrics' headline columns, `table.attrs["settings"]` the hyper-parameters and settings. Raises BenchError where
     there is no study.
     """
@@ -89,6 +90,7 @@ class _Row:
             data["provenance"],
             data["fingerprint"],
             record.provenance["precision"],
+            record.provenance.get("model_source"),
         )
         self.failed = record.failure is not None
         self.about = _about(record)
@@ -112,7 +114,7 @@ def _each_once(rows: Iterable[_Row]) -> tuple[list[_Row], int]:
 
     Of several the first counts, but a finished one before a failed one.
     """
-    kept: dict[tuple[str, ...], _Row] = {}
+    kept: dict[tuple[str | None, ...], _Row] = {}
     repeated = 0
     for row in rows:
         earlier = kept.setdefault(row.run, row)
@@ -179,6 +181,7 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "scored_on": _scored_on(record),
         "reconstruction_likelihood": _likelihood(record),
         "metric_revisions": _revisions(record),
+        "model_source": provenance.get("model_source"),
     }
 
 
@@ -189,9 +192,18 @@ def _scored_on(record: RunRecord) -> str | None:
 
 
 def _revisions(record: RunRecord) -> str | None:
-    """Every metric with its revision, as JSON, since a metric may have any name; None for a failed run."""
+    """Every metric with its revision as JSON, since a metric may have any name; None for a failed run.
+
+    A metric that is not this package's has the hash of its source beside the revision.
+    """
     kept = record.scores.get("metrics")
-    return None if kept is None else json.dumps({name: about["revision"] for name, about in kept.items()})
+    return (
+        None
+        if kept is None
+        else json.dumps(
+            {name: revision_in_words(about["revision"], about.get("source")) for name, about in kept.items()}
+        )
+    )
 
 
 def _training(record: RunRecord) -> dict[str, Any]:

@@ -388,7 +388,9 @@ def test_studies_are_merged_and_what_cannot_be_mixed_is_kept_apart(tmp_path: Pat
     assert len(both.board) == 2 * 4 - 1  # the setting without any finished run counts with the first: one row
     assert set(both.board["revisions"]) == {"mig 1", "mig 2"}
     assert list(both.board["rank"].dropna()) == [1, 2, 3, 1, 2, 3]
-    assert any("the metrics' revisions (mig 1, mig 2) and are ranked apart" in w for w in both.warnings)
+    assert any(
+        "the metrics' revisions or sources (mig 1, mig 2) and are ranked apart" in w for w in both.warnings
+    )
 
     quick = study_of(tmp_path / "quick", [changed(r, precision="bfloat16") for r in records()])
     both = make_tables([plain, quick])
