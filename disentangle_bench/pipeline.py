@@ -8,7 +8,7 @@ Several processes may run one study at once: each claims what it works on, and l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +127,8 @@ def run_study(
     else:
         check_headlines(grid)
     check_same_data(grid, study)
-    todo = plan(grid, study, conditions.retry_failed, conditions.shard)
+    specs = expand(grid) if train else all_runs(grid, study)
+    todo = plan(grid, study, conditions.retry_failed, conditions.shard, specs)
     runs = todo.score + (todo.train if train else ())
     # All data sets are ready before anything is written and the first step is spent.
     controls = missing_controls(grid, study, conditions.retry_failed)
@@ -155,13 +156,13 @@ def run_study(
                 if train:
                     train_all(todo.train, grid, study, datasets, conditions, claims, reported)
         except Stopped:
-            if any(study.status(spec.id) for spec in expand(grid)):
+            if any(study.status(spec.id) for spec in specs):
                 rebuild_tables(study, claims)
             raise
-        if not any(study.status(spec.id) for spec in expand(grid)):
-            return outcome(grid, study, conditions.shard)  # all is in the hands of others, who are not ready
+        if not any(study.status(spec.id) for spec in specs):
+            return outcome(specs, study, conditions.shard)  # all is in the hands of others, who are not ready
         rebuild_tables(study, claims)
-    return outcome(grid, study, conditions.shard)
+    return outcome(specs, study, conditions.shard)
 
 
 def rebuild_tables(study: StudyDir, claims: Claims) -> None:
@@ -201,9 +202,9 @@ def train_all(
             progress.run_finished(record.spec.id, record.failure)
 
 
-def outcome(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
-    """How the grid's runs, or those of one shard, stand in this study."""
-    specs = [spec for spec in expand(grid) if in_shard(spec, shard)]
+def outcome(runs: Sequence[RunSpec], study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
+    """How these runs, or those of one shard, stand in this study."""
+    specs = [spec for spec in runs if in_shard(spec, shard)]
     records = [study.load(spec.id) for spec in specs if study.status(spec.id)]
     failures: dict[str, str] = {}
     for entry in study.controls():
@@ -214,10 +215,19 @@ def outcome(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Out
     return Outcome(study.path, len(records) - failed, failed, len(specs) - len(records), failures)
 
 
-def plan(grid: Grid, study: StudyDir, retry_failed: bool = False, shard: tuple[int, int] = (1, 1)) -> Plan:
-    """What is done, what has failed and what is still to do of the grid, or of one shard, in this study directory."""
+def plan(
+    grid: Grid,
+    study: StudyDir,
+    retry_failed: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    specs: Sequence[RunSpec] | None = None,
+) -> Plan:
+    """What is done, what has failed and what is still to do of the grid, or of one shard, in this study directory.
+
+    `specs` are other runs in place of the grid's, which says what they are scored with.
+    """
     train, score, done, failed = [], [], [], []
-    for spec in expand(grid):
+    for spec in expand(grid) if specs is None else specs:
         if not in_shard(spec, shard):
             continue
         status = study.status(spec.id)
@@ -232,6 +242,12 @@ def plan(grid: Grid, study: StudyDir, retry_failed: bool = False, shard: tuple[i
     return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
 
 
+def all_runs(grid: Grid, study: StudyDir) -> tuple[RunSpec, ...]:
+    """The grid's runs, then what the study holds beyond: a smaller or other grid was run in it since."""
+    asked = expand(grid)
+    return (*asked, *study.others({spec.id for spec in asked}))
+
+
 def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:
     """Whether the run falls to the i-th of n shards (i, n); decided by the run alone, so that a grid can grow."""
     number, count = shard
@@ -241,13 +257,17 @@ def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:
 def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
     """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently.
 
-    A metric whose revision has changed since counts as missing; one that raised before does if `retry_failed`.
+    A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`.
     """
     kept = study.load(spec.id).scores
     if kept["scoring"] != grid.scoring.model_dump():
         return list(grid.metrics)
-    revisions = {name: metric.revision for name, metric in named_metrics(grid.metrics).items()}
-    scored = {name for name, about in kept["metrics"].items() if about["revision"] == revisions.get(name)}
+    now = {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
+    scored = {
+        name
+        for name, about in kept["metrics"].items()
+        if (about["revision"], about.get("source")) == now.get(name)
+    }
     tried = scored if retry_failed else scored | kept["failures"].keys()
     return [name for name in grid.metrics if name not in tried]
 
@@ -295,6 +315,7 @@ def add_scores(
         if kept["scoring"] == scores["scoring"]:
             others = {name: about for name, about in kept["metrics"].items() if name not in missing}
             refuse_keys(scores, givers({"metrics": others}))
+            kept = {**kept, "scores": _without(kept, scores["metrics"])}
             for part in ("scores", "metrics", "failures"):
                 scores[part] = kept[part] | scores[part]
             for name in scores["metrics"]:
@@ -302,6 +323,12 @@ def add_scores(
         study.save_scores(spec.id, scores)
         progress.run_finished(spec.id, None)
     claims.release(claimed)
+
+
+def _without(kept: Mapping[str, Any], metrics: Collection[str]) -> dict[str, Any]:
+    """The kept scores without those of metrics that were scored again, which may give other keys now."""
+    gone = givers({"metrics": {name: kept["metrics"][name] for name in metrics if name in kept["metrics"]}})
+    return {key: value for key, value in kept["scores"].items() if key not in gone}
 
 
 def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[DatasetSpec]:
@@ -339,7 +366,9 @@ def add_controls(
 
 def controls_asked(grid: Grid) -> dict[str, Any]:
     """What decides the controls' scores: when it changes, they are scored again."""
-    return {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
+    asked = {"metrics": list(grid.metrics), "points": grid.scoring.points, "seeds": list(grid.seeds)}
+    sources = {name: m.source for name, m in named_metrics(grid.metrics).items() if m.source is not None}
+    return asked | ({"sources": sources} if sources else {})
 
 
 def check_same_data(grid: Grid, study: StudyDir) -> None:

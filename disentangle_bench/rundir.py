@@ -320,6 +320,23 @@ class StudyDir:
         except (OSError, ValueError):
             return {}  # it is being replaced at this moment, or says something else
 
+    def others(self, known: Collection[str]) -> Iterator[RunSpec]:
+        """What was asked for in finished and failed runs that are not `known` by id.
+
+        A directory that does not have its run's id is a copy of it, and is left out; so is one that cannot be read,
+        of which who needs the run's results hears.
+        """
+        if not self.runs.is_dir():
+            return
+        for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
+            if name not in known and self.status(name):
+                try:
+                    spec = RunSpec.model_validate_json(_read(self.runs / name, "spec.json"), strict=False)
+                except (OSError, ValueError):
+                    continue
+                if spec.id == name:
+                    yield spec
+
     def records(self, curves: bool = True, tell: Tell | None = None) -> Iterator[RunRecord]:
         """All finished and failed runs, by id, without weights; without curves they are read several times as fast.
 

@@ -14,7 +14,8 @@ RUN_COLUMNS = frozenset(
     {
         *("run", "dataset", "provenance", "model", "control", "seed", "steps", "status", "failure", "device"),
         *("reconstruction_likelihood", "threads", "torch", "precision", "revisions", "training_seconds"),
-        *("data_fingerprint", "scored_on", "metric_revisions", "n_seeds", "n_failed", "rank", "row", "group"),
+        *("data_fingerprint", "scored_on", "metric_revisions", "model_source", "n_seeds", "n_failed"),
+        *("rank", "row", "group", "ranking", "setting"),
     }
 )
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
 from disentangle_bench.metrics.mutual_information import information_shares
 from disentangle_bench.schemas import RUN_COLUMNS
+from disentangle_bench.source_hash import source_hash
 from disentangle_bench.spec import NetworkSpec, TrainingSpec
 
 # Columns that every run has in the tables, where no metric's score can stand.
@@ -99,8 +101,9 @@ def score_report(
     """What is kept of a run's scoring: scores, what each metric is, and the metrics that raised, with their errors.
 
     Keys: `scores` (None for what is not finite), `metrics` (by name: headlines, which of them are better when lower,
-    revision, paper, all keys, and the share of rows tested on that were trained on too), `failures`, `points`,
-    `mutual_information` (see `information_table`). `on_metric` hears of every metric that is done.
+    revision, the source's hash where it is not this package's, paper, all keys, and the share of rows tested on that
+    were trained on too), `failures`, `points`, `mutual_information` (see `information_table`).
+    `on_metric` hears of every metric that is done.
     """
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
     for name in metrics:
@@ -119,7 +122,7 @@ def _part(name: str, codes: Any, factors: Any, seed: int) -> dict[str, Any]:
         metric = named_metrics([name])[name]
     except Exception as error:  # a metric is anyone's code; its failure costs its own column, not the run
         return {"scores": {}, "metrics": {}, "failures": {name: f"{type(error).__name__}: {error}"}}
-    about = {
+    about: dict[str, Any] = {
         "headlines": metric.headlines,
         "lower_is_better": list(metric.lower_is_better),
         "revision": metric.revision,
@@ -127,6 +130,8 @@ def _part(name: str, codes: Any, factors: Any, seed: int) -> dict[str, Any]:
         "keys": list(scores),
         "trained_on": round(share_trained_on(metric, len(codes)), 4),
     }
+    if metric.source is not None:
+        about["source"] = metric.source
     finite = {key: value if math.isfinite(value) else None for key, value in scores.items()}
     return {"scores": finite, "metrics": {name: about}, "failures": {}}
 
@@ -169,7 +174,18 @@ def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
     for name in listed:
         if listed.count(name) > 1:
             raise BenchError(f"metric {name!r} is named more than once.")
-    return {name: as_metric(registry.resolve("metric", name), name) for name in listed}
+    return {name: _named_metric(name) for name in listed}
+
+
+def _named_metric(name: str) -> Metric:
+    found = registry.resolve("metric", name)
+    metric, source = as_metric(found, name), source_hash(name, found)
+    return metric if source is None else replace(metric, source=source)
+
+
+def revision_in_words(revision: int, source: str | None) -> int | str:
+    """A metric's revision, with the hash of its source where it is not this package's."""
+    return revision if source is None else f"{revision} (source {source})"
 
 
 def as_metric(found: Any, name: str) -> Metric:

@@ -15,8 +15,9 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -184,7 +185,14 @@ class RunSpec(_Table):
     network: NetworkSpec
     training: TrainingSpec
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which finds its own name."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("id", "program", "digest"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
     def id(self) -> str:
         """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
         kept = [f"{factor}{k}" for factor, k in sorted(self.dataset.every.items()) if k > 1]
@@ -196,13 +204,13 @@ class RunSpec(_Table):
         seed = f"-s{self.seed}"
         return f"{words.lstrip('._-')[: 100 - len(seed)]}{seed}-{self.digest[:8]}"
 
-    @property
+    @cached_property
     def program(self) -> str:
         """What runs of one stack share: everything but the seed and the hyper-parameters' values."""
         shared = self.model_dump(mode="json", exclude={"seed", "hypers"}) | {"hypers": sorted(self.hypers)}
         return json.dumps(shared, sort_keys=True)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 (hex) of the spec's canonical JSON."""
         # What was not asked for is left out, so that a setting added later leaves the runs of today their names.

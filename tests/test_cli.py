@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_more_seeds_add_runs_only(here: Path) -> None:
     after = pd.read_csv("results/tiny/scores.csv").set_index("run")
     assert len(after) == 2 * len(before)
     assert after.loc[before.index, "mig"].equals(before["mig"])
+
+
+def test_a_smaller_run_in_a_study_hides_nothing_from_score_and_status(here: Path) -> None:
+    bench("run", "tiny.toml", "--seeds", "3")
+    study = here / "results" / "tiny"
+    runs = len(list(study.glob("runs/*/DONE")))
+    bench("run", "tiny.toml", "--seeds", "1", "--set", 'models=[{name="vae"}]')
+    kept = next(study.glob("runs/*-s2-*"))
+    shutil.copytree(kept, kept.with_name(f"{kept.name}.bak"))
+    (study / "runs" / "odd").mkdir()
+    (study / "runs" / "odd" / "DONE").touch()
+    assert f"{runs} of {runs} runs done, 0 failed, 0 to go; finished" in bench("status", str(study)).output
+    shutil.rmtree(study / "runs" / "odd")
+    assert f"{runs} runs done, 0 failed" in bench("score", str(study), "--metric", "sap").output
+    scores = pd.read_csv(study / "scores.csv")
+    assert len(scores) == runs
+    assert scores["sap"].notna().all()
 
 
 def test_the_same_study_twice_has_the_same_numbers(here: Path) -> None:

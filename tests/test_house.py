@@ -11,7 +11,7 @@ ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
     {"shown"},
-    {"errors", "locks", "progress", "version"},
+    {"errors", "locks", "progress", "source_hash", "version"},
     {"registry", "files"},
     {"spec", "schemas", "data", "models", "metrics"},
     {"scoring", "train", "rundir"},
@@ -32,6 +32,7 @@ WITHOUT_TORCH = {
     "files",
     "schemas",
     "shown",
+    "source_hash",
     "version",
     "cli",
 }

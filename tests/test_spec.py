@@ -168,3 +168,20 @@ def test_the_resolved_grid_is_a_grid_again(tmp_path: Path) -> None:
     StudyDir(tmp_path / "s").write_grid(grid)
     again = check_grid(tomllib.loads((tmp_path / "s" / "grid.toml").read_text()))
     assert expand(again) == expand(grid)
+
+
+def test_a_name_that_was_asked_for_is_kept_and_a_copy_has_its_own() -> None:
+    spec, fresh = expand(check_grid(SMALL))[0], expand(check_grid(SMALL))[0]
+    asked = (spec.id, spec.digest, spec.program)
+    assert spec == fresh
+    assert spec.model_dump() == fresh.model_dump()
+    assert spec.model_dump_json() == fresh.model_dump_json()
+    assert (fresh.id, fresh.digest, fresh.program) == asked
+    for deep in (False, True):
+        network = spec.network.model_copy(update={"latents": 77})
+        copied = spec.model_copy(update={"seed": 77, "network": network}, deep=deep)
+        assert (copied.id, copied.digest, copied.program) != asked
+        assert copied.id.endswith(copied.digest[:8])
+        assert "-s77-" in copied.id
+        assert copied.program != spec.program
+    assert (spec.id, spec.digest, spec.program) == asked

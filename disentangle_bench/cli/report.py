@@ -83,8 +83,10 @@ def status(study: Path, allow: tuple[str, ...]) -> None:
 
     if not (study / "grid.toml").is_file():
         raise BenchError(f"{study} holds no study (there is no {study / 'grid.toml'})")
-    grid = read_grid(study / "grid.toml", with_data=False, allow=allow)
-    print_status(study_status(StudyDir(study), expand(grid)))
+    folder = StudyDir(study)
+    asked = expand(read_grid(study / "grid.toml", with_data=False, allow=allow))
+    # A smaller grid that was run in the study since does not hide what it holds.
+    print_status(study_status(folder, (*asked, *folder.others({spec.id for spec in asked}))))
 
 
 def print_status(found: Status) -> None:

@@ -57,8 +57,8 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
     from disentangle_bench.report.study import csv_text, make_tables
     from disentangle_bench.rundir import StudyDir
 
-    a, b = comparison.parse_choice(first), comparison.parse_choice(second)
     tables = make_tables([StudyDir(path) for path in studies])
+    a, b = (comparison.parse_choice(text, tables.told) for text in (first, second))
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
     found = comparison.compare(tables.told, a, b)

@@ -27,6 +27,7 @@ from disentangle_bench.launch.score_pool import score_many, score_one
 from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
 from disentangle_bench.rundir import RunRecord, load_record
 from disentangle_bench.scoring import refuse_keys
+from disentangle_bench.source_hash import source_hash
 from disentangle_bench.spec import RunSpec, ScoringSpec, checked_model
 from disentangle_bench.train.alone import build_networks
 from disentangle_bench.train.batches import Batches
@@ -388,6 +389,7 @@ def new_objective(spec: RunSpec) -> Objective | Fitted:
 
 def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
     """Where a result comes from: versions, device, commit, time, how it trained, and the data with their hash."""
+    name = job.specs[0].model
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"disentangle_bench": __version__}
@@ -399,6 +401,7 @@ def provenance_of(dataset: FactorDataset, job: Job) -> dict[str, Any]:
         "stack": len(job.specs),
         "resumed_at_step": None if job.resume is None else job.resume.step,
         "git_commit": _git_commit(),
+        "model_source": source_hash(name, registry.resolve("model", name)),
         "data": {
             "name": dataset.name,
             "provenance": dataset.provenance,

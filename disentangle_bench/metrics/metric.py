@@ -44,6 +44,8 @@ class Metric:
     `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them but
     those that `lower_is_better` names, and a diagnostic, of which neither can be said, has none.
     `revision` goes up whenever the same codes may get another number, so that tables never mix the two.
+    `source` is a hash of its code where that is not this package's, which an edit changes without a revision; whoever
+    loads a metric fills it in.
     `training_rows` is how many rows it draws from the whole table, with replacement, to train what it then
     tests on rows drawn likewise; 0 where it does no such thing. `expects` is compulsory for the metrics of
     this tree and optional for anyone else's.
@@ -56,3 +58,4 @@ class Metric:
     lower_is_better: tuple[str, ...] = ()
     training_rows: int = 0
     expects: Expects | None = None
+    source: str | None = None

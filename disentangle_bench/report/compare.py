@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,33 @@ from disentangle_bench.report.leaderboard import OF_ONE_LIKELIHOOD, lower_is_bet
 from disentangle_bench.report.statistics import holm, improvements, spreads
 
 
-def parse_choice(text: str) -> dict[str, str]:
-    """`model=beta_vae,beta=4` as a dict. Raises BenchError where it is written otherwise."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    if any(not key.strip() or not equals or not value.strip() for key, equals, value in pairs):
-        raise BenchError(
-            f"{text!r}: write a choice as key=value,key=value, for example model=beta_vae,beta=4"
-        )
-    return {key.strip(): value.strip() for key, _, value in pairs}
+def parse_choice(text: str, told: pd.DataFrame) -> dict[str, str]:
+    """`model=beta_vae,beta=4` as a dict. Raises BenchError where it is written otherwise.
+
+    A value may hold commas and equals signs, as the name of a sub-grid does (`dataset=own.npz[col/2,row/2]`): it is as
+    long as the longest value that the runs of `tell_apart` have there. A value that none has ends before the next `=`.
+    """
+    columns = _columns(told)
+    parts = text.split(",")
+    choice: dict[str, str] = {}
+    while parts:
+        key, equals, rest = (piece.strip() for piece in parts[0].partition("="))
+        if not key or not equals or not rest:
+            raise BenchError(
+                f"{text!r}: write a choice as key=value,key=value, for example model=beta_vae,beta=4"
+            )
+        there = set(told[key].map(plain)) if key in columns else set()
+        ends = [n for n in range(len(parts), 0, -1) if _value(parts[:n]) in there]
+        pairs = [n for n in range(1, len(parts)) if "=" in parts[n]]
+        length = [*ends, *pairs, len(parts)][0]
+        choice[key] = _value(parts[:length])
+        parts = parts[length:]
+    return choice
+
+
+def _value(parts: Sequence[str]) -> str:
+    """What stands behind the first equals sign of parts that commas had kept apart."""
+    return ",".join(parts).partition("=")[2].strip()
 
 
 def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> pd.DataFrame:
@@ -74,18 +93,7 @@ def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
 
 
 def _chosen(told: pd.DataFrame, choice: Mapping[str, str]) -> NDArray[np.bool_]:
-    columns = [
-        *("run", "dataset", "provenance", "model", *told.attrs["settings"], "seed", "steps", "precision"),
-        *(
-            "device",
-            "threads",
-            "torch",
-            "data_fingerprint",
-            "scored_on",
-            "reconstruction_likelihood",
-            "revisions",
-        ),
-    ]
+    columns = _columns(told)
     chosen = np.ones(len(told), dtype=bool)
     for name, value in choice.items():
         if name not in columns:
@@ -99,6 +107,15 @@ def _chosen(told: pd.DataFrame, choice: Mapping[str, str]) -> NDArray[np.bool_]:
     if not chosen.any():
         raise BenchError(f"no run is {', '.join(f'{k}={v}' for k, v in choice.items())} all at once")
     return chosen
+
+
+def _columns(told: pd.DataFrame) -> list[str]:
+    """The columns that runs can be chosen by."""
+    return [
+        *("run", "dataset", "provenance", "model", *told.attrs["settings"], "seed", "steps", "precision"),
+        *("device", "threads", "torch", "data_fingerprint", "scored_on", "reconstruction_likelihood"),
+        *("revisions", "model_source"),
+    ]
 
 
 def _is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from disentangle_bench.report.leaderboard import comparison
 from disentangle_bench.report.study import Tables
@@ -137,9 +138,12 @@ def mutual_information(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
 
 
 def picture(figure: Figure, style: str) -> bytes:
-    """The figure as a PNG, SVG or PDF."""
+    """The figure as a PNG, SVG or PDF, its text as it stands: a dollar sign in a name begins no formula."""
     content = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "disentangle_bench"}):
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    # Labels that are made while it draws ask these settings.
+    with mpl.rc_context({"svg.hashsalt": "disentangle_bench", "text.parse_math": False}):
         figure.savefig(content, format=style, dpi=110, metadata=METADATA[style])
     return content.getvalue()
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.report.runs_table import RECONSTRUCTION
+from disentangle_bench.report.runs_table import RECONSTRUCTION, SUFFIXES
 from disentangle_bench.report.statistics import (
     FEWEST,
     among_the_best,
@@ -26,24 +26,28 @@ Numbers = NDArray[np.integer[Any]]
 LOWER_IS_BETTER = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl")
 # Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
 OF_ONE_LIKELIHOOD = ("reconstruction_nats", "excess_nats", "excess_share", "elbo")
-SUFFIXES = (
-    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
-    *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
-)
 FEW = 10  # runs a row: with fewer a table says that its intervals lean on the normal distribution
 # Numbers of runs that differ in one of these do not measure the same thing: they are ranked apart.
 COMPARABLE = ("dataset", "provenance", "data_fingerprint", "scored_on", "revisions")
 # Runs that differ in one of these were trained otherwise: they stand in rows of their own, in one ranking.
-CONDITIONS = ("steps", "precision")
+CONDITIONS = ("steps", "precision", "model_source")
 # Shown where runs on one data set differ in them.
-APART = ("data_fingerprint", "precision", "scored_on", "revisions", "reconstruction_likelihood")
+APART = (
+    "data_fingerprint",
+    "precision",
+    "model_source",
+    "scored_on",
+    "revisions",
+    "reconstruction_likelihood",
+)
 WORDS = {
     "provenance": "where the data are from",
     "data_fingerprint": "the data's hash",
     "scored_on": "the images that they were scored on",
-    "revisions": "the metrics' revisions",
+    "revisions": "the metrics' revisions or sources",
     "steps": "steps",
     "precision": "precision",
+    "model_source": "a model's source, which was edited,",
 }
 # What a run was computed with changes its scores as much as another seed does, and is no reason for another row.
 MACHINE = {"device": "device", "threads": "threads", "torch": "torch version"}
@@ -141,6 +145,9 @@ def tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     """
     told = runs.copy()
     told["revisions"] = _mixed_revisions(runs)
+    # Only a model of which there are several is told apart by its source.
+    sources = runs.groupby("model")["model_source"].transform("nunique")
+    told["model_source"] = runs["model_source"].where(sources > 1)
     same = ["dataset", "provenance", "model", *runs.attrs["settings"], *CONDITIONS, "data_fingerprint"]
     likelihood = told["reconstruction_likelihood"]
     told["reconstruction_likelihood"] = likelihood.where(told["status"] == "DONE")
@@ -271,8 +278,8 @@ def _keys(told: pd.DataFrame) -> list[str]:
 def _mixed_revisions(runs: pd.DataFrame) -> pd.Series:
     """`mig 2` for a run whose metrics other runs were scored with at another revision; None where it has none."""
     read = {text: json.loads(text) for text in runs["metric_revisions"].dropna().unique()}
-    kept: list[dict[str, int]] = [read.get(text, {}) for text in runs["metric_revisions"]]
-    seen: dict[str, set[int]] = {}
+    kept: list[dict[str, int | str]] = [read.get(text, {}) for text in runs["metric_revisions"]]
+    seen: dict[str, set[int | str]] = {}
     for revisions in kept:
         for name, revision in revisions.items():
             seen.setdefault(name, set()).add(revision)

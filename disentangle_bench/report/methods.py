@@ -12,7 +12,7 @@ import pandas as pd
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.scoring import named_metrics
+from disentangle_bench.scoring import named_metrics, revision_in_words
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def _own_words(name: str, revisions: Mapping[str, None]) -> tuple[str, str]:
     except BenchError:
         return "Its code is neither this package's nor installed where this report was made.", ""
     text = inspect.getdoc(metric.score) or ""
-    if str(metric.revision) not in revisions:
-        text = f"(The code at hand is revision {metric.revision}; the runs were scored with another.) {text}"
+    revision = revision_in_words(metric.revision, metric.source)
+    if str(revision) not in revisions:
+        text = f"(The code at hand is revision {revision}; the runs were scored with another.) {text}"
     constants = {
         key: parameter.default
         for key, parameter in inspect.signature(metric.score).parameters.items()

@@ -252,11 +252,7 @@ def markdown(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = 
         if isinstance(cell, Cell):
             mean = f"**{cell.mean}**" if cell.best else cell.mean
             return mean + (r"\*" if cell.star else "") + cell.spread
-        return (
-            re.sub(r"([\\|<>*_`\[\]])", r"\\\1", str(cell))
-            if re.search(r"[|<>`\\*]", str(cell))
-            else str(cell)
-        )
+        return _markdown_text(str(cell))
 
     def table(text: pd.DataFrame) -> str:
         lines = [[write(c) for c in text.columns], ["---"] * len(text.columns)]
@@ -264,9 +260,17 @@ def markdown(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = 
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
     parts = _apart(rows, board, table)
-    said = " ".join([*notes(rows, board), *(f"{warning}." for warning in warnings)]).replace("*", r"\*")
+    said = _markdown_text(" ".join([*notes(rows, board), *(f"{warning}." for warning in warnings)]))
     first = f"{parts[0]}\n{said}\n"
     return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
+
+
+def _markdown_text(text: str) -> str:
+    """The text in one line, with every sign escaped that means something to Markdown, HTML or mathematics there.
+
+    An underscore within a word and brackets without a link behind them mean nothing.
+    """
+    return re.sub(r"[\\|<>*`$~&]|(?<!\w)_|_(?!\w)|\](?=[(\[:])", r"\\\g<0>", " ".join(text.split()))
 
 
 def latex(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
@@ -276,7 +280,7 @@ def latex(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ())
         if isinstance(cell, Cell):
             mean = rf"\textbf{{{cell.mean}}}" if cell.best else cell.mean
             return mean + (r"$^{\ast}$" if cell.star else "") + cell.spread
-        return "".join(LATEX_SPECIAL.get(sign, sign) for sign in str(cell))
+        return "".join(LATEX_SPECIAL.get(sign, sign) for sign in " ".join(str(cell).split()))
 
     def body(text: pd.DataFrame) -> str:
         return "".join(" & ".join(write(cell) for cell in line) + " \\\\\n" for line in text.to_numpy())
@@ -284,7 +288,8 @@ def latex(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ())
     columns = readable(rows, board).columns
     head = " & ".join(write(name) for name in columns) + " \\\\\n"
     parts = "\\midrule\n".join(_apart(rows, board, body))
-    said = "".join(f"% {text}\n" for text in (*notes(rows, board), *warnings))
+    # A line that breaks would go on outside of the comment.
+    said = "".join(f"% {' '.join(text.split())}\n" for text in (*notes(rows, board), *warnings))
     return (
         f"{said}\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
         f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"

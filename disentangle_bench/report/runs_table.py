@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ import pandas as pd
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.rundir import RunRecord, StudyDir
+from disentangle_bench.scoring import COLUMNS, revision_in_words
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
+# The numbers that a leaderboard has of each measure.
+SUFFIXES = (
+    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
+    *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
+)
 HEAD = ("run", "dataset", "provenance", "model")
 TAIL = (
     *("status", "failure", "device", "threads", "torch", "precision", "training_seconds", "data_fingerprint"),
-    *("scored_on", "reconstruction_likelihood", "metric_revisions"),
+    *("scored_on", "reconstruction_likelihood", "metric_revisions", "model_source"),
 )
 
 
@@ -28,7 +35,8 @@ def load_scores(study: str | Path) -> pd.DataFrame:
     runs; seed, steps; reconstruction_nats, excess_nats, excess_share, mse, kl, elbo; every score; status (DONE or
     FAILED), failure, device, threads, torch (its version), precision, training_seconds, data_fingerprint, scored_on
     (the images of metrics and of reconstruction), reconstruction_likelihood (what the nats are nats of) and
-    metric_revisions (JSON). A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
+    metric_revisions (JSON) and model_source (a hash, of a model that is not this package's).
+    A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
     metrics' headline columns, `table.attrs["settings"]` the hyper-parameters and settings. Raises BenchError where
     there is no study.
     """
@@ -46,8 +54,10 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     kept, repeated = _each_once(_Row(record) for record in records)
     about = [row.about for row in kept]
     scores = [row.scores for row in kept]
-    settings = [row.settings for row in kept]
-    hypers = {name for row in kept for name in row.hypers}
+    columns_of = _own_columns(kept)
+    settings = [{columns_of[name]: v for name, v in row.own.items()} | row.shared for row in kept]
+    texts = {columns_of[name] for row in kept for name in row.own.keys() - set(row.hypers)}
+    hypers = {columns_of[name] for row in kept for name in row.hypers}
     metrics: dict[str, Any] = {}
     for row in kept:
         metrics = row.metrics | metrics
@@ -59,7 +69,7 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
     rows = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
     table = pd.DataFrame(rows, columns=columns)
-    table = table.astype({name: float for name in [*hypers, *RECONSTRUCTION, *measured]})
+    table = table.astype({name: float for name in [*(hypers - texts), *RECONSTRUCTION, *measured]})
     table["threads"] = table["threads"].astype("Int64")
     table.attrs["headlines"] = list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"]))
     table.attrs["lower_is_better"] = sorted({key for m in metrics.values() for key in m["lower_is_better"]})
@@ -80,11 +90,13 @@ class _Row:
             data["provenance"],
             data["fingerprint"],
             record.provenance["precision"],
+            record.provenance.get("model_source"),
         )
         self.failed = record.failure is not None
         self.about = _about(record)
         self.scores = dict(record.scores.get("scores", {})) | _excess(record)
-        self.settings = _settings(record)
+        self.shared = _plain_values(record.spec.network.model_dump() | _training(record))
+        self.own = _plain_values(record.spec.hypers | record.spec.options)
         self.hypers = tuple(record.spec.hypers)
         self.metrics = {
             name: {
@@ -102,7 +114,7 @@ def _each_once(rows: Iterable[_Row]) -> tuple[list[_Row], int]:
 
     Of several the first counts, but a finished one before a failed one.
     """
-    kept: dict[tuple[str, ...], _Row] = {}
+    kept: dict[tuple[str | None, ...], _Row] = {}
     repeated = 0
     for row in rows:
         earlier = kept.setdefault(row.run, row)
@@ -169,6 +181,7 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "scored_on": _scored_on(record),
         "reconstruction_likelihood": _likelihood(record),
         "metric_revisions": _revisions(record),
+        "model_source": provenance.get("model_source"),
     }
 
 
@@ -179,21 +192,53 @@ def _scored_on(record: RunRecord) -> str | None:
 
 
 def _revisions(record: RunRecord) -> str | None:
-    """Every metric with its revision, as JSON, since a metric may have any name; None for a failed run."""
+    """Every metric with its revision as JSON, since a metric may have any name; None for a failed run.
+
+    A metric that is not this package's has the hash of its source beside the revision.
+    """
     kept = record.scores.get("metrics")
-    return None if kept is None else json.dumps({name: about["revision"] for name, about in kept.items()})
-
-
-def _settings(record: RunRecord) -> dict[str, Any]:
-    """Everything that was set for the run but data set, seed, steps and precision; tuples as text, for the CSV."""
-    spec = record.spec
-    settings = (
-        spec.hypers
-        | spec.options
-        | spec.network.model_dump()
-        | spec.training.model_dump(exclude={"steps", "precision"})
+    return (
+        None
+        if kept is None
+        else json.dumps(
+            {name: revision_in_words(about["revision"], about.get("source")) for name, about in kept.items()}
+        )
     )
+
+
+def _training(record: RunRecord) -> dict[str, Any]:
+    """What was set for training but steps and precision, which are the table's own columns."""
+    return record.spec.training.model_dump(exclude={"steps", "precision"})
+
+
+def _plain_values(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with tuples as text, for the CSV."""
     return {name: "-".join(map(str, v)) if isinstance(v, tuple) else v for name, v in settings.items()}
+
+
+def _own_columns(rows: Sequence[_Row]) -> dict[str, str]:
+    """The column of each hyper-parameter and option: its own name, or `option_<name>` where that means another thing.
+
+    Such names are those of network and training keys, of every run's columns, of scores, and of what the leaderboard
+    makes of scores. A model may call its options as it likes, and none of them hides another column.
+    """
+    own = {name for row in rows for name in row.own}
+    measured = {name for row in rows for name in row.scores} | set(RECONSTRUCTION)
+    taken = COLUMNS | measured
+    made = re.compile(
+        rf"(?:best|pareto|front)_(?:{_any_of(measured)})|(?:{_any_of(measured)})_(?:{_any_of(SUFFIXES)})"
+    )
+    columns: dict[str, str] = {}
+    for name in sorted(own):
+        column = name
+        while column in taken or made.fullmatch(column) or (column != name and column in own):
+            column = f"option_{column}"
+        columns[name] = column
+    return columns
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(names)))
 
 
 def _origin(record: RunRecord) -> tuple[tuple[str, str], ...]:

@@ -28,6 +28,7 @@ from disentangle_bench.report.statistics import (
 )
 
 CHOICES = ("elbo", "labels")
+CHOSEN = ("_mean", "_ci_low", "_ci_high", "_n_seeds")
 IDENTITY = ("group", "dataset", "provenance")
 # Rows of one model whose nats are of one likelihood.
 MODEL = ["model", "reconstruction_likelihood"]
@@ -64,7 +65,10 @@ def models_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequence[str
                     chosen[[f"{metric}_ci_low", f"{metric}_ci_high"]] = np.nan
                 line |= _chosen_cells(chosen, metric, f"best_by_{choice}")
             found.append(line)
-    return pd.DataFrame(found)
+    chosen_columns = [f"best_by_{choice}{part}" for choice in CHOICES for part in ("", *CHOSEN)]
+    counts = ("n_settings", "n_seeds", "n_failed", "settings_on_front", "hypervolume")
+    columns = [*IDENTITY, "metric", *MODEL, *counts, *chosen_columns]
+    return pd.DataFrame(found, columns=columns)
 
 
 def best_row(part: pd.DataFrame, metric: str, choice: str, lower: bool = False) -> pd.Series | None:
@@ -146,7 +150,9 @@ def variance_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame
                 | {"n_models": part["model"][has].nunique(), "n_settings": len(set(here[done][has]))}
                 | {"n_runs": shares.runs, "n_failed": int((~done).sum())}
             )
-    return pd.DataFrame(found)
+    counts = ("n_models", "n_settings", "n_runs", "n_failed")
+    columns = [*IDENTITY, "measure", "objective", "hyperparameter", "seed", *counts]
+    return pd.DataFrame(found, columns=columns)
 
 
 def correlation_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
@@ -210,7 +216,7 @@ def _hypervolume(rows: pd.DataFrame, metric: str, lower: bool) -> float:
 
 def _chosen_cells(row: pd.Series | None, metric: str, prefix: str) -> dict[str, Any]:
     if row is None:
-        return {prefix: None} | {f"{prefix}_{s}": None for s in ("mean", "ci_low", "ci_high", "n_seeds")}
+        return {prefix: None} | {f"{prefix}{s}": None for s in CHOSEN}
     numbers = {f"{prefix}_{s}": row[f"{metric}_{s}"] for s in ("mean", "ci_low", "ci_high")}
     return {prefix: row["setting"] or "(only one)"} | numbers | {f"{prefix}_n_seeds": row[f"{metric}_n"]}
 

@@ -43,7 +43,11 @@ def estimate_seconds(
     """
     datasets = {name: noise_dataset(shape, torch.device(device)) for name, shape in shapes.items()}
     plain = [spec.model_copy(update={"dataset": DatasetSpec(name=spec.dataset.name)}) for spec in specs]
-    objectives = {spec.program: objective_of(spec, datasets[spec.dataset.name]) for spec in plain}
+    # One of each program: runs by the hundred thousand share few.
+    programs = {spec.program: spec for spec in plain}
+    objectives = {
+        program: objective_of(spec, datasets[spec.dataset.name]) for program, spec in programs.items()
+    }
     seconds: dict[tuple[str, int], float] = {}
     total = 0.0
 
@@ -53,10 +57,11 @@ def estimate_seconds(
         return stack_size(objectives[group[0].program], group, dataset, timed=False).runs
 
     for stack in stacks(plain, size):
-        objective = objectives[stack[0].program]
+        program = stack[0].program
+        objective = objectives[program]
         if is_fitted(objective):
             continue
-        kind = (stack[0].program, len(stack))
+        kind = (program, len(stack))
         if kind not in seconds:
             seconds[kind] = _seconds_per_step(objective, stack, datasets[stack[0].dataset.name])
         total += seconds[kind] * stack[0].training.steps

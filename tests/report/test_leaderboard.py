@@ -339,9 +339,9 @@ def test_variance_and_correlation_count_failed_runs() -> None:
 
 def test_compare_two_choices() -> None:
     told = tell_apart(runs_table(records()))
-    found = compare(told, parse_choice("model=beta_vae, beta=4"), parse_choice("model=vae")).set_index(
-        "measure"
-    )
+    found = compare(
+        told, parse_choice("model=beta_vae, beta=4", told), parse_choice("model=vae", told)
+    ).set_index("measure")
     assert found.loc["mig", "probability"] == 0.75  # .25 beats .1, .35 beats both
     assert found.loc["reconstruction_nats", "probability"] == 0  # low is good, and it is higher
     assert (found.loc["mig", "mean_a"], found.loc["mig", "mean_b"]) == pytest.approx((0.3, 0.2))
@@ -350,9 +350,9 @@ def test_compare_two_choices() -> None:
     assert (set(pooled["n_failed_a"]), set(pooled["n_failed_b"]), set(pooled["n_b"])) == ({1}, {2}, {0})
     for choice, message in (("modell=vae", "Did you mean 'model'"), ("model=vea", "Did you mean 'vae'")):
         with pytest.raises(BenchError, match=message):
-            compare(told, parse_choice(choice), {"model": "vae"})
+            compare(told, parse_choice(choice, told), {"model": "vae"})
     with pytest.raises(BenchError, match="key=value"):
-        parse_choice("model")
+        parse_choice("model", told)
     with pytest.raises(BenchError, match="all at once"):
         compare(told, {"model": "vae", "beta": "2"}, {"model": "vae"})
 
@@ -388,7 +388,9 @@ def test_studies_are_merged_and_what_cannot_be_mixed_is_kept_apart(tmp_path: Pat
     assert len(both.board) == 2 * 4 - 1  # the setting without any finished run counts with the first: one row
     assert set(both.board["revisions"]) == {"mig 1", "mig 2"}
     assert list(both.board["rank"].dropna()) == [1, 2, 3, 1, 2, 3]
-    assert any("the metrics' revisions (mig 1, mig 2) and are ranked apart" in w for w in both.warnings)
+    assert any(
+        "the metrics' revisions or sources (mig 1, mig 2) and are ranked apart" in w for w in both.warnings
+    )
 
     quick = study_of(tmp_path / "quick", [changed(r, precision="bfloat16") for r in records()])
     both = make_tables([plain, quick])
