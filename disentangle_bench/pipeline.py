@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from disentangle_bench import registry
 from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
@@ -74,7 +75,8 @@ class Conditions:
     `stack_size`: runs that train together at most (None: as many as is best on a GPU, one on a CPU).
     `checkpoint_every`: seconds of training. `stop` may be asked to end the work early, which raises Stopped.
     `shard` (i, n): of n parts into which the grid's runs fall, the i-th, from 1. `metric_seconds`: what a metric may
-    take for one run. `cluster`: the Ray cluster that trains, None for this process.
+    take for one run. `cluster`: the Ray cluster that trains, None for this process. `allow`: code beyond the grid's that
+    the study's runs may name.
     """
 
     device: torch.device
@@ -86,6 +88,7 @@ class Conditions:
     shard: tuple[int, int] = (1, 1)
     metric_seconds: float | None = None
     cluster: Cluster | None = None
+    allow: Collection[str] = ()
 
 
 def run(
@@ -127,7 +130,7 @@ def run_study(
     else:
         check_headlines(grid)
     check_same_data(grid, study)
-    specs = expand(grid) if train else all_runs(grid, study)
+    specs = expand(grid) if train else all_runs(grid, study, conditions.allow)
     todo = plan(grid, study, conditions.retry_failed, conditions.shard, specs)
     runs = todo.score + (todo.train if train else ())
     # All data sets are ready before anything is written and the first step is spent.
@@ -242,10 +245,18 @@ def plan(
     return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
 
 
-def all_runs(grid: Grid, study: StudyDir) -> tuple[RunSpec, ...]:
-    """The grid's runs, then what the study holds beyond: a smaller or other grid was run in it since."""
+def all_runs(grid: Grid, study: StudyDir, allow: Collection[str] = ()) -> tuple[RunSpec, ...]:
+    """The grid's runs, then what the study holds beyond: a smaller or other grid was run in it since.
+
+    Raises BenchError where one of these is of a model or data set that neither the grid nor `allow` names.
+    """
     asked = expand(grid)
-    return (*asked, *study.others({spec.id for spec in asked}))
+    others = tuple(study.others({spec.id for spec in asked}))
+    named = {*allow, *(model.name for model in grid.models), *(dataset.name for dataset in grid.datasets)}
+    for spec in others:
+        registry.check_allowed("model", spec.model, named)
+        registry.check_allowed("data set", spec.dataset.name, named)
+    return (*asked, *others)
 
 
 def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:

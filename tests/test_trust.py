@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from disentangle_bench import load_run
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
+from disentangle_bench.spec import RunSpec
 
 BAIT = "from pathlib import Path\nPath('pwned').touch()\n\nclass Model:\n    def build(self): ...\n"
 
@@ -52,6 +53,17 @@ def the_run(study: Path) -> Path:
 
 def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_score_imports_nothing_that_a_run_beyond_the_grid_names(study: Path) -> None:
+    run = the_run(study)
+    stranger = RunSpec.model_validate(json.loads((run / "spec.json").read_text()) | {"model": "bait:Model"})
+    copied = shutil.copytree(run, run.with_name(stranger.id))
+    edit(copied / "spec.json", model="bait:Model")
+    said = bench("score", study, "--metric", "mig", "--allow", "tiny_data")
+    assert said.exit_code == 2
+    assert "--allow bait:Model" in said.output
+    assert not Path("pwned").exists()
 
 
 LOOKS = [

@@ -70,7 +70,11 @@ def score(
     assert study is not None
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
     conditions = Conditions(
-        pick_device(device), retry_failed=True, data_dir=data_dir, metric_seconds=metric_seconds
+        pick_device(device),
+        retry_failed=True,
+        data_dir=data_dir,
+        metric_seconds=metric_seconds,
+        allow=allow,
     )
     finish(run_study(grid, StudyDir(study), conditions, make_progress(), train=False))
 
