@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
@@ -261,4 +261,6 @@ class Lines:
 
     def _say(self, text: str) -> None:
         self.last = time.monotonic()
-        print(text, file=self.stream, flush=True)
+        # Nobody's log is worth a run: its reader may be gone, its disk full, the stream closed.
+        with suppress(OSError, ValueError):
+            print(text, file=self.stream, flush=True)

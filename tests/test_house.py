@@ -10,7 +10,7 @@ import disentangle_bench
 ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
-    {"errors", "locks", "progress", "version"},
+    {"errors", "locks", "progress", "streams", "version"},
     {"registry"},
     {"spec", "data", "models", "metrics"},
     {"scoring", "train", "rundir"},
@@ -28,6 +28,7 @@ WITHOUT_TORCH = {
     "scoring",
     "errors",
     "progress",
+    "streams",
     "version",
     "cli",
 }

@@ -18,7 +18,9 @@ from disentangle_bench.cli.options import (
     with_metrics,
 )
 from disentangle_bench.cli.output import finish, make_progress
+from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
+from disentangle_bench.streams import go_on_unread
 
 
 @main.command()
@@ -65,11 +67,14 @@ def score(
     if not asked:
         raise BenchError("name at least one metric with --metric or --plugin")
     assert study is not None
+    go_on_unread("stdout")  # what it prints is kept in the study too
     grid = with_metrics(read_grid(study / "grid.toml"), asked)
     conditions = Conditions(
         pick_device(device), retry_failed=True, data_dir=data_dir, metric_seconds=metric_seconds
     )
-    finish(run_study(grid, StudyDir(study), conditions, make_progress(), train=False))
+    with stopping_politely(conditions.stop):
+        outcome = run_study(grid, StudyDir(study), conditions, make_progress(), train=False)
+    finish(outcome)
 
 
 @main.command()
