@@ -183,6 +183,7 @@ def train_all(
     work = Work(
         specs, grid, study, claims, datasets,
         retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
+        note=progress.note,
     )  # fmt: skip
     how: dict[str, Any] = {
         "together": conditions.stack_size,
