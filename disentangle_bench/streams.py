@@ -53,7 +53,7 @@ def go_on_unread(*names: str) -> None:
             continue
         unread = Unread(raw.fileno(), "w", closefd=False)
         text = io.TextIOWrapper(
-            io.BufferedWriter(unread),
+            io.BufferedWriter(unread),  # type: ignore[type-var]
             encoding=stream.encoding,
             errors=stream.errors,
             line_buffering=stream.line_buffering or name == "stderr",

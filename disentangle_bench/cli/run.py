@@ -188,7 +188,10 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
         shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
         try:
             seconds = estimate_seconds(todo.train, shapes, device, make_objective)
-        except Exception as error:  # anyone's models at any size; the plan is still worth showing
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # anyone's models at any size; the plan is still worth showing
             reason = (str(error) or type(error).__name__).splitlines()[0]
             click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
             return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import click
 
+from disentangle_bench.errors import BenchError
 from disentangle_bench.train.stop import TIME_LIMIT, Stop, Stopped
 
 # SIGHUP comes from a terminal that is closed, SIGUSR1 from a batch system before its time limit. Windows has neither.
@@ -29,7 +31,10 @@ EXIT_CODES = {said: 128 + number for number, said in NAMES.items()} | {TIME_LIMI
 
 @contextmanager
 def stopping_politely(stop: Stop) -> Iterator[None]:
-    """Within, the signals of `NAMES` ask `stop`; a study that stops says so and ends with its exit code."""
+    """Within, the signals of `NAMES` ask `stop`; a study that stops says so and ends with its exit code.
+
+    Nobody's code ends the command unheard: where a model or a data set calls sys.exit, BenchError is raised.
+    """
 
     def ask(number: int, frame: FrameType | None) -> None:
         # A person who asks twice is in a hurry. A closed terminal's shell and a batch system repeat themselves.
@@ -42,6 +47,12 @@ def stopping_politely(stop: Stop) -> Iterator[None]:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+    except SystemExit as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise BenchError(
+            f"{where.filename}, line {where.lineno}, ended the study with sys.exit({error.code!r}); the code of models,"
+            " metrics and data sets must raise an error instead"
+        ) from error
     except Stopped as stopped:
         click.echo(
             f"\nStopped: {stopped}. Finished runs and checkpoints are kept; the same command goes on from there.",

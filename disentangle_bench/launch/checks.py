@@ -59,7 +59,7 @@ def build_nothing(
             return objective.build(image_shape, size)
     except BenchError:
         raise
-    except Exception as error:  # anyone's code, and networks of any size
+    except (Exception, SystemExit) as error:  # anyone's code, and networks of any size
         reason = f"{type(error).__name__}: {error}"
         raise BenchError(f"model {spec.model!r} cannot be built as the grid asks: {reason}") from error
 
