@@ -12,6 +12,10 @@ class BenchError(Exception):
     """
 
 
+class Damaged(BenchError):
+    """A file does not hold what was written into it, so that nothing of it may be used."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is not there, with the names that look most like it and all allowed ones."""
     names = sorted(known)

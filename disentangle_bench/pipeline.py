@@ -75,7 +75,7 @@ class Conditions:
     `stack_size`: runs that train together at most (None: as many as is best on a GPU, one on a CPU).
     `checkpoint_every`: seconds of training. `stop` may be asked to end the work early, which raises Stopped.
     `shard` (i, n): of n parts into which the grid's runs fall, the i-th, from 1. `metric_seconds`: what a metric may
-    take for one run. `cluster`: the Ray cluster that trains, None for this process. `allow`: code beyond the grid's that
+    take for one run. `cluster`: the Ray cluster that trains, None for this process. `allow`: code beyond the grid that
     the study's runs may name.
     """
 
@@ -187,6 +187,7 @@ def train_all(
     work = Work(
         specs, grid, study, claims, datasets,
         retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
+        note=progress.note,
     )  # fmt: skip
     how: dict[str, Any] = {
         "together": conditions.stack_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
@@ -263,4 +263,6 @@ class Lines:
 
     def _say(self, text: str) -> None:
         self.last = time.monotonic()
-        print(printable(text), file=self.stream, flush=True)
+        # Nobody's log is worth a run: its reader may be gone, its disk full, the stream closed.
+        with suppress(OSError, ValueError):
+            print(printable(text), file=self.stream, flush=True)

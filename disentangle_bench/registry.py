@@ -115,7 +115,10 @@ def resolve(kind: str, name: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         return getattr(_module(module_name), attribute)
-    except Exception as error:  # anyone's code runs here; whatever it raises, its name belongs to the message
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # anyone's code runs here; whatever it raises, its name belongs to the message
         raise BenchError(f"{kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 

@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, Damaged
 from disentangle_bench.files import parse_json, read_small
 from disentangle_bench.schemas import (
     RUN_COLUMNS,
@@ -69,6 +69,7 @@ def _no_word(reason: str) -> None:
 
 
 DONE, FAILED = "DONE", "FAILED"
+WEIGHTS_SUM = "weights_sha256"  # the key of provenance.json that has the weights' checksum
 # One part of a path: never hidden, never leading elsewhere.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
@@ -198,37 +199,51 @@ class StudyDir:
 
     def save_checkpoint(self, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of the runs that `about["runs"]` lists by `id`, in place of an older one of these runs."""
-        folder = self.path / "checkpoints"
-        stack = hashlib.sha256(" ".join(run["id"] for run in about["runs"]).encode()).hexdigest()[:16]
-        temporary = folder / f".{stack}.{secrets.token_hex(4)}.tmp"
+        final = self._checkpoint_file([run["id"] for run in about["runs"]])
+        folder = final.parent
+        temporary = folder / f".{final.stem}.{secrets.token_hex(4)}.tmp"
+        arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+        text = json.dumps(about)
         with writing(folder):
             folder.mkdir(exist_ok=True)
             try:
-                _save_safetensors(temporary, tensors, {"about": json.dumps(about)})
-                temporary.replace(folder / f"{stack}.safetensors")
+                sums = {"about_sha256": _sha256(text.encode()), "tensors_sha256": _tensors_sha256(arrays)}
+                _save_safetensors(temporary, arrays, {"about": text} | sums)
+                temporary.replace(final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
             _sync(folder)
 
-    def checkpoints(self) -> Iterator[tuple[dict[str, Any], Path]]:
-        """What `save_checkpoint` was told of each checkpoint, and its file. Raises BenchError for a damaged one."""
+    def checkpoints(
+        self, on_damaged: Callable[[Damaged], None] = lambda error: None
+    ) -> Iterator[tuple[dict[str, Any], Path]]:
+        """What `save_checkpoint` was told of each checkpoint, and its file; `on_damaged` hears of those left out."""
         for path in sorted(self.path.glob("checkpoints/[!.]*.safetensors")):
             try:
-                yield _read_safetensors(path, tensors=False)[0], path
+                yield _read_checkpoint(path, tensors=False)[0], path
             except FileNotFoundError:
                 continue  # its runs are finished: another process has dropped it since
+            except Damaged as error:
+                on_damaged(error)
 
     def load_checkpoint(self, path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """The same and the tensors of the checkpoint in this file. Raises BenchError where it is damaged."""
-        return _read_safetensors(path, tensors=True)
+        """The same and the tensors of the checkpoint in this file. Raises Damaged where it is."""
+        return _read_checkpoint(path, tensors=True)
 
-    def drop_finished_checkpoints(self, open: Collection[str] = ()) -> None:
-        """Delete the checkpoints all of whose runs are done or have failed; those of the runs `open` stay."""
+    def drop_finished_checkpoints(self, stack: Sequence[str], open: Collection[str] = ()) -> None:
+        """Delete the checkpoint of this stack, and those all of whose runs are done or have failed.
+
+        Those of the runs `open` stay.
+        """
+        self._checkpoint_file(stack).unlink(missing_ok=True)  # a damaged one does not say whose it is
         for about, path in self.checkpoints():
             ids = [run["id"] for run in about["runs"]]
             if all(run_id not in open and self.status(run_id) for run_id in ids):
                 path.unlink(missing_ok=True)
+
+    def _checkpoint_file(self, ids: Sequence[str]) -> Path:
+        return self.path / "checkpoints" / f"{_sha256(' '.join(ids).encode())[:16]}.safetensors"
 
     def save_stack_size(self, program: str, measured: Mapping[str, Any]) -> None:
         """Remember how many runs of a program train together on a device, and how fast the sizes were."""
@@ -392,7 +407,7 @@ def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> Run
             )
         scores = _scores(path, spec)
         rows = _read_curves(path) if curves else []
-        tensors = _read_weights(path / "weights.safetensors") if weights else {}
+        tensors = _read_weights(path, provenance) if weights else {}
     except FileNotFoundError as error:
         raise _damaged(path, error) from error
     except OSError as error:
@@ -477,33 +492,54 @@ def _read_curves(path: Path) -> list[dict[str, float]]:
     return found
 
 
-def _read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    _refuse_odd_file(path)
-    return dict(safetensors.numpy.load_file(path))
-
-
 def _refuse_odd_file(path: Path) -> None:
     """Raise OSError for what is no plain file, such as a pipe, which would be waited for for ever."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no plain file", str(path))
 
 
-def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _read_weights(path: Path, provenance: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """The weights of a run. Raises ValueError where they are not those written; runs of before have no checksum."""
+    _refuse_odd_file(path / "weights.safetensors")
+    content = (path / "weights.safetensors").read_bytes()
+    if provenance.get(WEIGHTS_SUM) not in (None, _sha256(content)):
+        raise ValueError(f"weights.safetensors is not the file whose {WEIGHTS_SUM} is in provenance.json")
+    return safetensors.numpy.load(content)
+
+
+def _read_checkpoint(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What was told of a checkpoint, and its tensors where they are asked for; both are held against checksums."""
     try:
         _refuse_odd_file(path)
         with safetensors.safe_open(path, framework="numpy") as file:
-            about = checked(CheckpointKept, parse_json((file.metadata() or {})["about"]))
+            kept = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+        if "about_sha256" not in kept:
+            raise ValueError("it has no checksum, as those of earlier versions had none")
+        if kept["about_sha256"] != _sha256(kept.get("about", "").encode()):
+            raise ValueError("what it says of its runs does not have the checksum that was written")
+        if tensors and kept.get("tensors_sha256") != _tensors_sha256(arrays):
+            raise ValueError("its tensors do not have the checksum that was written")
+        return checked(CheckpointKept, parse_json(kept["about"])), arrays
     except FileNotFoundError:
         raise
     except OSError as error:
         raise BenchError(f"the checkpoint {path} cannot be read: {_reason(error)}") from error
     except (ValueError, TypeError, KeyError, SafetensorError) as error:
-        # Written whole or not at all, so something else has damaged it; that is worth a word.
-        raise BenchError(
-            f"the checkpoint {path} is damaged: {_reason(error)}. Delete it to train anew."
-        ) from error
-    return about, arrays
+        raise Damaged(f"the checkpoint {path} cannot be used: {_reason(error)}") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _tensors_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """A checksum of names, types, shapes and every byte of these contiguous arrays, in the order of their names."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 @contextmanager
@@ -541,11 +577,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def _fill(directory: Path, record: RunRecord) -> None:
     write_text(directory / "spec.json", record.spec.model_dump_json(indent=1))
-    write_text(directory / "provenance.json", _json(record.provenance))
     if record.failure is not None:
+        write_text(directory / "provenance.json", _json(record.provenance))
         write_text(directory / FAILED, record.failure)
         return
-    _save_safetensors(directory / "weights.safetensors", record.weights)
+    weights = safetensors.numpy.save(
+        {key: np.ascontiguousarray(value) for key, value in record.weights.items()}
+    )
+    write_bytes(directory / "weights.safetensors", weights)
+    provenance = {**record.provenance, WEIGHTS_SUM: _sha256(weights)}
+    write_text(directory / "provenance.json", _json(provenance))
     write_text(directory / "curves.csv", _csv(record.curves))
     write_text(directory / "scores.json", _json(record.scores))
     if record.pictures:

@@ -107,7 +107,7 @@ def score_report(
     """
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
     for name in metrics:
-        add_part(report, _part(name, codes, factors, seed))
+        add_part(report, metric_report(name, codes, factors, seed))
         on_metric()
     return report | {
         "points": len(codes),
@@ -115,12 +115,15 @@ def score_report(
     }
 
 
-def _part(name: str, codes: Any, factors: Any, seed: int) -> dict[str, Any]:
+def metric_report(name: str, codes: Any, factors: Any, seed: int) -> dict[str, Any]:
     """What a report has of one metric."""
     try:
         scores = score_codes(codes, factors, metrics=[name], seed=seed)
         metric = named_metrics([name])[name]
-    except Exception as error:  # a metric is anyone's code; its failure costs its own column, not the run
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a metric is anyone's code; its failure costs its own column, not the run
         return {"scores": {}, "metrics": {}, "failures": {name: f"{type(error).__name__}: {error}"}}
     about: dict[str, Any] = {
         "headlines": metric.headlines,

@@ -11,7 +11,7 @@ ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
     {"shown"},
-    {"errors", "locks", "progress", "source_hash", "version"},
+    {"errors", "locks", "progress", "source_hash", "streams", "version"},
     {"registry", "files"},
     {"spec", "schemas", "data", "models", "metrics"},
     {"scoring", "train", "rundir"},
@@ -33,6 +33,7 @@ WITHOUT_TORCH = {
     "schemas",
     "shown",
     "source_hash",
+    "streams",
     "version",
     "cli",
 }

@@ -11,6 +11,7 @@ import click
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.shown import printable
+from disentangle_bench.streams import go_on_unread, open_closed
 from disentangle_bench.version import __version__
 
 
@@ -25,6 +26,8 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        open_closed()
+        go_on_unread("stderr")  # no command ends because nobody reads its messages
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a path need not be text

@@ -22,6 +22,7 @@ from disentangle_bench.cli.options import (
 from disentangle_bench.cli.output import duration, finish, make_progress
 from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
+from disentangle_bench.streams import go_on_unread
 
 if TYPE_CHECKING:
     from disentangle_bench.pipeline import Plan
@@ -104,8 +105,8 @@ def run_command(
 ) -> None:
     """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
 
-    Finished runs are kept and never repeated; stop it with Ctrl-C or SIGTERM at any time and give the same command to
-    go on from its checkpoint. Several such commands at once share the work.
+    Finished runs are kept and never repeated; stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time and give the
+    same command to go on from its checkpoint. Several such commands at once share the work.
     """
     from disentangle_bench.launch.checks import check_study
     from disentangle_bench.launch.ray_cluster import Cluster
@@ -114,6 +115,7 @@ def run_command(
     from disentangle_bench.spec import read_grid
     from disentangle_bench.train.stop import Stop
 
+    go_on_unread("stdout")  # what it prints is kept in the study too
     if launcher == "local" and (address is not None or gpus_per_job is not None):
         raise BenchError("--address and --gpus-per-job are for --launcher ray")
     stop = Stop(time_limit)
@@ -186,7 +188,10 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
         shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
         try:
             seconds = estimate_seconds(todo.train, shapes, device, make_objective)
-        except Exception as error:  # anyone's models at any size; the plan is still worth showing
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # anyone's models at any size; the plan is still worth showing
             reason = (str(error) or type(error).__name__).splitlines()[0]
             click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
             return

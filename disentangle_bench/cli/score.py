@@ -19,7 +19,9 @@ from disentangle_bench.cli.options import (
     with_metrics,
 )
 from disentangle_bench.cli.output import finish, make_progress, say
+from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
+from disentangle_bench.streams import go_on_unread
 
 
 @main.command()
@@ -68,6 +70,7 @@ def score(
     if not asked:
         raise BenchError("name at least one metric with --metric or --plugin")
     assert study is not None
+    go_on_unread("stdout")  # what it prints is kept in the study too
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
     conditions = Conditions(
         pick_device(device),
@@ -76,7 +79,9 @@ def score(
         metric_seconds=metric_seconds,
         allow=allow,
     )
-    finish(run_study(grid, StudyDir(study), conditions, make_progress(), train=False))
+    with stopping_politely(conditions.stop):
+        outcome = run_study(grid, StudyDir(study), conditions, make_progress(), train=False)
+    finish(outcome)
 
 
 @main.command()

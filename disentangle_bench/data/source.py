@@ -89,7 +89,7 @@ class DataSource:
             return dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())
         except BenchError:
             raise
-        except Exception as error:  # anyone's code
+        except (Exception, SystemExit) as error:  # anyone's code
             reason = f"{type(error).__name__}: {error}"
             raise BenchError(f"data set {self.name!r}: its images cannot be had: {reason}") from error
 

@@ -118,7 +118,7 @@ def run_job(
             yield RunRecord(job.specs[0], provenance, failure=f"out of memory: {error}\n")
             return
         trained = None  # halved below, when the traceback no longer holds the stack's tensors
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
         for spec in job.specs:
             yield RunRecord(spec, provenance, failure=reason)
@@ -222,7 +222,7 @@ def _encode_together(
         codes, factors = encode_stack(models, dataset, watcher.advance)
     except BenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         provenance["encoded"] = f"one by one: {type(error).__name__}: {error}"
         return None
     return Tables(codes, factors, (time.perf_counter() - started) / len(models))
@@ -273,7 +273,7 @@ def _record(
         pictures = run_pictures(model, dataset)
     except BenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
         return RunRecord(model.spec, provenance, curves=result.curves, failure=reason)
     about = provenance | {"seconds": seconds}
@@ -353,7 +353,7 @@ def build_nothing(
             return objective.build(image_shape, NetworkSize(**spec.network.model_dump()))
     except BenchError:
         raise
-    except Exception as error:  # anyone's code, and networks of any size
+    except (Exception, SystemExit) as error:  # anyone's code, and networks of any size
         reason = f"{type(error).__name__}: {error}"
         raise BenchError(f"model {spec.model!r} cannot be built as it is asked for: {reason}") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.errors import Damaged
 from disentangle_bench.launch.claims import Claims
 from disentangle_bench.launch.job import Job
 from disentangle_bench.rundir import DONE, RunRecord, StudyDir
@@ -23,7 +24,7 @@ Size = Callable[[tuple[RunSpec, ...]], int]
 class Work:
     """What a launcher is given: jobs to do, and where their checkpoints and records go.
 
-    `retry_failed`: whether runs that have failed are to be trained again.
+    `retry_failed`: whether runs that have failed are to be trained again. `note` gets what is worth a line.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Work:
         datasets: Mapping[str, FactorDataset],
         retry_failed: bool = False,
         metric_seconds: float | None = None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.specs = tuple(specs)
         self.grid = grid
@@ -46,6 +48,8 @@ class Work:
         self.open: dict[
             str, tuple[RunSpec, ...]
         ] = {}  # claimed runs that are not saved yet, with their stacks
+        self.note = note
+        self.told: set[str] = set()
 
     def jobs(self, label: str, size: Size) -> Iterator[Job]:
         """Jobs on the data set of this label, those with a checkpoint first; each is claimed when it is asked for.
@@ -95,7 +99,7 @@ class Work:
         stack = self.open.pop(record.spec.id)
         self.claims.release([record.spec.id])
         if not any(spec.id in self.open for spec in stack):
-            self.study.drop_finished_checkpoints(self.open)
+            self.study.drop_finished_checkpoints([spec.id for spec in stack], self.open)
 
     def _claim(self, stack: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
         """Those of the runs that are this process's to train."""
@@ -120,20 +124,31 @@ class Work:
             yield Job(stack, self.grid.scoring, self.grid.metrics, resume, self.metric_seconds)
 
     def _read_checkpoint(self, stack: Sequence[RunSpec], path: Path) -> Checkpoint | None:
-        """Where these runs stood. Raises BenchError where the file is damaged; None where it is gone."""
+        """Where these runs stood; None where the file is gone, or is damaged, which is told."""
         try:
             about, arrays = self.study.load_checkpoint(path)
         except FileNotFoundError:
             return None
+        except Damaged as error:
+            self._tell(error)
+            return None
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Checkpoint.from_parts(about, tensors).only([spec.id for spec in stack])
+
+    def _tell(self, error: Damaged) -> None:
+        """Say once that a checkpoint cannot be used."""
+        if str(error) not in self.told:
+            self.told.add(str(error))
+            self.note(f"{error}. Its runs start from their beginning.")
 
     def _resumable(self, specs: Sequence[RunSpec]) -> list[tuple[tuple[RunSpec, ...], Path]]:
         """The runs that checkpoints of these very data hold, together as they were, with the file that is furthest."""
         left = {spec.id: spec for spec in specs}
         prints = {spec.id: self.datasets[spec.dataset.label].fingerprint for spec in specs}
         found = []
-        for about, path in sorted(self.study.checkpoints(), key=lambda entry: -int(entry[0]["step"])):
+        for about, path in sorted(
+            self.study.checkpoints(self._tell), key=lambda entry: -int(entry[0]["step"])
+        ):
             ids = [run["id"] for run in about["runs"]]
             held = [run_id for run_id in ids if run_id in left and about.get("data") == prints[run_id]]
             if held:

@@ -75,7 +75,7 @@ def check_one_step(
                 use()
             except BenchError:
                 raise
-            except Exception:  # the run itself meets it, and keeps the reason
+            except (Exception, SystemExit):  # the run itself meets it, and keeps the reason
                 continue
             if not torch.equal(torch.random.get_rng_state(), drawn):
                 raise BenchError(

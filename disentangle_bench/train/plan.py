@@ -76,7 +76,7 @@ def stack_size(
         fit = most_that_fit(objective, specs, dataset, share)
     except (BenchError, Stopped):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return StackSize(1, failure=_reason(error))
     finally:
         torch.cuda.empty_cache()
@@ -123,7 +123,7 @@ def fastest_size(
             speeds[size] = speed(size)
         except (BenchError, Stopped):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failure = f"stack of {size}: {_reason(error)}"
             break
         finally:
@@ -153,5 +153,5 @@ def _speed(objective: Objective, specs: Sequence[RunSpec], dataset: FactorDatase
     return len(specs) / seconds_per_step(make_program(objective, specs, dataset), WARM_UP, TIMED)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"

@@ -22,10 +22,13 @@ class Stop:
         self._end = None if seconds is None else time.monotonic() + seconds
         self._heard = False
 
-    def ask(self, reason: str) -> None:
-        """Ask for a stop: at the next step while somebody listens; raises Stopped at once where nobody does."""
+    def ask(self, reason: str, hurried: bool = True) -> None:
+        """Ask for a stop: at the next step while somebody listens; raises Stopped at once where nobody does.
+
+        Who is `hurried` and asks again does not get to the next step: Stopped is raised at once.
+        """
         again, self.reason = bool(self.reason), reason
-        if again or not self._heard:
+        if (again and hurried) or not self._heard:
             raise Stopped(reason)
 
     @property
