@@ -166,7 +166,7 @@ def look(study: StudyDir, own: Path) -> None:
         study.dataset_names,
         study.controls,
         lambda: [study.load_checkpoint(path) for _, path in study.checkpoints()],
-        lambda: study.drop_finished_checkpoints(),
+        lambda: study.drop_finished_checkpoints(["run"]),
         lambda: study.stack_size("vae on cpu"),
         *[lambda run=run: load_run(run) for run in runs],
     ]

@@ -1,6 +1,7 @@
 """A metric or a model that was edited is not its earlier self."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,8 @@ TWO = "def own(codes, factors):\n    return 100.0\n"
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    # A plug-in's directory is searched from then on, also by the processes that score.
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
     return tmp_path
 
@@ -70,7 +73,7 @@ def test_an_edited_metric_is_scored_again_where_it_is_run_and_told_apart_elsewhe
     assert scores["own"].tolist() == [1, 1, 100, 100]
     board = pd.read_csv(study / "leaderboard.csv")
     assert dict(zip(board["own_mean"], board["n_seeds"], strict=True)) == {1: 2, 100: 2}
-    bench("score", str(study), "--plugin", "own.py")
+    bench("score", str(study), "--plugin", "own.py", "--allow", "tiny_data")
     assert pd.read_csv(study / "leaderboard.csv")["own_mean"].tolist() == [100]
     kept = [json.loads(path.read_text())["metrics"] for path in study.glob("runs/*/scores.json")]
     assert len({metrics["own:own"]["source"] for metrics in kept}) == 1

@@ -172,11 +172,11 @@ def score_limited(
     The clock starts with the metric, not with its process. A metric that kills its process counts so too. None waits
     for each as long as it takes.
     """
-    from disentangle_bench.scoring import add_part
+    from disentangle_bench.scoring import add_part, score_report
 
     left = list(metrics)
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
-    while True:
+    while left:
         here, there = multiprocessing.get_context("spawn").Pipe()
         process = multiprocessing.get_context("spawn").Process(
             target=_score_each,
@@ -186,27 +186,28 @@ def score_limited(
         with _without_main():
             process.start()
         there.close()
+        failure = None
         try:
             here.recv()  # it has imported what it needs
             while left:
                 if not here.poll(seconds):
-                    report["failures"][left.pop(0)] = f"TimeLimit: no answer within {seconds:g} s"
+                    failure = f"TimeLimit: no answer within {seconds:g} s"
                     break
                 add_part(report, here.recv())
                 left.pop(0)
                 on_metric()
-            else:
-                return report | here.recv()
         except EOFError:
-            if not left:
-                raise RuntimeError("the process that scores ended before its work was done") from None
             process.join()
-            report["failures"][left.pop(0)] = f"its process ended with exit code {process.exitcode}"
+            failure = f"its process ended with exit code {process.exitcode}"
         finally:
             here.close()
             process.kill()
             process.join()
-        on_metric()
+        if failure is not None:
+            report["failures"][left.pop(0)] = failure
+            on_metric()
+    whole = score_report(codes, factors, [], seed)
+    return report | {key: whole[key] for key in TABLE_KEYS}
 
 
 def _score_each(
@@ -217,15 +218,13 @@ def _score_each(
     metrics: tuple[str, ...],
     seed: int,
 ) -> None:
-    """A report per metric, then what a report says of the tables themselves."""
+    """A word when all is imported, then a report per metric."""
     _begin(plugins)
     from disentangle_bench.scoring import score_report
 
     answers.send(None)
     for name in metrics:
         answers.send(score_report(codes, factors, [name], seed))
-    whole = score_report(codes, factors, [], seed)
-    answers.send({key: whole[key] for key in TABLE_KEYS})
 
 
 def _begin(plugins: list[Path]) -> None:
