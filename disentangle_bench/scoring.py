@@ -17,19 +17,8 @@ from disentangle_bench.spec import NetworkSpec, TrainingSpec
 COLUMNS = frozenset(
     {
         *("run", "dataset", "provenance", "model", "control", "seed", "steps", "status", "failure", "device"),
-        *(
-            "reconstruction_nats",
-            "mse",
-            "kl",
-            "elbo",
-            "iwae",
-            "excess_nats",
-            "excess_share",
-            "reconstruction_likelihood",
-            "threads",
-            "torch",
-            "revisions",
-        ),
+        *("reconstruction_nats", "mse", "kl", "elbo", "iwae", "excess_nats", "excess_share"),
+        *("reconstruction_likelihood", "threads", "torch", "revisions"),
         *("training_seconds", "data_fingerprint", "scored_on", "metric_revisions", "n_seeds", "n_failed"),
         *("rank", "row", "group", *NetworkSpec.model_fields, *TrainingSpec.model_fields),
     }
