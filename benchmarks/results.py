@@ -17,7 +17,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+
+from disentangle_bench.report.statistics import spreads
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "docs" / "results"
@@ -34,7 +35,6 @@ PAPERS_MODELS = {("beta_vae", "beta=1"): "vae"}
 SAME_NETWORKS = {"vae": ("vae", "beta_vae"), "factor_vae": ("factor_vae",)}  # a step of these costs the same
 SETTINGS_IN_FILES = {"beta", "gamma", "learning_rate"}
 STANDARD_STEPS = 300_000
-LEVEL = 0.95
 
 
 def main() -> None:
@@ -67,14 +67,12 @@ def experiments(*patterns: str) -> pd.DataFrame:
 
 
 def mean_and_interval(values: pd.Series, digits: int) -> str:
-    """`mean [low, high]`: the two-sided 95 % interval by Student's t; the mean alone of fewer than three seeds."""
+    """`mean [low, high]`, the package's interval of a mean; the mean alone where it gives none."""
     if values.isna().any():
         return "-"
-    mean = f"{values.mean():.{digits}f}"
-    if len(values) < 3:
-        return mean
-    half = student.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{mean} [{values.mean() - half:.{digits}f}, {values.mean() + half:.{digits}f}]"
+    found = spreads(values.to_numpy(float)[:, None])["mean"]
+    mean, low, high = (f"{ends[0]:.{digits}f}" for ends in (found.value, found.low, found.high))
+    return mean if np.isnan(found.low[0]) else f"{mean} [{low}, {high}]"
 
 
 def leaderboard() -> str:

@@ -169,10 +169,10 @@ def test_leaderboard_formats(here: Path) -> None:
     table = bench("leaderboard", "results/tiny").output
     assert "factor_vae" in table
     assert (
-        bench("leaderboard", "results/tiny", "--format", "csv").output
+        bench("leaderboard", "results/tiny", "--format", "csv").stdout
         == Path("results/tiny/leaderboard.csv").read_text()
     )
-    markdown = bench("leaderboard", "results/tiny", "--format", "markdown", "--sort", "factor_vae").output
+    markdown = bench("leaderboard", "results/tiny", "--format", "markdown", "--sort", "factor_vae").stdout
     assert markdown.startswith("| rank | dataset |")
 
 

@@ -48,8 +48,9 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
 
     More attributes tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
     `attrs["lower_is_better"]` the metrics' columns of which that is true, `attrs["origins"]` what the runs were made
-    with (device, precision, versions, commit), each with its number of runs, and `attrs["repeated"]` how many records
-    were left out because the run was there already.
+    with (device, precision, versions, commit), each with its number of runs, `attrs["repeated"]` how many records
+    were left out because the run was there already, and `attrs["fewest_points"]` on how many images metrics were
+    scored at the least (None where no run is).
     """
     kept, repeated = _each_once(_Row(record) for record in records)
     about = [row.about for row in kept]
@@ -76,6 +77,7 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     table.attrs["settings"] = shown
     table.attrs["metrics"] = metrics
     table.attrs["repeated"] = repeated
+    table.attrs["fewest_points"] = min((row.points for row in kept if row.points is not None), default=None)
     table.attrs["origins"] = [dict(origin) | {"runs": runs} for origin, runs in origins.items()]
     return table
 
@@ -106,6 +108,7 @@ class _Row:
             }
             for name, metric in record.scores.get("metrics", {}).items()
         }
+        self.points: int | None = record.scores.get("points")
         self.origin = _origin(record)
 
 

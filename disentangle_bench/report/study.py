@@ -33,6 +33,8 @@ from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes, write_tex
 # Derived numbers keep ten digits: the last ones depend on the order in which a processor adds.
 DIGITS = "%.10g"
 
+FEW_POINTS = 1000  # below it chance is well above its limit: see docs/metrics.md, "Small tables"
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -126,7 +128,8 @@ def tables_of(
 ) -> Tables:
     """The tables of a table of runs and of controls."""
     told = tell_apart(runs)
-    return Tables(runs, told, all_rows(told, sort, controls), (*_copies(runs), *warnings(told)))
+    said = (*_copies(runs), *_few_points(runs, bool(controls)), *warnings(told))
+    return Tables(runs, told, all_rows(told, sort, controls), said)
 
 
 def _copies(runs: pd.DataFrame) -> list[str]:
@@ -138,6 +141,18 @@ def _copies(runs: pd.DataFrame) -> list[str]:
     return [
         f"{what} of a run that is there already (the same spec, seed and data, copied or scored again); each run counts"
         " once, as it is found first"
+    ]
+
+
+def _few_points(runs: pd.DataFrame, controls: bool) -> list[str]:
+    """A sentence where metrics were scored on so few images that knowing nothing is not far from knowing much."""
+    points = runs.attrs["fewest_points"]
+    if points is None or points >= FEW_POINTS:
+        return []
+    chance = "the row `control: random` has" if controls else "`controls = true` in the grid adds"
+    return [
+        f"metrics were scored on as few as {points} images, where codes that know nothing may score well too;"
+        f" {chance} what random codes get"
     ]
 
 

@@ -621,3 +621,18 @@ def test_no_metric_can_have_the_name_of_a_runs_column() -> None:
     own = set(runs.columns) - {"mig", "factor_vae", "factor_vae_active", "beta", "gamma"}
     assert {"excess_share", "threads", "reconstruction_nats"} <= own
     assert own <= COLUMNS
+
+
+def test_scores_of_few_images_are_told_with_where_chance_stands() -> None:
+    def said(points: int, controls: list) -> str:
+        runs = runs_table(
+            replace(one, scores=one.scores | {"points": points}) if one.failure is None else one
+            for one in records()
+        )
+        return "\n".join(tables_of(runs, controls).warnings)
+
+    assert "scored on" not in said(1000, [])
+    few = said(999, [])
+    assert "as few as 999 images" in few
+    assert "`controls = true`" in few
+    assert "`control: random`" in said(999, CONTROLS)
