@@ -71,12 +71,14 @@ class Bench:
 
 
 def _run(arguments: list[str], folder: Path, outputs: list[Path], paths: tuple[Path, ...]) -> None:
-    for number, path in enumerate(outputs, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for descriptor, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.chdir(folder)
     sys.path[:] = [*map(str, paths), *(path for path in sys.path if path)]
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)  # whatever started the tests, nohup say, may ignore some
     from disentangle_bench.cli import main
 
     main(arguments, prog_name="bench")

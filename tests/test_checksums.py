@@ -1,6 +1,8 @@
 """One bit that has changed in a checkpoint or in a run's weights is found when the file is read."""
 
 import random
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import tiny_data
 from forked import Bench, ends_well
 from test_rundir import record
-from test_streams import RUN, wait_for_steps
+from test_streams import RUN
 
 from disentangle_bench.errors import BenchError, Damaged
 from disentangle_bench.rundir import WEIGHTS_SUM, StudyDir
@@ -67,11 +69,12 @@ def test_a_checkpoint_of_other_tensors_under_the_same_head_is_found(tmp_path: Pa
 def test_a_damaged_checkpoint_is_told_and_the_run_starts_from_its_beginning(tmp_path: Path) -> None:
     """The end is that of a study that nobody disturbed, and nothing of the file is left."""
     (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
-    run = [*RUN, "--set", "training.steps=600"]
+    run = [*RUN, "--set", "training.steps=900"]
     ends_well(Bench(*run, "--out", "calm", folder=tmp_path))
     bench = Bench(*run, "--out", "hurt", "--checkpoint-every", "0.01s", folder=tmp_path)
-    wait_for_steps(tmp_path / "hurt")
-    bench.send(15)
+    while not list(tmp_path.glob("hurt/checkpoints/*.safetensors")) and bench.process.is_alive():
+        time.sleep(0.01)
+    bench.send(signal.SIGTERM)
     assert bench.wait() == 143, bench.said
     (checkpoint,) = tmp_path.glob("hurt/checkpoints/*.safetensors")
     content = bytearray(checkpoint.read_bytes())

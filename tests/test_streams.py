@@ -111,7 +111,7 @@ def test_a_signal_keeps_a_checkpoint(tmp_path: Path, number: signal.Signals) -> 
     """A shell whose terminal is closed sends SIGHUP twice, and batch systems repeat themselves."""
     (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
     bench = Bench(*RUN, "--out", "study", "--set", "training.steps=1000000", folder=tmp_path)
-    wait_for_steps(tmp_path / "study")
+    wait_for_steps(bench, tmp_path / "study")
     bench.send(number)
     bench.send(number)
     assert bench.wait() in (
@@ -123,14 +123,15 @@ def test_a_signal_keeps_a_checkpoint(tmp_path: Path, number: signal.Signals) -> 
     assert f"Stopped: {number.name}." in bench.said
 
 
-def wait_for_steps(study: Path) -> None:
+def wait_for_steps(bench: Bench, study: Path) -> None:
     """Wait until some steps are done."""
-    while True:
+    while bench.process.is_alive():
         for path in study.glob("progress/[!.]*.json"):
             runs = json.loads(path.read_text())["runs"].values()
             if any(run["phase"] == "training" and run["done"] for run in runs):
                 return
         time.sleep(0.01)
+    pytest.fail(f"it ended by itself:\n{bench.said}")
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:
