@@ -204,7 +204,10 @@ def compile_beside(specs: list[RowSpec]) -> None:
     """Take the first step of each row that compiles, so that its code is in torch's cache; each in a process."""
     specs = [spec for spec in specs if spec.trainer in ("ours", "compiled")]
     command = [sys.executable, __file__, *sys.argv[1:], "--rows"]
-    running = [subprocess.Popen([*command, str(spec)]) for spec in specs]
+    # torch would give each process as many helpers as there are cores
+    helpers = max(1, 2 * (os.cpu_count() or 1) // max(1, len(specs)))
+    environment = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(helpers)}
+    running = [subprocess.Popen([*command, str(spec)], env=environment) for spec in specs]
     for spec, process in zip(specs, running, strict=True):
         if process.wait():
             print(f"{spec}: failed", flush=True)

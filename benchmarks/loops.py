@@ -150,7 +150,8 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
         loss.backward()
         if adversarial:
             second.zero_grad()  # what the first loss left in the discriminator
-            against(latents.detach(), batch_of(pixels)).backward()
+            # a copy: the next compiled call may write over what the last one returned
+            against(latents.detach().clone(), batch_of(pixels)).backward()
             second.step()
         optimiser.step()
 
