@@ -12,10 +12,11 @@ A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae, beta_vae or factor_
     ours       a stack, compiled and captured; needs precision and runs
     captured   the same without compiling
 
-Before the rows it is measured what the device copies and multiplies in a second; each row says what share of the limit
-set by that it reaches. Every row is written as soon as it is there, and one that fails costs the others nothing. What
-is compiled stays in torch's cache, so that several rows can be compiled beside each other before any is timed. With
-`--device cpu` stacks are neither captured nor, without `--compile`, compiled: a rehearsal, no measurement.
+`--dataset` names another data set than rendered dSprites. Before the rows it is measured what the device copies and
+multiplies in a second; each row of images with one channel says what share of the limit set by that it reaches. Every
+row is written as soon as it is there, and one that fails costs the others nothing. What is compiled stays in torch's
+cache, so that several rows can be compiled beside each other before any is timed. With `--device cpu` stacks are
+neither captured nor, without `--compile`, compiled: a rehearsal, no measurement.
 """
 
 from __future__ import annotations
@@ -126,10 +127,15 @@ class Lines:
 def main() -> None:
     arguments = parsed()
     device = torch.device(arguments.device)
-    dataset = load_dataset("dsprites_rendered").to(device)
     compiled = arguments.compile if arguments.compile is not None else device.type == "cuda"
+    if arguments.compile_only and len(arguments.rows) > 1:
+        compile_beside(arguments.rows)
+        return
+    dataset = load_dataset(arguments.dataset).to(device)
+    place = Place(dataset, sampled_pixels(dataset, arguments.images), compiled)
     if arguments.compile_only:
-        compile_beside(arguments.rows, dataset, compiled)
+        row = measured(arguments.rows[0], place, 0.0)
+        print(f"{row.row}: {row.failure or f'first step {row.compile_seconds:.1f} s'}", flush=True)
         return
     if arguments.profile_only:
         for model in arguments.profile_only.split(","):
@@ -147,8 +153,7 @@ def main() -> None:
     limits = ceilings(device, arguments.seconds)
     print(limits, flush=True)
     lines.add(row="ceilings", **limits)
-    table(arguments.rows, Place(dataset, sampled_pixels(dataset, arguments.images), compiled),
-          arguments.seconds, limits, lines)  # fmt: skip
+    table(arguments.rows, place, arguments.seconds, limits, lines)
 
 
 def parsed() -> argparse.Namespace:
@@ -156,6 +161,7 @@ def parsed() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=row_specs, default=ROWS, help="rows, separated by commas")
+    parser.add_argument("--dataset", default="dsprites_rendered")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=1.0, help="of timing per row")
     parser.add_argument("--images", type=int, default=65_536, help="images that plain loops draw from")
@@ -194,16 +200,14 @@ def row_spec(text: str) -> RowSpec:
     return RowSpec(model, trainer, precision, int(runs or 1))
 
 
-def compile_beside(specs: list[RowSpec], dataset: FactorDataset, compiled: bool) -> None:
-    """Take the first step of each stack, so that its code is in torch's cache; of several each in a process."""
-    specs = [spec for spec in specs if spec.trainer == "ours"]
-    if len(specs) == 1:
-        seconds = seconds_of(stack_of(specs[0], dataset, compiled).advance)
-        print(f"{specs[0]}: first step {seconds:.1f} s", flush=True)
-        return
-    command = [sys.executable, __file__, "--compile-only", "--device", dataset.device.type]
-    command += ["--compile" if compiled else "--no-compile", "--rows"]
-    running = [subprocess.Popen([*command, str(spec)]) for spec in specs]
+def compile_beside(specs: list[RowSpec]) -> None:
+    """Take the first step of each row that compiles, so that its code is in torch's cache; each in a process."""
+    specs = [spec for spec in specs if spec.trainer in ("ours", "compiled")]
+    command = [sys.executable, __file__, *sys.argv[1:], "--rows"]
+    # torch would give each process as many helpers as there are cores
+    helpers = max(1, 2 * (os.cpu_count() or 1) // max(1, len(specs)))
+    environment = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(helpers)}
+    running = [subprocess.Popen([*command, str(spec)], env=environment) for spec in specs]
     for spec, process in zip(specs, running, strict=True):
         if process.wait():
             print(f"{spec}: failed", flush=True)
@@ -219,7 +223,8 @@ def table(specs: list[RowSpec], place: Place, seconds: float, limits: dict[str, 
                 eager.setdefault(spec.model, row.steps_per_second)
             if spec.model in eager:
                 row.ratio = row.steps_per_second / eager[spec.model]
-            row.share_of_limit = least_seconds(spec.model, limits) * row.steps_per_second
+            if place.dataset.image_shape[0] == 1:
+                row.share_of_limit = least_seconds(spec.model, limits) * row.steps_per_second
         print(readable(row), flush=True)
         lines.add(**asdict(row))
 
@@ -270,7 +275,7 @@ def trainer_of(spec: RowSpec, place: Place) -> tuple[Callable[[], None], Callabl
 
 
 def stack_of(spec: RowSpec, dataset: FactorDataset, compiled: bool) -> Stacked:
-    specs = specs_of(spec.model, spec.precision, spec.runs)
+    specs = specs_of(spec.model, spec.precision, spec.runs, dataset.name)
     captured = dataset.device.type == "cuda"
     return Stacked(make_objective(specs[0], dataset), specs, dataset, compiled=compiled, captured=captured)
 
@@ -297,7 +302,8 @@ def readable(row: Row) -> str:
         f"{start}{row.steps_per_second:>9.1f} steps/s {row.steps_per_second * BATCH / 1e3:>8.1f} k images/s"
     )
     text += f" {STUDY_STEPS / row.steps_per_second:>8.1f} s per 300k-step model"
-    text += f", first step {row.compile_seconds:.1f} s, {row.share_of_limit:.0%} of the limit"
+    text += f", first step {row.compile_seconds:.1f} s"
+    text += "" if row.share_of_limit is None else f", {row.share_of_limit:.0%} of the limit"
     text += "" if row.ratio is None else f", x{row.ratio:.2f}"
     text += "" if row.memory_gb is None else f", {row.memory_gb:.1f} GB"
     return text + (f" ({row.note})" if row.note else "")

@@ -1,6 +1,7 @@
 """What trainers are measured against: a loop as a user writes it, and naive `vmap`; and how a rate is taken.
 
-Every trainer gets the standard study's networks and batches of 64 dSprites images that lie on the device.
+Every trainer gets the standard study's networks and batches of 64 images that lie on the device, of dSprites where no
+other data set is named.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from disentangle_bench.models.networks import Decoder, Discriminator, Encoder
 from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.spec import RunSpec
 
-BATCH, LATENTS, SHAPE = 64, 10, (1, 64, 64)
+BATCH, LATENTS = 64, 10
 HYPERS = {"beta_vae": ("beta",), "factor_vae": ("gamma",)}
 STUDY_STEPS = 300_000
 
@@ -52,11 +53,11 @@ def batch_of(pixels: Tensor) -> Tensor:
     return pixels[torch.randint(len(pixels), (BATCH,), device=pixels.device)].float() / 255
 
 
-def specs_of(model: str, precision: str, runs: int) -> list[RunSpec]:
+def specs_of(model: str, precision: str, runs: int, dataset: str = "dsprites_rendered") -> list[RunSpec]:
     return [
         RunSpec.model_validate(
             {
-                "dataset": {"name": "dsprites_rendered"},
+                "dataset": {"name": dataset},
                 "model": model,
                 "hypers": {name: 1.0 + seed for name in HYPERS.get(model, ())},
                 "options": {},
@@ -77,10 +78,10 @@ class PlainTransposed(nn.ConvTranspose2d):
         return values if activation is None else activation(values)
 
 
-def networks_of(model: str, device: torch.device) -> nn.ModuleDict:
-    """The standard networks with torch's own convolutions."""
+def networks_of(model: str, shape: torch.Size, device: torch.device) -> nn.ModuleDict:
+    """The standard networks for images of that shape, with torch's own convolutions."""
     size = NetworkSize()
-    found = {"encoder": Encoder(SHAPE, size, 2 * LATENTS), "decoder": Decoder(SHAPE, size)}
+    found = {"encoder": Encoder(shape, size, 2 * LATENTS), "decoder": Decoder(shape, size)}
     if model == "factor_vae":
         found["discriminator"] = Discriminator(LATENTS, 1000, 6)
     found["decoder"].convolutions = nn.ModuleList(
@@ -122,7 +123,7 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
 
     `compiled` has torch compile each loss with its gradients, and replay them as CUDA graphs on a GPU.
     """
-    networks = networks_of(model, pixels.device)
+    networks = networks_of(model, pixels.shape[1:], pixels.device)
     adversarial = model == "factor_vae"
     cuda = pixels.device.type == "cuda"
     vae = [*networks["encoder"].parameters(), *networks["decoder"].parameters()]
@@ -149,7 +150,8 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
         loss.backward()
         if adversarial:
             second.zero_grad()  # what the first loss left in the discriminator
-            against(latents.detach(), batch_of(pixels)).backward()
+            # a copy: the next compiled call may write over what the last one returned
+            against(latents.detach().clone(), batch_of(pixels)).backward()
             second.step()
         optimiser.step()
 
@@ -158,7 +160,7 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
 
 def naive_vmap(model: str, pixels: Tensor, runs: int) -> Callable[[], None]:
     """`stack_module_state` and `vmap` over the plain modules, eager: convolutions become grouped convolutions."""
-    stacks = [networks_of(model, pixels.device) for _ in range(runs)]
+    stacks = [networks_of(model, pixels.shape[1:], pixels.device) for _ in range(runs)]
     weights, _ = stack_module_state(stacks)
     template = stacks[0]
     mine = [value for key, value in weights.items() if not key.startswith("discriminator")]

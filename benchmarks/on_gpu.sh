@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, in two calls on a machine that has torch and no network:
+# Everything that wants a GPU, in calls on a machine that has torch and no network:
 #
 #   bash benchmarks/wheels.sh                        before, where packages can be had
 #   bash benchmarks/on_gpu.sh first OUT [DEVICE]     400 s at most: smoke, tests, speed, a profile
 #   bash benchmarks/on_gpu.sh second OUT [DEVICE]    425 s at most: a study of 300,000 steps a run, speed, a profile
+#   bash benchmarks/on_gpu.sh factor_vae OUT [DEVICE]  500 s at most: FactorVAE over 300,000 steps, three seeds
 #
 # What is to be kept lies in OUT (a folder of its own for each call), eight files at most, written as it comes:
 # OUT/output.txt has what was printed, OUT/log.txt says how each part ended. A part that fails does not stop the others,
-# but nothing follows a smoke that fails. The second call needs nothing of the first. It compiles what it will need side
+# but nothing follows a smoke that fails. No call needs another. The second compiles what it will need side
 # by side, times small stacks, and takes as many seeds as the time allows (SEEDS=N decides instead). Where it finds the
 # study of a call before it, it goes on with that. DEVICE cpu is a rehearsal.
 set -uo pipefail
-[[ $# -ge 2 && ($1 == first || $1 == second) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
+[[ $# -ge 2 && ($1 == first || $1 == second || $1 == factor_vae) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
 part=$1 device=${3:-cuda}
-declare -A allowed=([first]=400 [second]=425)
+declare -A allowed=([first]=400 [second]=425 [factor_vae]=500)
 end=$((SECONDS + allowed[$part]))
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
@@ -74,7 +75,15 @@ second() {
   study study "$limit" $((limit - 25)) # the last stack's scores and the tables come after its time limit
   box pack 40 python3 benchmarks/gpu_study.py pack "$scratch/study" "$out"
   profile
+  speed shapes 70 vae:eager,vae:ours:bfloat16:64 --dataset shapes3d_rendered
   speed more 160 "$more"
+}
+
+factor_vae() { # measured on an H200: 291 s of steps
+  study_options+=(--set "models=[$factor_vae]")
+  seeds=(--seeds "${SEEDS:-3}")
+  study study $(($(left) - 25)) $(($(left) - 55))
+  box pack 40 python3 benchmarks/gpu_study.py pack "$scratch/study" "$out"
 }
 
 facts() { box facts 40 bash -c 'nvidia-smi; python3 -m torch.utils.collect_env; cc --version; df -h .'; }
@@ -111,7 +120,9 @@ choose_seeds() { # SECONDS: sets `seeds`, options of `bench run`
 smoke=80 workers=8 row_seconds=1 speed_options=() study_options=() plan_options=(--most 4) profile_options=()
 # What is worth most comes first: the time may be up at any row.
 rows=factor_vae:eager,factor_vae:ours:bfloat16:64,vae:eager,vae:ours:bfloat16:64
-more=vae:ours:bfloat16:16,vae:compiled,vae:ours:tf32:64,factor_vae:compiled,vae:ours:float32:64,vae:ours:bfloat16:128
+more=vae:compiled,factor_vae:compiled,vae:ours:float32:64,vae:ours:bfloat16:16,factor_vae:ours:tf32:64
+more+=,vae:ours:bfloat16:256,factor_vae:ours:bfloat16:128,vae:ours:tf32:64,vae:ours:bfloat16:128
+factor_vae='{name="factor_vae",gamma=40}'
 # Stacks of the study's first models with 2, 3 and 4 seeds.
 stacks=beta_vae:ours:bfloat16:4,beta_vae:ours:bfloat16:6,beta_vae:ours:bfloat16:8
 if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
@@ -120,8 +131,9 @@ if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
   more=vae:ours:bfloat16:4,vae:compiled,vae:ours:tf32:2
   stacks=beta_vae:ours:bfloat16:2,beta_vae:ours:bfloat16:4
   speed_options=(--images 4096)
-  study_options=(--set training.steps=600 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000
-    --set models.1.discriminator_width=100)
+  study_options=(--set training.steps=600 --set 'network.channels=[8,8,8,8]' --set scoring.points=5000)
+  [[ $part == factor_vae ]] || study_options+=(--set models.1.discriminator_width=100)
+  factor_vae='{name="factor_vae",gamma=40,discriminator_width=100}'
   plan_options=(--most 1)
   profile_options=(--profile-runs 2)
 fi
