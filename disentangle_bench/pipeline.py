@@ -8,9 +8,10 @@ Several processes may run one study at once: each claims what it works on, and l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,34 @@ from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.calibrate import calibrate
+from disentangle_bench.launch.calibrate import Calibration, calibrate
 from disentangle_bench.launch.checks import check_headlines, check_pairs, check_study
 from disentangle_bench.launch.claims import Claims
+from disentangle_bench.launch.cores import Cores, count_cores
 from disentangle_bench.launch.job import load_run, score_model
 from disentangle_bench.launch.local import run_here
+from disentangle_bench.launch.on_cores import (
+    Controls,
+    Jobs,
+    Scoring,
+    Undertaking,
+    do_on_cores,
+    train_on_cores,
+)
 from disentangle_bench.launch.ray_cluster import Cluster, run_on_cluster
 from disentangle_bench.launch.reported import Reported
+from disentangle_bench.launch.tasks import Data
 from disentangle_bench.launch.work import Work
 from disentangle_bench.progress import Progress, Silent
 from disentangle_bench.report.study import write_tables
-from disentangle_bench.rundir import FAILED, StudyDir, writing
+from disentangle_bench.rundir import FAILED, RunRecord, StudyDir, writing
 from disentangle_bench.scoring import givers, named_metrics, refuse_keys
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.stop import Stop, Stopped
+
+LONG = 10_000  # steps of a run that is worth a word about cores
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,8 @@ class Conditions:
     `stack_size`: runs that train together at most (None: as many as is best on a GPU, one on a CPU).
     `checkpoint_every`: seconds of training. `stop` may be asked to end the work early, which raises Stopped.
     `shard` (i, n): of n parts into which the grid's runs fall, the i-th, from 1. `metric_seconds`: what a metric may
-    take for one run. `cluster`: the Ray cluster that trains, None for this process. `allow`: code beyond the grid that
-    the study's runs may name.
+    take for one run. `cluster`: the Ray cluster that trains, None for this machine. `allow`: code beyond the grid that
+    the study's runs may name. `jobs`: the processes that work on a CPU's cores; None for this process alone.
     """
 
     device: torch.device
@@ -89,6 +102,12 @@ class Conditions:
     metric_seconds: float | None = None
     cluster: Cluster | None = None
     allow: Collection[str] = ()
+    jobs: Jobs | None = None
+
+    @property
+    def on_cores(self) -> bool:
+        """Whether processes of this machine's cores do the work."""
+        return self.jobs is not None and self.cluster is None and self.device.type == "cpu"
 
 
 def run(
@@ -101,6 +120,8 @@ def run(
     retry_failed: bool = False,
     data_dir: str | Path | None = None,
     time_limit: float | None = None,
+    jobs: int | None = None,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run what is not done yet of the grid in the TOML file `grid`, and write its tables: what `bench run` does.
@@ -108,12 +129,17 @@ def run(
     The study directory is `out`, by default results/<grid name>. `overrides` are `key=value` texts such as
     "training.steps=500"; `seeds` N means seeds 0..N-1; `data_dir` is where data files are kept. After `time_limit`
     seconds a checkpoint is kept and Stopped raised; the same call goes on from there. Raises BenchError for a mistake
-    in the grid or its surroundings.
+    in the grid or its surroundings. On a CPU `jobs` runs are trained at a time, each in a process of its own with
+    `threads` threads; None stands for one a core. Another number of threads changes the last digits of scores.
     """
     checked = read_grid(Path(grid), overrides, seeds)
     study = StudyDir(Path(out) if out is not None else default_study(checked))
     conditions = Conditions(
-        pick_device(device), stop=Stop(time_limit), retry_failed=retry_failed, data_dir=data_dir
+        pick_device(device),
+        stop=Stop(time_limit),
+        retry_failed=retry_failed,
+        data_dir=data_dir,
+        jobs=Jobs(jobs, threads),
     )
     return run_study(checked, study, conditions, progress or Silent())
 
@@ -149,15 +175,15 @@ def run_study(
         study.write_grid(grid)  # not before: another process could take it for what a killed one left
         try:
             with reported.study(runs=len(runs) + len(controls)):
-                for label, dataset in datasets.items():
-                    unscored = [run for run in todo.score if run.dataset.label == label]
-                    uncontrolled = label in [spec.label for spec in controls]
-                    if uncontrolled or unscored:
-                        add_missing(
-                            label, unscored, uncontrolled, grid, study, dataset, conditions, claims, reported
-                        )
-                if train:
-                    train_all(todo.train, grid, study, datasets, conditions, claims, reported)
+                training = todo.train if train else ()
+                if conditions.on_cores:
+                    all_on_cores(
+                        controls, todo.score, training, grid, study, datasets, conditions, claims, reported
+                    )
+                else:
+                    all_here(
+                        controls, todo.score, training, grid, study, datasets, conditions, claims, reported
+                    )
         except Stopped:
             if any(study.status(spec.id) for spec in specs):
                 rebuild_tables(study, claims)
@@ -174,8 +200,10 @@ def rebuild_tables(study: StudyDir, claims: Claims) -> None:
         write_tables(study)
 
 
-def train_all(
-    specs: Sequence[RunSpec],
+def all_on_cores(
+    controls: Sequence[DatasetSpec],
+    unscored: Sequence[RunSpec],
+    untrained: Sequence[RunSpec],
     grid: Grid,
     study: StudyDir,
     datasets: Mapping[str, FactorDataset],
@@ -183,12 +211,67 @@ def train_all(
     claims: Claims,
     progress: Progress,
 ) -> None:
-    """Train, score and keep these runs; those that have a checkpoint go on from it, first."""
-    work = Work(
-        specs, grid, study, claims, datasets,
-        retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
-        note=progress.note,
+    """Score controls and runs that lack a metric, and train, score and keep runs, in processes on all cores."""
+    assert conditions.jobs is not None
+    entries = {spec.label: spec for spec in (*controls, *(run.dataset for run in (*unscored, *untrained)))}
+    folder = Path(conditions.data_dir) if conditions.data_dir is not None else default_data_dir()
+    data = {
+        label: Data(spec, folder.absolute(), datasets[label].fingerprint, datasets[label].provenance)
+        for label, spec in entries.items()
+    }
+    work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
+
+    def save(record: RunRecord) -> None:
+        work.save(record)
+        progress.run_finished(record.spec.id, record.failure)
+
+    undertakings = chain(
+        controls_on_cores(controls, data, grid, study, conditions, claims, progress),
+        scores_on_cores(unscored, data, grid, study, conditions, claims, progress),
+        train_on_cores(
+            work, progress, save, data,
+            together=conditions.stack_size, checkpoint_every=conditions.checkpoint_every,
+        ),
     )  # fmt: skip
+    tasks = len(controls) * len(grid.seeds) + len(unscored) + len(untrained)
+    processes = conditions.jobs.processes(tasks)
+    say_of_idle_cores(untrained, conditions.jobs, progress)
+    with Cores[Undertaking](processes, conditions.jobs.threads) as cores:
+        do_on_cores(undertakings, cores, conditions.stop)
+
+
+def say_of_idle_cores(untrained: Sequence[RunSpec], jobs: Jobs, progress: Progress) -> None:
+    """A line where few long runs leave cores idle that they could share."""
+    cores, runs = count_cores(), len(untrained)
+    if runs and runs * jobs.threads < cores and any(spec.training.steps >= LONG for spec in untrained):
+        progress.note(
+            f"{runs} runs train with {jobs.threads} threads each, on {cores} cores; --threads {cores // runs} would"
+            " use more of them, with scores that differ in their last digits"
+        )
+
+
+def all_here(
+    controls: Sequence[DatasetSpec],
+    unscored: Sequence[RunSpec],
+    untrained: Sequence[RunSpec],
+    grid: Grid,
+    study: StudyDir,
+    datasets: Mapping[str, FactorDataset],
+    conditions: Conditions,
+    claims: Claims,
+    progress: Progress,
+) -> None:
+    """The same in this process, on its device; a cluster trains, where there is one."""
+    for label, dataset in datasets.items():
+        runs = [run for run in unscored if run.dataset.label == label]
+        uncontrolled = label in [spec.label for spec in controls]
+        if uncontrolled or runs:
+            resident = dataset.to(conditions.device)  # gone from there before training brings its own
+            if uncontrolled:
+                add_controls(label, grid, study, resident, conditions, claims, progress)
+            for run in runs:
+                add_scores(run, grid, study, resident, conditions, claims, progress)
+    work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
     how: dict[str, Any] = {
         "together": conditions.stack_size,
         "checkpoint_every": conditions.checkpoint_every,
@@ -204,6 +287,23 @@ def train_all(
         for record in records:
             work.save(record)
             progress.run_finished(record.spec.id, record.failure)
+
+
+def study_work(
+    specs: Sequence[RunSpec],
+    grid: Grid,
+    study: StudyDir,
+    datasets: Mapping[str, FactorDataset],
+    conditions: Conditions,
+    claims: Claims,
+    progress: Progress,
+) -> Work:
+    """These runs as a launcher is given them."""
+    return Work(
+        specs, grid, study, claims, datasets,
+        retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
+        note=progress.note,
+    )  # fmt: skip
 
 
 def outcome(runs: Sequence[RunSpec], study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
@@ -284,23 +384,33 @@ def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bo
     return [name for name in grid.metrics if name not in tried]
 
 
-def add_missing(
-    label: str,
-    unscored: Sequence[RunSpec],
-    uncontrolled: bool,
+def scores_on_cores(
+    specs: Sequence[RunSpec],
+    data: Mapping[str, Data],
     grid: Grid,
     study: StudyDir,
-    dataset: FactorDataset,
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
-) -> None:
-    """Score what is not trained on this data set: its controls, and finished runs that lack a metric."""
-    resident = dataset.to(conditions.device)  # gone from there before training brings its own
-    if uncontrolled:
-        add_controls(label, grid, study, resident, conditions, claims, progress)
-    for run in unscored:
-        add_scores(run, grid, study, resident, conditions, claims, progress)
+) -> Iterator[Undertaking]:
+    """A task for each finished run that lacks a metric, claimed when it is asked for."""
+    for spec in specs:
+        claimed = claims.take([spec.id])
+        missing = missing_metrics(spec, grid, study, conditions.retry_failed) if claimed else []
+        if not missing:
+            claims.release(claimed)
+            continue
+
+        def save(scores: dict[str, Any], spec: RunSpec = spec, missing: Sequence[str] = missing) -> None:
+            merge_scores(spec, scores, missing, study)
+            progress.run_finished(spec.id, None)
+            claims.release([spec.id])
+
+        yield Scoring(
+            spec.id, progress, save,
+            study.run_path(spec.id).absolute(), spec.model, missing, grid.scoring,
+            data[spec.dataset.label], conditions.metric_seconds,
+        )  # fmt: skip
 
 
 def add_scores(
@@ -323,18 +433,23 @@ def add_scores(
             model, grid.scoring, missing, dataset, progress,
             seconds={}, metric_seconds=conditions.metric_seconds,
         )  # fmt: skip
-        kept = study.load(spec.id).scores
-        if kept["scoring"] == scores["scoring"]:
-            others = {name: about for name, about in kept["metrics"].items() if name not in missing}
-            refuse_keys(scores, givers({"metrics": others}))
-            kept = {**kept, "scores": _without(kept, scores["metrics"])}
-            for part in ("scores", "metrics", "failures"):
-                scores[part] = kept[part] | scores[part]
-            for name in scores["metrics"]:
-                scores["failures"].pop(name, None)
-        study.save_scores(spec.id, scores)
+        merge_scores(spec, scores, missing, study)
         progress.run_finished(spec.id, None)
     claims.release(claimed)
+
+
+def merge_scores(spec: RunSpec, scores: dict[str, Any], metrics: Sequence[str], study: StudyDir) -> None:
+    """Keep a finished run's scores by these metrics beside what it has been scored with before."""
+    kept = study.load(spec.id).scores
+    if kept["scoring"] == scores["scoring"]:
+        others = {name: about for name, about in kept["metrics"].items() if name not in metrics}
+        refuse_keys(scores, givers({"metrics": others}))
+        kept = {**kept, "scores": _without(kept, scores["metrics"])}
+        for part in ("scores", "metrics", "failures"):
+            scores[part] = kept[part] | scores[part]
+        for name in scores["metrics"]:
+            scores["failures"].pop(name, None)
+    study.save_scores(spec.id, scores)
 
 
 def _without(kept: Mapping[str, Any], metrics: Collection[str]) -> dict[str, Any]:
@@ -349,6 +464,32 @@ def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[Da
     entries = [entry for entry in study.controls() if not (retry_failed and entry["failures"])]
     kept = {entry["dataset"]: entry["asked"] for entry in entries}
     return [spec for spec in grid.datasets if grid.controls and kept.get(spec.label) != asked]
+
+
+def controls_on_cores(
+    specs: Sequence[DatasetSpec],
+    data: Mapping[str, Data],
+    grid: Grid,
+    study: StudyDir,
+    conditions: Conditions,
+    claims: Claims,
+    progress: Progress,
+) -> Iterator[Undertaking]:
+    """Tasks for the controls of each data set that lacks them, claimed when they are asked for."""
+    for spec in specs:
+        name = f"controls on {spec.label}"
+        claimed = claims.take([name])
+        if not claimed or spec not in missing_controls(grid, study, conditions.retry_failed):
+            claims.release(claimed)
+            continue
+
+        def save(found: Calibration, name: str = name, spec: DatasetSpec = spec) -> None:
+            save_controls(spec.label, found, grid, study, data[spec.label].provenance)
+            progress.run_finished(name, None)
+            claims.release([name])
+
+        whole = Controls(name, grid.seeds, progress, save)
+        yield from whole.tasks(grid.metrics, grid.scoring.points, data[spec.label], conditions.metric_seconds)
 
 
 def add_controls(
@@ -370,10 +511,15 @@ def add_controls(
             dataset, grid.metrics, grid.scoring.points, grid.seeds, progress,
             conditions.metric_seconds, conditions.stop,
         )  # fmt: skip
-        about = {"asked": controls_asked(grid), "provenance": dataset.provenance}
-        study.save_controls(label, about | {"rows": found.rows, "failures": found.failures})
+        save_controls(label, found, grid, study, dataset.provenance)
         progress.run_finished(name, None)
     claims.release(claimed)
+
+
+def save_controls(label: str, found: Calibration, grid: Grid, study: StudyDir, provenance: str) -> None:
+    """Keep what metrics say of the data set's controls, with what decides it."""
+    about = {"asked": controls_asked(grid), "provenance": provenance}
+    study.save_controls(label, about | {"rows": found.rows, "failures": found.failures})
 
 
 def controls_asked(grid: Grid) -> dict[str, Any]:

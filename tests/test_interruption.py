@@ -30,7 +30,7 @@ def stop_after(folder: Path, out: str, runs: int, how: signal.Signals) -> tuple[
 
 
 def numbers(folder: Path, out: str) -> pd.DataFrame:
-    return pd.read_csv(folder / out / "scores.csv").drop(columns="training_seconds")
+    return pd.read_csv(folder / out / "scores.csv")
 
 
 def weights(folder: Path, out: str) -> dict[Path, int]:

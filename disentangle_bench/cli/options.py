@@ -41,6 +41,34 @@ class Duration(click.ParamType):
         return float(found[1]) * self.units[found[2]]
 
 
+class JobCount(click.ParamType):
+    """A number of processes; `auto` is None, which stands for one a core."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """The number."""
+        if value == "auto":
+            return None
+        if not re.fullmatch(r"[1-9]\d{0,4}", str(value)):
+            self.fail(f"{value!r} is no number of processes; write auto or a whole number from 1", param, ctx)
+        return int(value)
+
+
+jobs_option = click.option(
+    "--jobs",
+    type=JobCount(),
+    help="On a CPU, train and score so many runs at a time, each in a process.  [default: auto, one a core]",
+)
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each of these processes; another number changes the last digits of scores.  [default: 1]",
+)
+
+
 class Shard(click.ParamType):
     """(i, n) from a text such as `2/8`: the second of eight parts."""
 

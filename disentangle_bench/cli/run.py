@@ -14,9 +14,11 @@ from disentangle_bench.cli.options import (
     Shard,
     data_dir_option,
     grid_options,
+    jobs_option,
     metric_limit_option,
     plugin_metrics,
     plugin_option,
+    threads_option,
     with_metrics,
 )
 from disentangle_bench.cli.output import duration, finish, make_progress
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Train so many runs together.  [default: what a GPU's memory holds; 1 on a CPU]",
 )
+@jobs_option
+@threads_option
 @click.option(
     "--shard",
     type=Shard(),
@@ -94,6 +98,8 @@ def run_command(
     time_limit: float | None,
     checkpoint_every: float,
     stack_size: int | None,
+    jobs: int | None,
+    threads: int | None,
     shard: tuple[int, int],
     launcher: str,
     address: str | None,
@@ -109,6 +115,7 @@ def run_command(
     same command to go on from its checkpoint. Several such commands at once share the work.
     """
     from disentangle_bench.launch.checks import check_study
+    from disentangle_bench.launch.on_cores import Jobs
     from disentangle_bench.launch.ray_cluster import Cluster
     from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
     from disentangle_bench.rundir import StudyDir
@@ -118,10 +125,14 @@ def run_command(
     go_on_unread("stdout")  # what it prints is kept in the study too
     if launcher == "local" and (address is not None or gpus_per_job is not None):
         raise BenchError("--address and --gpus-per-job are for --launcher ray")
+    if launcher == "ray" and (jobs is not None or threads is not None):
+        raise BenchError("--jobs and --threads are for this machine; a Ray cluster has --cpus-per-job")
     stop = Stop(time_limit)
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
     place = pick_device(device)
+    if place.type != "cpu" and (jobs is not None or threads is not None):
+        raise BenchError("--jobs and --threads are for --device cpu")
     todo = plan(checked, study, retry_failed, shard)
     if launcher == "local":
         warn_of_slow_precisions(todo, str(place))
@@ -136,8 +147,9 @@ def run_command(
     gpus = 0 if device == "cpu" else gpus_per_job
     cluster = Cluster(address, gpus, cpus_per_job) if launcher == "ray" else None
     conditions = Conditions(
-        place, stack_size, checkpoint_every, stop, retry_failed, data_dir, shard, metric_seconds, cluster
-    )
+        place, stack_size, checkpoint_every, stop, retry_failed, data_dir, shard, metric_seconds, cluster,
+        jobs=Jobs(jobs, threads or 1),
+    )  # fmt: skip
     with stopping_politely(stop):
         outcome = run_study(checked, study, conditions, make_progress())
     finish(outcome)

@@ -13,6 +13,7 @@ from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     allow_option,
     data_dir_option,
+    jobs_option,
     metric_limit_option,
     plugin_metrics,
     plugin_option,
@@ -37,6 +38,7 @@ from disentangle_bench.streams import go_on_unread
 @data_dir_option
 @metric_limit_option
 @allow_option
+@jobs_option
 def score(
     study: Path | None,
     metrics: tuple[str, ...],
@@ -48,6 +50,7 @@ def score(
     data_dir: Path | None,
     metric_seconds: float | None,
     allow: tuple[str, ...],
+    jobs: int | None,
 ) -> None:
     """Score without training: finished runs of STUDY with further metrics, or any codes with --codes.
 
@@ -56,13 +59,14 @@ def score(
     if (study is None) == (codes is None):
         raise BenchError("name either a study directory or --codes FILE")
     if codes is not None:
-        refuse_options("with --codes", "device", "allow", *(() if dataset else ("data_dir",)))
+        refuse_options("with --codes", "device", "allow", "jobs", *(() if dataset else ("data_dir",)))
     else:
         refuse_options("with a STUDY, whose runs know their own", "seed", "dataset")
     asked = tuple(dict.fromkeys((*metrics, *plugin_metrics(plugins))))
     if codes is not None:
         print_scores(codes, dataset, asked, seed, data_dir, metric_seconds)
         return
+    from disentangle_bench.launch.on_cores import Jobs
     from disentangle_bench.pipeline import Conditions, pick_device, run_study
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
@@ -78,6 +82,7 @@ def score(
         data_dir=data_dir,
         metric_seconds=metric_seconds,
         allow=allow,
+        jobs=Jobs(jobs),
     )
     with stopping_politely(conditions.stop):
         outcome = run_study(grid, StudyDir(study), conditions, make_progress(), train=False)

@@ -9,7 +9,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -71,6 +71,10 @@ class Job:
     metrics: tuple[str, ...]
     resume: Checkpoint | None = None
     metric_seconds: float | None = None  # what a metric may take for one run
+
+    def without_checkpoint(self) -> Job:
+        """The same from its beginning."""
+        return replace(self, resume=None)
 
     def half(self, specs: tuple[RunSpec, ...], resume: Checkpoint | None) -> Job:
         """The same with some of the runs, from a checkpoint that holds them."""

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,9 +27,10 @@ from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import Job, make_objective, provenance_of, run_job
+from disentangle_bench.launch.job import Job, make_objective, run_job
 from disentangle_bench.launch.ray_desk import Desk
-from disentangle_bench.launch.work import Work
+from disentangle_bench.launch.telling import Telling
+from disentangle_bench.launch.work import Work, with_losses
 from disentangle_bench.progress import Progress
 from disentangle_bench.rundir import RunRecord
 from disentangle_bench.spec import DatasetSpec, RunSpec
@@ -233,7 +234,7 @@ class _Driver:
             elif kind == "checkpoint":
                 self.work.keep(content)
             elif kind == "record" and content.spec.id in self.work.open:
-                yield _with_losses(content, sent.lost)
+                yield with_losses(content, sent.lost)
 
     def _ended(self, reference: Any, sent: _Sent, checkpoint_every: float) -> Iterator[RunRecord]:
         """A task has ended: well, with the user's mistake, or with its worker."""
@@ -253,11 +254,8 @@ class _Driver:
             raise BenchError(mistake)
 
     def _given_up(self, job: Job, lost: tuple[str, ...], reason: str) -> Iterator[RunRecord]:
-        provenance = provenance_of(self.work.datasets[job.specs[0].dataset.label], job)
         self.progress.turn_to([spec.id for spec in job.specs])
-        for spec in job.specs:
-            failure = f"its worker died {len(lost)} times: {lost[-1]}\n\n{reason}\n"
-            yield _with_losses(RunRecord(spec, provenance, failure=failure), lost)
+        yield from self.work.given_up(job, lost, reason)
 
     def _stopped(self) -> Iterator[RunRecord]:
         """Let every worker in training keep a checkpoint, then raise Stopped; what scores is done again later."""
@@ -273,10 +271,6 @@ class _Driver:
             if not any(sent.phase == "training" for sent in self.out.values()):
                 break
         raise Stopped(self.stop.reason)
-
-
-def _with_losses(record: RunRecord, lost: Sequence[str]) -> RunRecord:
-    return replace(record, provenance={**record.provenance, "lost_workers": list(lost)}) if lost else record
 
 
 @contextmanager
@@ -361,7 +355,7 @@ def _run_job(
             records = run_job(
                 job,
                 dataset,
-                _Teller(tell),
+                Telling(tell),
                 keep=lambda checkpoint: tell("checkpoint", checkpoint),
                 checkpoint_every=checkpoint_every,
                 stop=stop,
@@ -410,25 +404,6 @@ def _load_plugins(plugins: Mapping[str, str]) -> None:
             path = folder / path.name
             path.write_text(source, encoding="utf-8")
         registry.load_plugin(path)
-
-
-class _Teller:
-    """A watcher that passes on what it hears, progress no more often than once a second."""
-
-    def __init__(self, tell: Callable[[str, Any], None]) -> None:
-        self.tell = tell
-        self.units = 0
-        self.last = 0.0
-
-    def phase(self, name: str, total: int, done: int = 0) -> None:
-        self.units = 0
-        self.tell("phase", (name, total, done))
-
-    def advance(self, units: int) -> None:
-        self.units += units
-        if time.monotonic() - self.last > TELL_EVERY:
-            self.tell("advance", self.units)
-            self.units, self.last = 0, time.monotonic()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ import torch
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import Damaged
 from disentangle_bench.launch.claims import Claims
-from disentangle_bench.launch.job import Job
+from disentangle_bench.launch.job import Job, provenance_of
 from disentangle_bench.rundir import DONE, RunRecord, StudyDir
 from disentangle_bench.spec import Grid, RunSpec
 from disentangle_bench.train.checkpoint import Checkpoint
@@ -86,6 +86,13 @@ class Work:
         """What is left of a job that was lost, from its last checkpoints."""
         return list(self._parts([spec for spec in job.specs if spec.id in self.open]))
 
+    def given_up(self, job: Job, lost: Sequence[str], reason: str) -> Iterator[RunRecord]:
+        """The records of a job whose process has died as often as `lost` tells."""
+        provenance = provenance_of(self.datasets[job.specs[0].dataset.label], job)
+        for spec in job.specs:
+            failure = f"its process died {len(lost)} times: {lost[-1]}\n\n{reason}\n"
+            yield with_losses(RunRecord(spec, provenance, failure=failure), lost)
+
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint of claimed runs."""
         label = self.open[checkpoint.runs[0].id][0].dataset.label
@@ -154,6 +161,11 @@ class Work:
             if held:
                 found.append((tuple(left.pop(run_id) for run_id in held), path))
         return found
+
+
+def with_losses(record: RunRecord, lost: Sequence[str]) -> RunRecord:
+    """The record, whose provenance says how processes that worked on it before have died."""
+    return replace(record, provenance={**record.provenance, "lost_workers": list(lost)}) if lost else record
 
 
 def _program_label(group: Sequence[RunSpec], device: str) -> str:

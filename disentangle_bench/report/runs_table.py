@@ -21,9 +21,10 @@ SUFFIXES = (
     *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
     *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
 )
+PHASES = ("training", "encoding", "scoring")
 HEAD = ("run", "dataset", "provenance", "model")
 TAIL = (
-    *("status", "failure", "device", "threads", "torch", "precision", "training_seconds", "data_fingerprint"),
+    *("status", "failure", "device", "threads", "torch", "precision", "data_fingerprint"),
     *("scored_on", "reconstruction_likelihood", "metric_revisions", "model_source"),
 )
 
@@ -33,7 +34,7 @@ def load_scores(study: str | Path) -> pd.DataFrame:
 
     Columns in this order: run, dataset, provenance, model; hyper-parameters, and any other setting that differs between
     runs; seed, steps; reconstruction_nats, excess_nats, excess_share, mse, kl, elbo; every score; status (DONE or
-    FAILED), failure, device, threads, torch (its version), precision, training_seconds, data_fingerprint, scored_on
+    FAILED), failure, device, threads, torch (its version), precision, data_fingerprint, scored_on
     (the images of metrics and of reconstruction), reconstruction_likelihood (what the nats are nats of) and
     metric_revisions (JSON) and model_source (a hash, of a model that is not this package's).
     A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
@@ -49,8 +50,9 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     More attributes tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
     `attrs["lower_is_better"]` the metrics' columns of which that is true, `attrs["origins"]` what the runs were made
     with (device, precision, versions, commit), each with its number of runs, `attrs["repeated"]` how many records
-    were left out because the run was there already, and `attrs["fewest_points"]` on how many images metrics were
-    scored at the least (None where no run is).
+    were left out because the run was there already, `attrs["fewest_points"]` on how many images metrics were
+    scored at the least (None where no run is), and `attrs["seconds"]` what each run took, by phase: the one thing here
+    that another machine, or another hour, changes.
     """
     kept, repeated = _each_once(_Row(record) for record in records)
     about = [row.about for row in kept]
@@ -78,6 +80,7 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     table.attrs["metrics"] = metrics
     table.attrs["repeated"] = repeated
     table.attrs["fewest_points"] = min((row.points for row in kept if row.points is not None), default=None)
+    table.attrs["seconds"] = [{"run": row.about["run"]} | row.seconds for row in kept]
     table.attrs["origins"] = [dict(origin) | {"runs": runs} for origin, runs in origins.items()]
     return table
 
@@ -109,6 +112,8 @@ class _Row:
             for name, metric in record.scores.get("metrics", {}).items()
         }
         self.points: int | None = record.scores.get("points")
+        spent = record.provenance.get("seconds", {})
+        self.seconds = {f"{phase}_seconds": spent.get(phase) for phase in PHASES}
         self.origin = _origin(record)
 
 
@@ -179,7 +184,6 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "threads": provenance.get("threads"),
         "torch": provenance.get("versions", {}).get("torch"),
         "precision": provenance["precision"],
-        "training_seconds": provenance.get("seconds", {}).get("training"),
         "data_fingerprint": provenance["data"]["fingerprint"][:12],
         "scored_on": _scored_on(record),
         "reconstruction_likelihood": _likelihood(record),

@@ -98,7 +98,9 @@ class Tables:
             "variance.csv": self.variance,
             "metric_correlation.csv": self.correlation,
         }
-        return {"scores.csv": self.runs.to_csv(index=False)} | {
+        seconds = pd.DataFrame(self.runs.attrs["seconds"])
+        told = {"scores.csv": self.runs, "seconds.csv": seconds}
+        return {name: table.to_csv(index=False) for name, table in told.items()} | {
             name: csv_text(table) for name, table in derived.items()
         }
 
