@@ -219,6 +219,8 @@ def all_on_cores(
         label: Data(spec, folder.absolute(), datasets[label].fingerprint, datasets[label].provenance)
         for label, spec in entries.items()
     }
+    for label, entry in data.items():
+        entry.hold(datasets[label])
     work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
 
     def save(record: RunRecord) -> None:

@@ -117,6 +117,7 @@ def run_command(
     from disentangle_bench.launch.checks import check_study
     from disentangle_bench.launch.on_cores import Jobs
     from disentangle_bench.launch.ray_cluster import Cluster
+    from disentangle_bench.launch.worker import fork_from_here
     from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
@@ -127,6 +128,7 @@ def run_command(
         raise BenchError("--address and --gpus-per-job are for --launcher ray")
     if launcher == "ray" and (jobs is not None or threads is not None):
         raise BenchError("--jobs and --threads are for this machine; a Ray cluster has --cpus-per-job")
+    fork_from_here()
     stop = Stop(time_limit)
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))

@@ -67,6 +67,7 @@ def score(
         print_scores(codes, dataset, asked, seed, data_dir, metric_seconds)
         return
     from disentangle_bench.launch.on_cores import Jobs
+    from disentangle_bench.launch.worker import fork_from_here
     from disentangle_bench.pipeline import Conditions, pick_device, run_study
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
@@ -74,6 +75,7 @@ def score(
     if not asked:
         raise BenchError("name at least one metric with --metric or --plugin")
     assert study is not None
+    fork_from_here()
     go_on_unread("stdout")  # what it prints is kept in the study too
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
     conditions = Conditions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,26 @@ def unpacked(parts: Packed) -> Checkpoint:
     return Checkpoint.from_parts(about, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
+@dataclass(frozen=True)
 class Data:
     """A data set as a task finds it: by its grid's entry, in a folder, known by its fingerprint."""
 
-    def __init__(self, spec: DatasetSpec, folder: Path, fingerprint: str, provenance: str) -> None:
-        self.spec, self.folder, self.fingerprint = spec, folder, fingerprint
-        self.provenance = provenance
+    spec: DatasetSpec
+    folder: Path
+    fingerprint: str
+    provenance: str
+
+    def hold(self, dataset: FactorDataset) -> None:
+        """Have this data set at hand: processes that are forked after this share it."""
+        _held[self.spec.label] = dataset
 
     def load(self) -> FactorDataset:
-        """The data set; the one of the task before, if that is it. BenchError where it has changed meanwhile."""
-        if _held.get(self.spec.label) is None:
+        """The data set that is at hand, or was for the task before. BenchError where it has changed meanwhile."""
+        found = _held.get(self.spec.label)
+        if found is None or found.fingerprint != self.fingerprint:
             _held.clear()  # first make room
-            _held[self.spec.label] = load_dataset(self.spec.name, every=self.spec.every, data_dir=self.folder)
-        found = _held[self.spec.label]
+            found = load_dataset(self.spec.name, every=self.spec.every, data_dir=self.folder)
+            self.hold(found)
         if found.fingerprint != self.fingerprint:
             raise BenchError(f"the data set {self.spec.name} has changed while the study was at work")
         return found

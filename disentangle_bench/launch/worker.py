@@ -1,7 +1,8 @@
 """Processes of this machine that do one task after the other, and say how they get on.
 
-They are forked from a server that has imported what tasks need, so that one more starts in an instant. A pool of the
-standard library ends all its processes when one of them dies; here a process costs nothing but its own task.
+A pool of the standard library ends all its processes when one of them dies; here a process costs nothing but its own
+task. It is forked, so that one more starts in an instant: from the command itself, which sees to it that it may be, or,
+where somebody's own program is the parent, from a server that has imported what tasks need and does nothing else.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ from disentangle_bench.streams import go_on_unread
 from disentangle_bench.train.stop import Stop, Stopped
 
 # Windows cannot fork.
-START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-processes: Any = multiprocessing.get_context(START)
+SERVER = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = ["disentangle_bench.launch.tasks"]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # A terminal and a batch system send these to all processes; the one that started the others decides what ends.
@@ -40,7 +40,10 @@ LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a process needs to do a task as this one would: directory, modules, plug-ins, environment, data at hand."""
+    """What a process needs to do a task as this one would: directory, modules, plug-ins, environment, whole files.
+
+    `forked`: from this process, which has all that already.
+    """
 
     folder: str
     paths: tuple[str, ...]
@@ -48,25 +51,45 @@ class Surroundings:
     plugins: tuple[Path, ...]
     threads: int = 1
     verified: Mapping[str, cache.Verified] = field(default_factory=dict)
+    forked: bool = False
 
     @classmethod
     def here(cls, threads: int = 1) -> Surroundings:
         """Those of this process, with so many threads for torch."""
         paths = tuple(os.path.abspath(path) for path in sys.path)
         plugins = tuple(path.absolute() for path in registry.plugin_files())
-        return cls(os.getcwd(), paths, dict(os.environ), plugins, threads, cache.verified())
+        return cls(os.getcwd(), paths, dict(os.environ), plugins, threads, cache.verified(), _may_fork)
 
     def take(self) -> None:
         """Make them this process's."""
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self.threads)
+        if self.forked:
+            return
         os.chdir(self.folder)
         sys.path[:] = self.paths
         os.environ.clear()
         os.environ.update(self.environment | dict.fromkeys(THREADS, "1"))
         cache.trust(self.verified)
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(self.threads)
         for path in self.plugins:
             registry.load_plugin(path)
+
+
+def fork_from_here() -> None:
+    """Let processes be forked from this one, where that is safe; for a command, which knows what it has done so far.
+
+    A fork keeps one thread of its parent's, and waits for ever where it needs another: of OpenMP, so that torch gets
+    one thread here, or of a GPU's gradients.
+    """
+    global _may_fork
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # for libraries that are still to be loaded
+    _may_fork = sys.platform == "linux" and not torch.accelerator.is_available()
+
+
+_may_fork = False
 
 
 class Desk(Telling):
@@ -85,7 +108,9 @@ class Worker:
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
+        processes: Any = multiprocessing.get_context("fork" if surroundings.forked else SERVER)
         self.connection, there = processes.Pipe()
+        _open.add(self.connection)
         self.process = processes.Process(target=_serve, args=(there, surroundings))
         with _starting():
             self.process.start()
@@ -121,8 +146,13 @@ class Worker:
             self.connection.send(message)
 
 
+# The ends of lines that lead from this process to others.
+_open: set[Connection] = set()
+
+
 def _end(connection: Connection, process: Any) -> None:
     connection.close()
+    _open.discard(connection)
     process.kill()
     process.join()
 
@@ -137,7 +167,7 @@ def _starting() -> Iterator[None]:
         script, before = sys.modules["__main__"], dict(os.environ)
         sys.modules["__main__"] = ModuleType("__main__")
         os.environ.update(dict.fromkeys(THREADS, "1"))
-        processes.set_forkserver_preload(PRELOADED)
+        multiprocessing.set_forkserver_preload(PRELOADED)
         try:
             yield
         finally:
@@ -155,6 +185,10 @@ _one_at_a_time = threading.Lock()
 
 def _serve(connection: Connection, surroundings: Surroundings) -> None:
     """Do task after task until there is nobody to give one."""
+    # A line is at its end when nobody holds the other one any more; a fork must not hold those of its siblings.
+    for other in list(_open):
+        other.close()
+    _open.clear()
     for name in LEFT_TO_THE_PARENT:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
