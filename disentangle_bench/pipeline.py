@@ -245,10 +245,14 @@ def all_on_cores(
 def say_of_idle_cores(untrained: Sequence[RunSpec], jobs: Jobs, progress: Progress) -> None:
     """A line where few long runs leave cores idle that they could share."""
     cores, runs = count_cores(), len(untrained)
-    if runs and runs * jobs.threads < cores and any(spec.training.steps >= LONG for spec in untrained):
+    if (
+        0 < runs <= cores // 2
+        and jobs.threads == 1
+        and any(spec.training.steps >= LONG for spec in untrained)
+    ):
+        what = "1 run has 1 core" if runs == 1 else f"{runs} runs have a core each"
         progress.note(
-            f"{runs} runs train with {jobs.threads} threads each, on {cores} cores; --threads {cores // runs} would"
-            " use more of them, with scores that differ in their last digits"
+            f"{what} of {cores}; --threads {cores // runs} uses more, and changes the last digits of scores"
         )
 
 

@@ -34,7 +34,7 @@ def numbers(folder: Path, out: str) -> pd.DataFrame:
 
 
 def weights(folder: Path, out: str) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in (folder / out).rglob("*.safetensors")}
+    return {path: path.stat().st_mtime_ns for path in (folder / out / "runs").rglob("*.safetensors")}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_stopped_study_goes_on(folder: Path, how: signal.Signals) -> None:
     else:
         assert code == -signal.SIGKILL
     finished = weights(folder, out)
-    assert len(finished) == 2
+    assert 1 <= len(finished) <= 3  # two processes at most are in the middle of a run
     ends_well(start(folder, out))
     assert numbers(folder, out).equals(numbers(folder, "undisturbed"))
     assert {path: stamp for path, stamp in weights(folder, out).items() if path in finished} == finished

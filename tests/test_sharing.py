@@ -43,9 +43,7 @@ def same_study(folder: Path, one: str, other: str) -> None:
         for name in ("weights.safetensors", "curves.csv", "scores.json"):
             one_file, other_file = (folder / study / "runs" / run / name for study in (one, other))
             assert one_file.read_bytes() == other_file.read_bytes(), (run, name)
-    tables = [
-        pd.read_csv(folder / study / "scores.csv") for study in (one, other)
-    ]
+    tables = [pd.read_csv(folder / study / "scores.csv") for study in (one, other)]
     assert tables[0].equals(tables[1])
     assert len(tables[0]) == len(runs)
     assert not list((folder / other).glob("checkpoints/*"))

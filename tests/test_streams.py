@@ -110,7 +110,7 @@ def test_lines_to_a_stream_that_breaks_are_left_out() -> None:
 def test_a_signal_keeps_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
     """A shell whose terminal is closed sends SIGHUP twice, and batch systems repeat themselves."""
     (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
-    bench = Bench(*RUN, "--out", "study", "--set", "training.steps=1000000", folder=tmp_path)
+    bench = Bench(*RUN, "--out", "study", "--set", "training.steps=100000", folder=tmp_path)
     wait_for_steps(bench, tmp_path / "study")
     bench.send(number)
     bench.send(number)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.job import build_nothing, new_objective
+from disentangle_bench.launch.worker import Desk, Surroundings, Worker, may_fork
 from disentangle_bench.models.objective import NetworkSize, is_fitted, told_of_data
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.spec import Grid, RunSpec, expand
@@ -27,7 +29,28 @@ def check_study(grid: Grid) -> None:
         if len(outlines[entry.label]) <= MOST_IMAGES:
             Batches(entry, outlines[entry.label])
     for spec in {spec.program: spec for spec in expand(grid)}.values():
-        check_model(spec, outlines[spec.dataset.label])
+        if spec.model not in registry.MODELS and may_fork():
+            check_apart(spec)
+        else:
+            check_model(spec, outlines[spec.dataset.label])
+
+
+def check_apart(spec: RunSpec) -> None:
+    """As `check_model`, in a process of its own, which anyone's model may end."""
+    worker = Worker(Surroundings.here())
+    try:
+        worker.give(_check, spec)
+        kind, content = worker.hear() or ("", "")
+    finally:
+        worker.end()
+    if kind == "refused":
+        raise BenchError(content)
+    if kind != "done":
+        raise BenchError(f"model {spec.model!r} cannot be tried: {content}")
+
+
+def _check(desk: Desk, spec: RunSpec) -> None:
+    check_model(spec, find_source(spec.dataset.name).outline(spec.dataset.every))
 
 
 def check_model(spec: RunSpec, dataset: FactorDataset) -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
@@ -89,6 +89,11 @@ def fork_from_here() -> None:
     _may_fork = sys.platform == "linux" and not torch.accelerator.is_available()
 
 
+def may_fork() -> bool:
+    """Whether processes are forked from this one."""
+    return _may_fork
+
+
 _may_fork = False
 
 
@@ -112,7 +117,7 @@ class Worker:
         self.connection, there = processes.Pipe()
         _open.add(self.connection)
         self.process = processes.Process(target=_serve, args=(there, surroundings))
-        with _starting():
+        with nullcontext() if surroundings.forked else _starting():
             self.process.start()
         there.close()
         # A process that was itself started by multiprocessing waits at its end for all that it has started.
