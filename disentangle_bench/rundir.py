@@ -426,10 +426,14 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 
 def _scores(path: Path, spec: RunSpec) -> dict[str, Any]:
-    """What scores.json holds; ValueError where one of its scores has the name of another column."""
+    """What scores.json holds; ValueError where a score has the name of another column, or a headline no score."""
     scores = checked(ScoresKept, parse_json(_read(path, "scores.json")))
     settings = {*spec.hypers, *spec.options, *NetworkSpec.model_fields, *TrainingSpec.model_fields}
     _refuse_columns(scores["scores"], RUN_COLUMNS | settings)
+    for name, metric in scores["metrics"].items():
+        for headline in metric["headlines"]:
+            if headline not in scores["scores"]:
+                raise ValueError(f"metrics.{name}: the headline {headline!r} has no score")
     # A run that does not say what it was scored on is scored again by the next `bench run`.
     return {"failures": {}, "scoring": None} | scores
 

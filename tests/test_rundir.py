@@ -210,8 +210,10 @@ ODD = {
     "scores.json": [{"scores": {"mig": "x"}}, {"scores": {"run": 0.5}},
                     {"scores": {"hidden": 1}},
                     {"scores": {"mig": 10**400}}, {"failures": []}, {"metrics": {"mig": {}}},
-                    {"scoring": {"points": 0}}],
-    "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}}],
+                    {"scoring": {"points": 0}}, {"scores": {"\ud800": 0.5}},
+                    {"metrics": {"mig": {"headlines": ["x"], "revision": 1, "paper": ""}}}],
+    "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}},
+                        {"device": "\ud800"}],
     "spec.json": [{"hypers": {"run": 1.0}}, {"seed": "x"}, {"model": None}],
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,9 @@ def write_report(study: StudyDir) -> Path:
 
 def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str) -> str:
     """The page itself; `settings` are the runs to show pictures of, `grid_text` the study's grid.toml."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("disentangle_bench.report", "assets"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style, scripts = _asset("report.css"), [_asset(name) for name in SCRIPTS]
     runs = tables.runs
-    return environment.get_template("report.html.jinja").render(
+    return _template().render(
         title=title,
         style=style,
         scripts=scripts,
@@ -95,6 +89,18 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
         files=list(tables.files()),
         data=_data(tables),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("disentangle_bench.report", "assets"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja")
 
 
 def _grid_lines(text: str) -> list[tuple[str, str]]:
