@@ -286,7 +286,9 @@ def read_grid(
         raise BenchError(f"there is no grid file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError
+    ) as error:  # of which a number of thousands of digits is one that is not the TOML reader's own
         raise BenchError(f"{path} is not valid TOML: {error}") from error
     except RecursionError as error:
         raise BenchError(f"{path} is not valid TOML: nested too deeply") from error
@@ -309,6 +311,7 @@ def check_grid(
 
     Paths of data sets become absolute, so that its runs can be scored and shown from any directory.
     """
+    _refuse_large_numbers(document, source)
     try:
         grid = Grid.model_validate(dict(document))
     except ValidationError as error:
@@ -325,6 +328,19 @@ def check_grid(
     except BenchError as error:
         raise BenchError(f"{source}: {error}") from error
     return grid
+
+
+def _refuse_large_numbers(document: Mapping[str, Any], source: str) -> None:
+    """Raise BenchError for a whole number of more than TOML's 64 bits, which neither a float nor a message may hold."""
+    left: list[tuple[str, Any]] = list(document.items())
+    while left:
+        where, value = left.pop()
+        if isinstance(value, int) and not -MAX_SEED - 1 <= value <= MAX_SEED:
+            raise BenchError(f"{source}: {where}: a whole number lies between -{MAX_SEED + 1} and {MAX_SEED}")
+        inner = (
+            value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
+        )
+        left += [(f"{where}.{key}", entry) for key, entry in inner]
 
 
 def _check_allowed(grid: Grid, allow: Collection[str], with_data: bool) -> None:
@@ -461,7 +477,7 @@ def _override(document: dict[str, Any], override: str) -> None:
         raise BenchError(f"--set {override!r}: write it as key=value, for example training.steps=500")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     place: Any = document
     for depth, key in enumerate(keys):

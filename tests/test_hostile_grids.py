@@ -130,3 +130,31 @@ def test_a_grid_cannot_be_named_out_of_its_directory(
     Path("grid.toml").write_text(tomli_w.dumps(grid))
     assert CliRunner().invoke(main, ["run", "grid.toml"]).exit_code == 2
     assert os.listdir() == ["grid.toml"]
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "0x" + "f" * 5000], ids=["400", "5000", "0x"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("seeds", "seeds.0", "name", "controls", "models.0.beta", "models.0.epsilon", "models.1.gamma.0"),
+        *("models.1.discriminator_width", "datasets.0.every.row", "network.latents", "network.hidden"),
+        *("network.channels.0", "training.steps", "training.batch_size", "training.learning_rate"),
+        *("training.adam_betas.0", "scoring.points", "scoring.reconstruction_points"),
+    ],
+)
+def test_numbers_of_hundreds_of_digits(
+    key: str, number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = tomllib.loads(tiny_data.GRID) | {"seeds": [0, 1]}
+    grid["datasets"][0]["every"] = {"row": 1}
+    grid["training"]["adam_betas"] = [0.9, 0.99]
+    container: Any = grid
+    *before, last = key.split(".")
+    for part in before:
+        container = container[int(part) if part.isdecimal() else part]
+    container[int(last) if last.isdecimal() else last] = "HERE"
+    Path("grid.toml").write_text(tomli_w.dumps(grid).replace('"HERE"', number))
+    result = CliRunner().invoke(main, ["validate", "grid.toml"])
+    assert isinstance(result.exception, SystemExit) or result.exit_code == 0, result.exception
+    assert len(result.output) < 1000
