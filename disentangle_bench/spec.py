@@ -24,9 +24,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -38,9 +36,12 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.files import read_small
 
-Value = bool | int | float | str
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_SEED = 2**63 - 1
+# Whole numbers are those of TOML: 64 bits, which a table and a tensor can hold too.
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_SEED)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Value = bool | Annotated[int, Field(ge=-MAX_SEED - 1, le=MAX_SEED)] | float | str
 # An objective's fields that are told to it by whoever knows the data, and are not for a grid to set.
 TOLD = ("dataset_size", "image_shape")
 
@@ -179,9 +180,9 @@ class RunSpec(_Table):
 
     dataset: DatasetSpec
     model: str
-    hypers: dict[str, float]
+    hypers: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     options: dict[str, Value]
-    seed: int
+    seed: NonNegativeInt
     network: NetworkSpec
     training: TrainingSpec
 
