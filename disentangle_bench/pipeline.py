@@ -41,12 +41,16 @@ from disentangle_bench.train.stop import Stop, Stopped
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study still needs: runs to train, finished runs that lack a metric; and what is done or has failed."""
+    """What a study still needs: runs to train, finished runs that lack a metric; and what is done or has failed.
+
+    `unreadable` says of each run that is there and cannot be read, by its id, why; it is left alone.
+    """
 
     train: tuple[RunSpec, ...]
     score: tuple[RunSpec, ...]
     done: tuple[RunSpec, ...]
     failed: tuple[RunSpec, ...]
+    unreadable: Mapping[str, str]
 
     @property
     def datasets(self) -> tuple[DatasetSpec, ...]:
@@ -58,7 +62,8 @@ class Plan:
 class Outcome:
     """How a study ended: where it is, how many of its runs are done and have failed, and metrics that raised.
 
-    `left` runs are not done, because other processes work on them.
+    `left` runs are not done, because other processes work on them. `unreadable` says of each run that cannot be read,
+    by its id, why and what to do; it counts as neither done nor failed.
     """
 
     path: Path
@@ -66,6 +71,7 @@ class Outcome:
     failed: int
     left: int
     metric_failures: Mapping[str, str]
+    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -130,8 +136,12 @@ def run_study(
     else:
         check_headlines(grid)
     check_same_data(grid, study)
-    specs = expand(grid) if train else all_runs(grid, study, conditions.allow)
+    unreadable: dict[str, str] = {}
+    specs = expand(grid) if train else all_runs(grid, study, conditions.allow, unreadable)
     todo = plan(grid, study, conditions.retry_failed, conditions.shard, specs)
+    unreadable |= todo.unreadable
+    for reason in unreadable.values():
+        progress.note(reason)
     runs = todo.score + (todo.train if train else ())
     # All data sets are ready before anything is written and the first step is spent.
     controls = missing_controls(grid, study, conditions.retry_failed)
@@ -153,19 +163,18 @@ def run_study(
                     unscored = [run for run in todo.score if run.dataset.label == label]
                     uncontrolled = label in [spec.label for spec in controls]
                     if uncontrolled or unscored:
-                        add_missing(
+                        unreadable |= add_missing(
                             label, unscored, uncontrolled, grid, study, dataset, conditions, claims, reported
                         )
                 if train:
                     train_all(todo.train, grid, study, datasets, conditions, claims, reported)
         except Stopped:
-            if any(study.status(spec.id) for spec in specs):
+            if study.has_runs():
                 rebuild_tables(study, claims)
             raise
-        if not any(study.status(spec.id) for spec in specs):
-            return outcome(specs, study, conditions.shard)  # all is in the hands of others, who are not ready
-        rebuild_tables(study, claims)
-    return outcome(specs, study, conditions.shard)
+        if study.has_runs():  # not where all is in the hands of others, who are not ready
+            rebuild_tables(study, claims)
+    return outcome(specs, study, conditions.shard, unreadable)
 
 
 def rebuild_tables(study: StudyDir, claims: Claims) -> None:
@@ -206,17 +215,32 @@ def train_all(
             progress.run_finished(record.spec.id, record.failure)
 
 
-def outcome(runs: Sequence[RunSpec], study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
-    """How these runs, or those of one shard, stand in this study."""
+def outcome(
+    runs: Sequence[RunSpec],
+    study: StudyDir,
+    shard: tuple[int, int] = (1, 1),
+    unreadable: Mapping[str, str] | None = None,
+) -> Outcome:
+    """How these runs, or those of one shard, stand in this study; `unreadable` are those that could not be read."""
     specs = [spec for spec in runs if in_shard(spec, shard)]
-    records = [study.load(spec.id) for spec in specs if study.status(spec.id)]
+    odd = dict(unreadable or {})
     failures: dict[str, str] = {}
     for entry in study.controls():
         failures |= entry["failures"]
-    for record in records:
+    done = failed = 0
+    for spec in specs:
+        if spec.id in odd or not study.status(spec.id):
+            continue
+        try:
+            record = study.load(spec.id)
+        except BenchError as error:
+            odd[spec.id] = str(error)
+            continue
         failures |= record.scores.get("failures", {})
-    failed = sum(record.failure is not None for record in records)
-    return Outcome(study.path, len(records) - failed, failed, len(specs) - len(records), failures)
+        failed += record.failure is not None
+        done += record.failure is None
+    left = len(specs) - done - failed - sum(spec.id in odd for spec in specs)
+    return Outcome(study.path, done, failed, left, failures, odd)
 
 
 def plan(
@@ -230,29 +254,40 @@ def plan(
 
     `specs` are other runs in place of the grid's, which says what they are scored with.
     """
+    now = revisions(grid)
     train, score, done, failed = [], [], [], []
+    unreadable: dict[str, str] = {}
     for spec in expand(grid) if specs is None else specs:
         if not in_shard(spec, shard):
             continue
         status = study.status(spec.id)
         if status is None or (status == FAILED and retry_failed):
             train.append(spec)
-        elif status == FAILED:
+            continue
+        try:
+            record = study.load(spec.id)
+        except BenchError as error:
+            unreadable[spec.id] = str(error)
+            continue
+        if status == FAILED:
             failed.append(spec)
-        elif missing_metrics(spec, grid, study, retry_failed):
+        elif missing_metrics(record.scores, grid, now, retry_failed):
             score.append(spec)
         else:
             done.append(spec)
-    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
+    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed), unreadable)
 
 
-def all_runs(grid: Grid, study: StudyDir, allow: Collection[str] = ()) -> tuple[RunSpec, ...]:
+def all_runs(
+    grid: Grid, study: StudyDir, allow: Collection[str] = (), unreadable: dict[str, str] | None = None
+) -> tuple[RunSpec, ...]:
     """The grid's runs, then what the study holds beyond: a smaller or other grid was run in it since.
 
-    Raises BenchError where one of these is of a model or data set that neither the grid nor `allow` names.
+    What cannot be read of the latter is added to `unreadable`, by id with the reason, and left out. Raises
+    BenchError where one of the others is of a model or data set that neither the grid nor `allow` names.
     """
     asked = expand(grid)
-    others = tuple(study.others({spec.id for spec in asked}))
+    others = tuple(study.others({spec.id for spec in asked}, unreadable))
     named = {*allow, *(model.name for model in grid.models), *(dataset.name for dataset in grid.datasets)}
     for spec in others:
         registry.check_allowed("model", spec.model, named)
@@ -266,15 +301,21 @@ def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:
     return int(spec.digest, 16) % count == number - 1
 
 
-def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
-    """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently.
+Revisions = Mapping[str, tuple[int, str | None]]
+
+
+def revisions(grid: Grid) -> Revisions:
+    """What the grid's metrics are now: revision and, where they are not this package's, hash of the source."""
+    return {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
+
+
+def missing_metrics(kept: Mapping[str, Any], grid: Grid, now: Revisions, retry_failed: bool) -> list[str]:
+    """The grid's metrics that these kept scores lack, all of them if they are of other images.
 
     A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`.
     """
-    kept = study.load(spec.id).scores
     if kept["scoring"] != grid.scoring.model_dump():
         return list(grid.metrics)
-    now = {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
     scored = {
         name
         for name, about in kept["metrics"].items()
@@ -294,13 +335,18 @@ def add_missing(
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
-) -> None:
-    """Score what is not trained on this data set: its controls, and finished runs that lack a metric."""
+) -> dict[str, str]:
+    """Score what is not trained on this data set: its controls, and finished runs that lack a metric.
+
+    Returns the runs that cannot be read, by id with the reason.
+    """
     resident = dataset.to(conditions.device)  # gone from there before training brings its own
     if uncontrolled:
         add_controls(label, grid, study, resident, conditions, claims, progress)
-    for run in unscored:
-        add_scores(run, grid, study, resident, conditions, claims, progress)
+    reasons = {
+        run.id: add_scores(run, grid, study, resident, conditions, claims, progress) for run in unscored
+    }
+    return {run_id: reason for run_id, reason in reasons.items() if reason is not None}
 
 
 def add_scores(
@@ -311,19 +357,30 @@ def add_scores(
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
-) -> None:
-    """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained."""
+) -> str | None:
+    """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained.
+
+    Returns the reason where the run cannot be read, which is told.
+    """
     conditions.stop.check()
     claimed = claims.take([spec.id])
-    missing = missing_metrics(spec, grid, study, conditions.retry_failed) if claimed else []
-    if missing:
+    if not claimed:
+        return None
+    try:
+        kept = study.load(spec.id).scores
+        missing = missing_metrics(kept, grid, revisions(grid), conditions.retry_failed)
+        place = str(dataset.device)
+        model = load_run(study.run_path(spec.id), device=place, allow=(spec.model,)) if missing else None
+    except BenchError as error:
+        claims.release(claimed)
+        progress.note(str(error))
+        return str(error)
+    if model is not None:
         progress.run_started([spec.id])
-        model = load_run(study.run_path(spec.id), device=str(dataset.device), allow=(spec.model,))
         scores = score_model(
             model, grid.scoring, missing, dataset, progress,
             seconds={}, metric_seconds=conditions.metric_seconds,
         )  # fmt: skip
-        kept = study.load(spec.id).scores
         if kept["scoring"] == scores["scoring"]:
             others = {name: about for name, about in kept["metrics"].items() if name not in missing}
             refuse_keys(scores, givers({"metrics": others}))
@@ -335,6 +392,7 @@ def add_scores(
         study.save_scores(spec.id, scores)
         progress.run_finished(spec.id, None)
     claims.release(claimed)
+    return None
 
 
 def _without(kept: Mapping[str, Any], metrics: Collection[str]) -> dict[str, Any]:

@@ -320,25 +320,18 @@ class StudyDir:
                 for path in self.path.glob(pattern):
                     path.unlink()
 
-    def load(self, run_id: str, weights: bool = False) -> RunRecord:
-        """One run as it was saved; its weights only when asked for.
+    def load(self, run_id: str, weights: bool = False, curves: bool = True) -> RunRecord:
+        """One run as it was saved; its weights only when asked for, its curves unless not.
 
         Raises BenchError for a damaged directory, and for one that holds another run than its name says.
         """
-        record = load_record(self.run_path(run_id), weights=weights)
+        record = load_record(self.run_path(run_id), weights, curves)
         if record.spec.id != run_id:
             raise BenchError(
                 f"{self.run_path(run_id)} holds another run, {record.spec.id}: its spec.json was changed or"
                 " copied there. Put the directory elsewhere, and `bench run` trains the run that belongs here."
             )
         return record
-
-    def seconds(self, run_id: str) -> dict[str, float]:
-        """What a finished run was charged, by phase; nothing where that is not known."""
-        try:
-            return dict(_provenance(self.run_path(run_id)).get("seconds", {}))
-        except (OSError, ValueError):
-            return {}  # it is being replaced at this moment, or says something else
 
     def others(self, known: Collection[str], unreadable: dict[str, str] | None = None) -> Iterator[RunSpec]:
         """What was asked for in finished and failed runs that are not `known` by id.
@@ -405,7 +398,7 @@ def _files(path: Path) -> frozenset[str]:
 
 def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> RunRecord:
     """`load_record`, given the names in the directory: thousands of runs are read at a time, and each look costs."""
-    if "spec.json" not in files:
+    if not files & {"spec.json", DONE, FAILED}:
         raise BenchError(f"{path} is not a run directory (there is no spec.json)")
     with _reading(path):
         provenance = _provenance(path)

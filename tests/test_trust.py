@@ -167,10 +167,10 @@ def test_a_run_that_does_not_say_what_its_images_are(study: Path, key: str) -> N
     path = the_run(study) / "provenance.json"
     data = json.loads(path.read_text())["data"]
     edit(path, data=data | {key: None})
-    with pytest.raises(BenchError, match="provenance.json does not say"):
+    with pytest.raises(BenchError, match=r"provenance\.json does not say"):
         load_run(the_run(study))
     edit(path, data={name: value for name, value in data.items() if name not in (key, "factors")})
-    with pytest.raises(BenchError, match="provenance.json does not say"):
+    with pytest.raises(BenchError, match=r"provenance\.json does not say"):
         load_run(the_run(study))
     assert bench("figures", study, "--format", "svg").exit_code == 0
 
