@@ -356,9 +356,12 @@ class StudyDir:
     def records(self, curves: bool = True, tell: Tell | None = None) -> Iterator[RunRecord]:
         """All finished and failed runs, by id, without weights; without curves they are read several times as fast.
 
-        A run that cannot be read is told of in `tell` and left out; without `tell` it raises BenchError.
+        A run that cannot be read is told of in `tell` and left out; without `tell` it raises BenchError. So does a
+        directory that is no study.
         """
         if not self.runs.is_dir():
+            if (self.path / "grid.toml").is_file():
+                return
             raise BenchError(f"{self.path} holds no study (there is no {self.runs})")
         for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
             path = self.runs / name

@@ -16,6 +16,8 @@ import tomli_w
 from click.testing import CliRunner
 
 from disentangle_bench.cli import main
+from disentangle_bench.errors import BenchError
+from disentangle_bench.spec import check_grid
 
 CHUNKS, EACH = 20, 110
 HOSTILE: list[Any] = [
@@ -130,6 +132,15 @@ def test_a_grid_cannot_be_named_out_of_its_directory(
     Path("grid.toml").write_text(tomli_w.dumps(grid))
     assert CliRunner().invoke(main, ["run", "grid.toml"]).exit_code == 2
     assert os.listdir() == ["grid.toml"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 20_000, "a\x00b"])
+def test_a_name_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    grid = tomllib.loads(tiny_data.GRID) | {"datasets": [{"name": name}]}
+    with pytest.raises(BenchError, match="unknown data set"):
+        check_grid(grid)
+    with pytest.raises(BenchError, match="unknown model"):
+        check_grid(grid | {"models": [{"name": name}]}, with_data=False, allow=())
 
 
 @pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "0x" + "f" * 5000], ids=["400", "5000", "0x"])
