@@ -443,8 +443,12 @@ def controls_asked(grid: Grid) -> dict[str, Any]:
 
 def check_same_data(grid: Grid, study: StudyDir) -> None:
     """Raise BenchError where the directory holds a study of other data, as another grid of the same name makes one."""
-    kept = [DatasetSpec(name=name) for name in study.dataset_names()]
+    names = dict.fromkeys(study.dataset_names())
     asked = [DatasetSpec(name=dataset.name) for dataset in grid.datasets]
+    if names and not all(dataset.name in names for dataset in asked):
+        # The grid is that of the last command; the study may hold runs on more.
+        names |= dict.fromkeys(spec.dataset.name for spec in study.others(()))
+    kept = [DatasetSpec(name=name) for name in names]
     apart = bool(kept) and not any(dataset in kept for dataset in asked)
     namesakes = {dataset.short_name for dataset in kept if dataset not in asked} & {
         dataset.short_name for dataset in asked if dataset not in kept
