@@ -5,6 +5,8 @@ import datetime
 import math
 import os
 import random
+import re
+import resource
 import tomllib
 import traceback
 from pathlib import Path
@@ -17,7 +19,7 @@ from click.testing import CliRunner
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.spec import check_grid
+from disentangle_bench.spec import RunSpec, check_grid, expand
 
 CHUNKS, EACH = 20, 110
 HOSTILE: list[Any] = [
@@ -169,3 +171,36 @@ def test_numbers_of_hundreds_of_digits(
     result = CliRunner().invoke(main, ["validate", "grid.toml"])
     assert isinstance(result.exception, SystemExit) or result.exit_code == 0, result.exception
     assert len(result.output) < 1000
+
+
+LONG = [k / 2 for k in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("models", "seeds", "message"),
+    [
+        ([{"name": "beta_vae", "beta": LONG}], 2000, "2,000,000 runs"),
+        ([{"name": "beta_vae", "beta": LONG}], 2000, "models.beta_vae.beta (1000), seeds (2000)"),
+        ([{"name": "dip_vae_1", "lambda_od": LONG, "diagonal": LONG}] * 2, 500_000, "between 1 and 100000"),
+        ([{"name": "dip_vae_1", "lambda_od": LONG, "diagonal": LONG * 1000}], 1000, "1,000,000,000,000 runs"),
+    ],
+)
+def test_more_runs_than_a_study_may_have(models: list, seeds: int, message: str, tmp_path: Path) -> None:
+    """They are counted before they are made."""
+    grid = tomllib.loads(tiny_data.GRID) | {"models": models, "seeds": seeds}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BenchError, match=re.escape(message)):
+        check_grid(grid)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+
+
+def test_a_grid_is_multiplied_out_once() -> None:
+    grid = check_grid(tomllib.loads(tiny_data.GRID))
+    assert expand(grid) is expand(grid)
+    scored = grid.model_copy(update={"metrics": ("sap",)})
+    assert expand(scored) is expand(grid)
+    longer = grid.model_copy(update={"training": grid.training.model_copy(update={"steps": 7})})
+    assert {spec.training.steps for spec in expand(longer)} == {7}
+    for spec in expand(grid):
+        again = RunSpec.model_validate(spec.model_dump())
+        assert (again.id, again.digest, again.program) == (spec.id, spec.digest, spec.program)
