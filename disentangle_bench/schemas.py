@@ -140,6 +140,7 @@ class CheckpointKept(_Kept):
 
     runs: list[CheckpointRun]
     step: Count = 0
+    model_source: str | None = None
 
 
 def checked(schema: type[BaseModel], value: Any) -> dict[str, Any]:
