@@ -212,7 +212,7 @@ ODD = {
                     {"scores": {"mig": 10**400}}, {"failures": []}, {"metrics": {"mig": {}}},
                     {"scoring": {"points": 0}}, {"scores": {"\ud800": 0.5}},
                     {"mutual_information": [[1.0], [1.0, 2.0]]}, {"mutual_information": [[]]}, {"points": "x"},
-                    {"mutual_information": [[float("inf")]]},
+                    {"mutual_information": [[float("inf")]]}, {"mutual_information": [[1e308]]},
                     {"metrics": {"mig": {"headlines": ["x"], "revision": 1, "paper": ""}}}],
     "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}},
                         {"device": "\ud800"}, {"model_source": {}}],

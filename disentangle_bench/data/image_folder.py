@@ -68,7 +68,7 @@ class ImageFolder:
     def read_rows(self) -> list[list[str]]:
         """The lines that hold something. Raises BenchError at the first beyond what a table of the folder has."""
         images = sum(len(files) for _, _, files in os.walk(self.path))
-        rows = []
+        rows: list[list[str]] = []
         with self.table_path.open(newline="", encoding="utf-8-sig") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BenchError(f"{self.table_path} is no plain file")
