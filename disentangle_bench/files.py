@@ -29,8 +29,15 @@ def read_small(path: str | Path) -> bytes:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """What the JSON says. Raises ValueError where it is none, or lists within lists without end."""
+    """What the JSON says. Raises ValueError where it is none, nests without end, or has text that is no Unicode."""
+    text = content if isinstance(content, str) else content.decode("utf-8-sig")
     try:
-        return json.loads(content)
+        found = json.loads(text)
+        # Half of a character (\ud800) can be written as JSON and nowhere else: not in a table, nor on a page.
+        if "\\ud" in text.lower():
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("a text in it is no Unicode") from error
+    return found

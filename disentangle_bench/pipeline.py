@@ -54,12 +54,16 @@ LONG = 10_000  # steps of a run that is worth a word about cores
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study still needs: runs to train, finished runs that lack a metric; and what is done or has failed."""
+    """What a study still needs: runs to train, finished runs that lack a metric; and what is done or has failed.
+
+    `unreadable` says of each run that is there and cannot be read, by its id, why; it is left alone.
+    """
 
     train: tuple[RunSpec, ...]
     score: tuple[RunSpec, ...]
     done: tuple[RunSpec, ...]
     failed: tuple[RunSpec, ...]
+    unreadable: Mapping[str, str]
 
     @property
     def datasets(self) -> tuple[DatasetSpec, ...]:
@@ -71,7 +75,8 @@ class Plan:
 class Outcome:
     """How a study ended: where it is, how many of its runs are done and have failed, and metrics that raised.
 
-    `left` runs are not done, because other processes work on them.
+    `left` runs are not done, because other processes work on them. `unreadable` says of each run that cannot be read,
+    by its id, why and what to do; it counts as neither done nor failed.
     """
 
     path: Path
@@ -79,6 +84,7 @@ class Outcome:
     failed: int
     left: int
     metric_failures: Mapping[str, str]
+    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -156,8 +162,12 @@ def run_study(
     else:
         check_headlines(grid)
     check_same_data(grid, study)
-    specs = expand(grid) if train else all_runs(grid, study, conditions.allow)
+    unreadable: dict[str, str] = {}
+    specs = expand(grid) if train else all_runs(grid, study, conditions.allow, unreadable)
     todo = plan(grid, study, conditions.retry_failed, conditions.shard, specs)
+    unreadable |= todo.unreadable
+    for reason in unreadable.values():
+        progress.note(reason)
     runs = todo.score + (todo.train if train else ())
     # All data sets are ready before anything is written and the first step is spent.
     controls = missing_controls(grid, study, conditions.retry_failed)
@@ -176,22 +186,17 @@ def run_study(
         try:
             with reported.study(runs=len(runs) + len(controls)):
                 training = todo.train if train else ()
-                if conditions.on_cores:
-                    all_on_cores(
-                        controls, todo.score, training, grid, study, datasets, conditions, claims, reported
-                    )
-                else:
-                    all_here(
-                        controls, todo.score, training, grid, study, datasets, conditions, claims, reported
-                    )
+                do = all_on_cores if conditions.on_cores else all_here
+                unreadable |= do(
+                    controls, todo.score, training, grid, study, datasets, conditions, claims, reported
+                )
         except Stopped:
-            if any(study.status(spec.id) for spec in specs):
+            if study.has_runs():
                 rebuild_tables(study, claims)
             raise
-        if not any(study.status(spec.id) for spec in specs):
-            return outcome(specs, study, conditions.shard)  # all is in the hands of others, who are not ready
-        rebuild_tables(study, claims)
-    return outcome(specs, study, conditions.shard)
+        if study.has_runs():  # not where all is in the hands of others, who are not ready
+            rebuild_tables(study, claims)
+    return outcome(specs, study, conditions.shard, unreadable)
 
 
 def rebuild_tables(study: StudyDir, claims: Claims) -> None:
@@ -210,8 +215,12 @@ def all_on_cores(
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
-) -> None:
-    """Score controls and runs that lack a metric, and train, score and keep runs, in processes on all cores."""
+) -> dict[str, str]:
+    """Score controls and runs that lack a metric, and train, score and keep runs, in processes on all cores.
+
+    Returns the runs that cannot be read, by id with the reason.
+    """
+    unreadable: dict[str, str] = {}
     assert conditions.jobs is not None
     entries = {spec.label: spec for spec in (*controls, *(run.dataset for run in (*unscored, *untrained)))}
     folder = Path(conditions.data_dir) if conditions.data_dir is not None else default_data_dir()
@@ -229,7 +238,7 @@ def all_on_cores(
 
     undertakings = chain(
         controls_on_cores(controls, data, grid, study, conditions, claims, progress),
-        scores_on_cores(unscored, data, grid, study, conditions, claims, progress),
+        scores_on_cores(unscored, data, grid, study, conditions, claims, progress, unreadable),
         train_on_cores(
             work, progress, save, data,
             together=conditions.stack_size, checkpoint_every=conditions.checkpoint_every,
@@ -240,6 +249,7 @@ def all_on_cores(
     say_of_idle_cores(untrained, conditions.jobs, progress)
     with Cores[Undertaking](processes, conditions.jobs.threads) as cores:
         do_on_cores(undertakings, cores, conditions.stop)
+    return unreadable
 
 
 def say_of_idle_cores(untrained: Sequence[RunSpec], jobs: Jobs, progress: Progress) -> None:
@@ -266,8 +276,9 @@ def all_here(
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
-) -> None:
+) -> dict[str, str]:
     """The same in this process, on its device; a cluster trains, where there is one."""
+    unreadable: dict[str, str] = {}
     for label, dataset in datasets.items():
         runs = [run for run in unscored if run.dataset.label == label]
         uncontrolled = label in [spec.label for spec in controls]
@@ -276,7 +287,8 @@ def all_here(
             if uncontrolled:
                 add_controls(label, grid, study, resident, conditions, claims, progress)
             for run in runs:
-                add_scores(run, grid, study, resident, conditions, claims, progress)
+                reason = add_scores(run, grid, study, resident, conditions, claims, progress)
+                unreadable |= {} if reason is None else {run.id: reason}
     work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
     how: dict[str, Any] = {
         "together": conditions.stack_size,
@@ -293,6 +305,7 @@ def all_here(
         for record in records:
             work.save(record)
             progress.run_finished(record.spec.id, record.failure)
+    return unreadable
 
 
 def study_work(
@@ -312,17 +325,32 @@ def study_work(
     )  # fmt: skip
 
 
-def outcome(runs: Sequence[RunSpec], study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outcome:
-    """How these runs, or those of one shard, stand in this study."""
+def outcome(
+    runs: Sequence[RunSpec],
+    study: StudyDir,
+    shard: tuple[int, int] = (1, 1),
+    unreadable: Mapping[str, str] | None = None,
+) -> Outcome:
+    """How these runs, or those of one shard, stand in this study; `unreadable` are those that could not be read."""
     specs = [spec for spec in runs if in_shard(spec, shard)]
-    records = [study.load(spec.id) for spec in specs if study.status(spec.id)]
+    odd = dict(unreadable or {})
     failures: dict[str, str] = {}
     for entry in study.controls():
         failures |= entry["failures"]
-    for record in records:
+    done = failed = 0
+    for spec in specs:
+        if spec.id in odd or not study.status(spec.id):
+            continue
+        try:
+            record = study.load(spec.id)
+        except BenchError as error:
+            odd[spec.id] = str(error)
+            continue
         failures |= record.scores.get("failures", {})
-    failed = sum(record.failure is not None for record in records)
-    return Outcome(study.path, len(records) - failed, failed, len(specs) - len(records), failures)
+        failed += record.failure is not None
+        done += record.failure is None
+    left = len(specs) - done - failed - sum(spec.id in odd for spec in specs)
+    return Outcome(study.path, done, failed, left, failures, odd)
 
 
 def plan(
@@ -336,29 +364,40 @@ def plan(
 
     `specs` are other runs in place of the grid's, which says what they are scored with.
     """
+    now = revisions(grid)
     train, score, done, failed = [], [], [], []
+    unreadable: dict[str, str] = {}
     for spec in expand(grid) if specs is None else specs:
         if not in_shard(spec, shard):
             continue
         status = study.status(spec.id)
         if status is None or (status == FAILED and retry_failed):
             train.append(spec)
-        elif status == FAILED:
+            continue
+        try:
+            record = study.load(spec.id)
+        except BenchError as error:
+            unreadable[spec.id] = str(error)
+            continue
+        if status == FAILED:
             failed.append(spec)
-        elif missing_metrics(spec, grid, study, retry_failed):
+        elif missing_metrics(record.scores, grid, now, retry_failed):
             score.append(spec)
         else:
             done.append(spec)
-    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed))
+    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed), unreadable)
 
 
-def all_runs(grid: Grid, study: StudyDir, allow: Collection[str] = ()) -> tuple[RunSpec, ...]:
+def all_runs(
+    grid: Grid, study: StudyDir, allow: Collection[str] = (), unreadable: dict[str, str] | None = None
+) -> tuple[RunSpec, ...]:
     """The grid's runs, then what the study holds beyond: a smaller or other grid was run in it since.
 
-    Raises BenchError where one of these is of a model or data set that neither the grid nor `allow` names.
+    What cannot be read of the latter is added to `unreadable`, by id with the reason, and left out. Raises
+    BenchError where one of the others is of a model or data set that neither the grid nor `allow` names.
     """
     asked = expand(grid)
-    others = tuple(study.others({spec.id for spec in asked}))
+    others = tuple(study.others({spec.id for spec in asked}, unreadable))
     named = {*allow, *(model.name for model in grid.models), *(dataset.name for dataset in grid.datasets)}
     for spec in others:
         registry.check_allowed("model", spec.model, named)
@@ -372,15 +411,21 @@ def in_shard(spec: RunSpec, shard: tuple[int, int]) -> bool:
     return int(spec.digest, 16) % count == number - 1
 
 
-def missing_metrics(spec: RunSpec, grid: Grid, study: StudyDir, retry_failed: bool) -> list[str]:
-    """The grid's metrics that a finished run has not been scored with, all of them if it was scored differently.
+Revisions = Mapping[str, tuple[int, str | None]]
+
+
+def revisions(grid: Grid) -> Revisions:
+    """What the grid's metrics are now: revision and, where they are not this package's, hash of the source."""
+    return {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
+
+
+def missing_metrics(kept: Mapping[str, Any], grid: Grid, now: Revisions, retry_failed: bool) -> list[str]:
+    """The grid's metrics that these kept scores lack, all of them if they are of other images.
 
     A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`.
     """
-    kept = study.load(spec.id).scores
     if kept["scoring"] != grid.scoring.model_dump():
         return list(grid.metrics)
-    now = {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
     scored = {
         name
         for name, about in kept["metrics"].items()
@@ -398,17 +443,35 @@ def scores_on_cores(
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
+    unreadable: dict[str, str],
 ) -> Iterator[Undertaking]:
-    """A task for each finished run that lacks a metric, claimed when it is asked for."""
+    """A task for each finished run that lacks a metric, claimed when it is asked for.
+
+    A run that cannot be read is told and added to `unreadable`, by id with the reason.
+    """
+    now = revisions(grid)
+
+    def odd(run_id: str, reason: str) -> None:
+        unreadable[run_id] = reason
+        progress.note(reason)
+
     for spec in specs:
         claimed = claims.take([spec.id])
-        missing = missing_metrics(spec, grid, study, conditions.retry_failed) if claimed else []
+        missing = []
+        try:
+            if claimed:
+                missing = missing_metrics(study.load(spec.id).scores, grid, now, conditions.retry_failed)
+        except BenchError as error:
+            odd(spec.id, str(error))
         if not missing:
             claims.release(claimed)
             continue
 
-        def save(scores: dict[str, Any], spec: RunSpec = spec, missing: Sequence[str] = missing) -> None:
-            merge_scores(spec, scores, missing, study)
+        def save(found: dict[str, Any] | str, spec: RunSpec = spec, missing: Sequence[str] = missing) -> None:
+            if isinstance(found, str):
+                odd(spec.id, found)
+            else:
+                merge_scores(spec, found, missing, study)
             progress.run_finished(spec.id, None)
             claims.release([spec.id])
 
@@ -427,14 +490,26 @@ def add_scores(
     conditions: Conditions,
     claims: Claims,
     progress: Progress,
-) -> None:
-    """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained."""
+) -> str | None:
+    """Score a finished run again from its weights, with the metrics that it lacks; nothing is trained.
+
+    Returns the reason where the run cannot be read, which is told.
+    """
     conditions.stop.check()
     claimed = claims.take([spec.id])
-    missing = missing_metrics(spec, grid, study, conditions.retry_failed) if claimed else []
-    if missing:
+    if not claimed:
+        return None
+    try:
+        kept = study.load(spec.id).scores
+        missing = missing_metrics(kept, grid, revisions(grid), conditions.retry_failed)
+        place = str(dataset.device)
+        model = load_run(study.run_path(spec.id), device=place, allow=(spec.model,)) if missing else None
+    except BenchError as error:
+        claims.release(claimed)
+        progress.note(str(error))
+        return str(error)
+    if model is not None:
         progress.run_started([spec.id])
-        model = load_run(study.run_path(spec.id), device=str(dataset.device), allow=(spec.model,))
         scores = score_model(
             model, grid.scoring, missing, dataset, progress,
             seconds={}, metric_seconds=conditions.metric_seconds,
@@ -442,6 +517,7 @@ def add_scores(
         merge_scores(spec, scores, missing, study)
         progress.run_finished(spec.id, None)
     claims.release(claimed)
+    return None
 
 
 def merge_scores(spec: RunSpec, scores: dict[str, Any], metrics: Sequence[str], study: StudyDir) -> None:
@@ -537,8 +613,12 @@ def controls_asked(grid: Grid) -> dict[str, Any]:
 
 def check_same_data(grid: Grid, study: StudyDir) -> None:
     """Raise BenchError where the directory holds a study of other data, as another grid of the same name makes one."""
-    kept = [DatasetSpec(name=name) for name in study.dataset_names()]
+    names = dict.fromkeys(study.dataset_names())
     asked = [DatasetSpec(name=dataset.name) for dataset in grid.datasets]
+    if names and not all(dataset.name in names for dataset in asked):
+        # The grid is that of the last command; the study may hold runs on more.
+        names |= dict.fromkeys(spec.dataset.name for spec in study.others(()))
+    kept = [DatasetSpec(name=name) for name in names]
     apart = bool(kept) and not any(dataset in kept for dataset in asked)
     namesakes = {dataset.short_name for dataset in kept if dataset not in asked} & {
         dataset.short_name for dataset in asked if dataset not in kept

@@ -145,11 +145,16 @@ class StudyDir:
         return self.runs / _plain(run_id)
 
     def status(self, run_id: str) -> str | None:
-        """DONE, FAILED, or None for a run that is still to do."""
-        for status in (DONE, FAILED):
-            if (self.run_path(run_id) / status).exists():
-                return status
-        return None
+        """DONE, FAILED, or None for a run that is still to do; DONE where that may not be seen, which `load` tells."""
+        path = self.run_path(run_id)
+        try:
+            return next((status for status in (DONE, FAILED) if (path / status).exists()), None)
+        except PermissionError:
+            return DONE
+
+    def has_runs(self) -> bool:
+        """Whether there is a finished or failed run that can be read."""
+        return self.runs.is_dir() and any(self.records(curves=False, tell=_no_word))
 
     def save(self, record: RunRecord) -> None:
         """Write one run, whole: it appears under its final name complete and synced to disk."""
@@ -315,12 +320,12 @@ class StudyDir:
                 for path in self.path.glob(pattern):
                     path.unlink()
 
-    def load(self, run_id: str, weights: bool = False) -> RunRecord:
-        """One run as it was saved; its weights only when asked for.
+    def load(self, run_id: str, weights: bool = False, curves: bool = True) -> RunRecord:
+        """One run as it was saved; its weights only when asked for, its curves unless not.
 
         Raises BenchError for a damaged directory, and for one that holds another run than its name says.
         """
-        record = load_record(self.run_path(run_id), weights=weights)
+        record = load_record(self.run_path(run_id), weights, curves)
         if record.spec.id != run_id:
             raise BenchError(
                 f"{self.run_path(run_id)} holds another run, {record.spec.id}: its spec.json was changed or"
@@ -328,36 +333,35 @@ class StudyDir:
             )
         return record
 
-    def seconds(self, run_id: str) -> dict[str, float]:
-        """What a finished run was charged, by phase; nothing where that is not known."""
-        try:
-            return dict(_provenance(self.run_path(run_id)).get("seconds", {}))
-        except (OSError, ValueError):
-            return {}  # it is being replaced at this moment, or says something else
-
-    def others(self, known: Collection[str]) -> Iterator[RunSpec]:
+    def others(self, known: Collection[str], unreadable: dict[str, str] | None = None) -> Iterator[RunSpec]:
         """What was asked for in finished and failed runs that are not `known` by id.
 
-        A directory that does not have its run's id is a copy of it, and is left out; so is one that cannot be read,
-        of which who needs the run's results hears.
+        A directory that does not have its run's id is a copy of it, and is left out. One that cannot be read is left
+        out too, and added to `unreadable`, by its name with the reason.
         """
         if not self.runs.is_dir():
             return
         for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
-            if name not in known and self.status(name):
-                try:
-                    spec = RunSpec.model_validate_json(_read(self.runs / name, "spec.json"), strict=False)
-                except (OSError, ValueError):
-                    continue
-                if spec.id == name:
-                    yield spec
+            if name in known or not self.status(name):
+                continue
+            try:
+                spec = load_spec(self.runs / name)
+            except BenchError as error:
+                if unreadable is not None:
+                    unreadable[name] = str(error)
+                continue
+            if spec.id == name:
+                yield spec
 
     def records(self, curves: bool = True, tell: Tell | None = None) -> Iterator[RunRecord]:
         """All finished and failed runs, by id, without weights; without curves they are read several times as fast.
 
-        A run that cannot be read is told of in `tell` and left out; without `tell` it raises BenchError.
+        A run that cannot be read is told of in `tell` and left out; without `tell` it raises BenchError. So does a
+        directory that is no study.
         """
         if not self.runs.is_dir():
+            if (self.path / "grid.toml").is_file():
+                return
             raise BenchError(f"{self.path} holds no study (there is no {self.runs})")
         for name in sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))):
             path = self.runs / name
@@ -372,6 +376,12 @@ class StudyDir:
                 tell(str(error))
                 continue
             yield record
+
+
+def load_spec(path: Path) -> RunSpec:
+    """What was asked for in the run in directory `path`. Raises BenchError where that cannot be read."""
+    with _reading(path):
+        return _spec(path)
 
 
 def load_record(path: Path, weights: bool = False, curves: bool = True) -> RunRecord:
@@ -391,11 +401,11 @@ def _files(path: Path) -> frozenset[str]:
 
 def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> RunRecord:
     """`load_record`, given the names in the directory: thousands of runs are read at a time, and each look costs."""
-    if "spec.json" not in files:
+    if not files & {"spec.json", DONE, FAILED}:
         raise BenchError(f"{path} is not a run directory (there is no spec.json)")
-    try:
+    with _reading(path):
         provenance = _provenance(path)
-        spec = RunSpec.model_validate_json(_read(path, "spec.json"), strict=False)
+        spec = _spec(path)
         _refuse_columns(spec.hypers.keys() | spec.options.keys(), RUN_COLUMNS)
         if DONE not in files:
             failure = _read(path, FAILED).decode().strip() or "no reason was kept"
@@ -408,13 +418,24 @@ def _load(path: Path, files: frozenset[str], weights: bool, curves: bool) -> Run
         scores = _scores(path, spec)
         rows = _read_curves(path) if curves else []
         tensors = _read_weights(path, provenance) if weights else {}
+        return RunRecord(spec, provenance, scores, rows, tensors)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Within, what is wrong with the files of the run in `path` becomes a BenchError that says what to do."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise _damaged(path, error) from error
     except OSError as error:
         raise BenchError(f"the run directory {path} cannot be read: {_reason(error)}") from error
     except (ValueError, TypeError, KeyError, OverflowError, csv.Error, SafetensorError) as error:
         raise _damaged(path, error) from error
-    return RunRecord(spec, provenance, scores, rows, tensors)
+
+
+def _spec(path: Path) -> RunSpec:
+    return RunSpec.model_validate_json(_read(path, "spec.json"), strict=False)
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -426,10 +447,18 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 
 def _scores(path: Path, spec: RunSpec) -> dict[str, Any]:
-    """What scores.json holds; ValueError where one of its scores has the name of another column."""
+    """What scores.json holds; ValueError where a score has the name of another column, or a headline no score."""
     scores = checked(ScoresKept, parse_json(_read(path, "scores.json")))
     settings = {*spec.hypers, *spec.options, *NetworkSpec.model_fields, *TrainingSpec.model_fields}
     _refuse_columns(scores["scores"], RUN_COLUMNS | settings)
+    for name, metric in scores["metrics"].items():
+        for headline in metric["headlines"]:
+            if headline not in scores["scores"]:
+                raise ValueError(f"metrics.{name}: the headline {headline!r} has no score")
+    information = scores.get("mutual_information") or ()
+    widths = {len(line) for line in information}
+    if len(widths) > 1 or 0 in widths or any(abs(value) > 2 for line in information for value in line):
+        raise ValueError("mutual_information does not have a share of each factor for each latent")
     # A run that does not say what it was scored on is scored again by the next `bench run`.
     return {"failures": {}, "scoring": None} | scores
 

@@ -48,6 +48,8 @@ class ProvenanceKept(_Kept):
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
     git_commit: str | None = None
+    model_source: str | None = None
+    weights_sha256: str | None = None
 
 
 class MetricKept(_Kept):
@@ -58,6 +60,7 @@ class MetricKept(_Kept):
     paper: str
     lower_is_better: list[str] = []
     keys: list[str] | None = None
+    source: str | None = None
 
 
 class ScoringKept(_Kept):
@@ -82,6 +85,7 @@ class ScoresKept(_Kept):
     metrics: dict[str, MetricKept]
     failures: dict[str, str] = {}
     scoring: ScoringKept | None = None
+    points: Count | None = None
     mutual_information: list[list[float]] | None = None
     reconstruction: ReconstructionKept | None = None
 
@@ -136,6 +140,7 @@ class CheckpointKept(_Kept):
 
     runs: list[CheckpointRun]
     step: Count = 0
+    model_source: str | None = None
 
 
 def checked(schema: type[BaseModel], value: Any) -> dict[str, Any]:

@@ -24,9 +24,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -38,9 +36,13 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.files import read_small
 
-Value = bool | int | float | str
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_SEED = 2**63 - 1
+MOST_RUNS = 1_000_000
+# Whole numbers are those of TOML: 64 bits, which a table and a tensor can hold too.
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_SEED)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Value = bool | Annotated[int, Field(ge=-MAX_SEED - 1, le=MAX_SEED)] | float | str
 # An objective's fields that are told to it by whoever knows the data, and are not for a grid to set.
 TOLD = ("dataset_size", "image_shape")
 
@@ -179,16 +181,16 @@ class RunSpec(_Table):
 
     dataset: DatasetSpec
     model: str
-    hypers: dict[str, float]
+    hypers: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     options: dict[str, Value]
-    seed: int
+    seed: NonNegativeInt
     network: NetworkSpec
     training: TrainingSpec
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other values, which finds its own name."""
         copied = super().model_copy(update=update, deep=deep)
-        for name in ("id", "program", "digest"):
+        for name in ("id", "program", "digest") if set(update or ()) - {"seed"} else ("id", "digest"):
             copied.__dict__.pop(name, None)
         return copied
 
@@ -222,7 +224,7 @@ class RunSpec(_Table):
 
 
 class Grid(_Table):
-    """A grid file, checked; `expand` gives its runs."""
+    """A grid file, checked; `runs` are its runs."""
 
     name: Annotated[str, Field(pattern=f"^{SAFE_NAME.pattern}$")]
     datasets: Annotated[tuple[DatasetSpec, ...], BeforeValidator(_tuple), Field(min_length=1)]
@@ -265,6 +267,40 @@ class Grid(_Table):
             raise ValueError("a metric is listed twice")
         return metrics
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which finds its own runs."""
+        copied = super().model_copy(update=update, deep=deep)
+        if set(update or ()) - {"metrics"}:
+            copied.__dict__.pop("runs", None)
+        return copied
+
+    @cached_property
+    def runs(self) -> tuple[RunSpec, ...]:
+        """All runs: data sets x models x their settings multiplied out x seeds, in this order. Raises BenchError."""
+        choices = [_choices(model) for model in self.models]
+        _refuse_too_many(self, choices)
+        settings = [
+            (model.name, *setting)
+            for model, several in zip(self.models, choices, strict=True)
+            for setting in _settings(model.name, several)
+        ]
+        firsts = [
+            RunSpec(
+                dataset=dataset,
+                model=model,
+                hypers=hypers,
+                options=options,
+                seed=self.seeds[0],
+                network=self.network,
+                training=self.training,
+            )
+            for dataset in self.datasets
+            for model, hypers, options in settings
+        ]
+        _refuse_repeated(firsts)
+        # What all seeds of a setting share is made once.
+        return tuple(first.model_copy(update={"seed": seed}) for first in firsts for seed in self.seeds)
+
 
 def read_grid(
     path: Path,
@@ -286,7 +322,9 @@ def read_grid(
         raise BenchError(f"there is no grid file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError
+    ) as error:  # of which a number of thousands of digits is one that is not the TOML reader's own
         raise BenchError(f"{path} is not valid TOML: {error}") from error
     except RecursionError as error:
         raise BenchError(f"{path} is not valid TOML: nested too deeply") from error
@@ -309,6 +347,7 @@ def check_grid(
 
     Paths of data sets become absolute, so that its runs can be scored and shown from any directory.
     """
+    _refuse_large_numbers(document, source)
     try:
         grid = Grid.model_validate(dict(document))
     except ValidationError as error:
@@ -325,6 +364,19 @@ def check_grid(
     except BenchError as error:
         raise BenchError(f"{source}: {error}") from error
     return grid
+
+
+def _refuse_large_numbers(document: Mapping[str, Any], source: str) -> None:
+    """Raise BenchError for a whole number of more than TOML's 64 bits, which neither a float nor a message may hold."""
+    left: list[tuple[str, Any]] = list(document.items())
+    while left:
+        where, value = left.pop()
+        if isinstance(value, int) and not -MAX_SEED - 1 <= value <= MAX_SEED:
+            raise BenchError(f"{source}: {where}: a whole number lies between -{MAX_SEED + 1} and {MAX_SEED}")
+        inner = (
+            value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
+        )
+        left += [(f"{where}.{key}", entry) for key, entry in inner]
 
 
 def _check_allowed(grid: Grid, allow: Collection[str], with_data: bool) -> None:
@@ -364,49 +416,68 @@ def _check_datasets(grid: Grid) -> None:
 
 
 def expand(grid: Grid) -> tuple[RunSpec, ...]:
-    """All runs of the grid: data sets x models x their settings multiplied out x seeds, in the grid's order."""
-    specs = [
-        RunSpec(
-            dataset=dataset,
-            model=model.name,
-            hypers=hypers,
-            options=options,
-            seed=seed,
-            network=grid.network,
-            training=grid.training,
-        )
-        for dataset, model in itertools.product(grid.datasets, grid.models)
-        for hypers, options in _settings(model)
-        for seed in grid.seeds
-    ]
+    """All runs of the grid, in its order. Raises BenchError where there are too many, or one is described twice."""
+    return grid.runs
+
+
+def _refuse_repeated(firsts: Sequence[RunSpec]) -> None:
+    """Raise BenchError where two of these runs, of one seed, are the same."""
     seen: set[str] = set()
-    for spec in specs:
+    for spec in firsts:
         if spec.digest in seen:
             raise BenchError(
                 f"the run {spec.id} is described twice; drop one of its entries in datasets or models"
             )
         seen.add(spec.digest)
-    return tuple(specs)
+        spec.program  # noqa: B018 - kept by the copies for other seeds
 
 
-def _settings(model: ModelSpec) -> Iterator[tuple[dict[str, float], dict[str, Value]]]:
-    """Each combination of the model's hyper-parameters (numbers a stack can vary) and options (how it is built)."""
+def _refuse_too_many(grid: Grid, choices: Sequence[Mapping[str, Sequence[Any]]]) -> None:
+    """Raise BenchError where the grid has more than MOST_RUNS runs, before there are any."""
+    each = [math.prod(len(values) for values in several.values()) for several in choices]
+    count = len(grid.datasets) * sum(each) * len(grid.seeds)
+    if count <= MOST_RUNS:
+        return
+    several = max(zip(each, grid.models, choices, strict=True), key=lambda entry: entry[0])[1:]
+    lists = [f"models.{several[0].name}.{key} ({len(v)})" for key, v in several[1].items() if len(v) > 1]
+    factors = [
+        f"datasets ({len(grid.datasets)})",
+        f"models ({len(grid.models)})",
+        *lists,
+        f"seeds ({len(grid.seeds)})",
+    ]
+    raise BenchError(
+        f"the grid describes {count:,} runs, and a study has at most {MOST_RUNS:,}; what multiplies: "
+        f"{', '.join(factors)}. Shorten one of these, or write several grids"
+    )
+
+
+def _choices(model: ModelSpec) -> dict[str, list[Any]]:
+    """The values of each hyper-parameter and option that the grid's entry asks for, at least one each."""
     objective = model_class(model.name)
-    hypers: Mapping[str, float] = getattr(objective, "hypers", {})
-    options = model_options(objective)
-    choices: dict[str, list[Any]] = {key: [value] for key, value in {**hypers, **options}.items()}
+    known = {**getattr(objective, "hypers", {}), **model_options(objective)}
+    choices: dict[str, list[Any]] = {key: [value] for key, value in known.items()}
     for key, value in model.settings.items():
         if key not in choices:
             raise unknown_name(f"key of model {model.name!r}", key, ["name", *choices])
         choices[key] = value if isinstance(value, list) else [value]
         if not choices[key]:
             raise BenchError(f"models.{model.name}.{key} is an empty list; give at least one value")
+    return choices
+
+
+def _settings(
+    model: str, choices: Mapping[str, Sequence[Any]]
+) -> Iterator[tuple[dict[str, float], dict[str, Value]]]:
+    """Each combination of a model's hyper-parameters (numbers a stack can vary) and options (how it is built)."""
+    objective = model_class(model)
+    hypers, options = getattr(objective, "hypers", {}), model_options(objective)
     for combination in itertools.product(*choices.values()):
         setting = dict(zip(choices, combination, strict=True))
-        chosen = {key: _hyper(model.name, key, setting[key]) for key in hypers}
+        chosen = {key: _hyper(model, key, setting[key]) for key in hypers}
         # An option that is None was not asked for: left out, it leaves the runs from before it their names.
         given = {key: setting[key] for key in options if setting[key] is not None}
-        yield chosen, _options(model.name, objective, given)
+        yield chosen, _options(model, objective, given)
 
 
 def model_class(name: str) -> type[Any]:
@@ -461,7 +532,7 @@ def _override(document: dict[str, Any], override: str) -> None:
         raise BenchError(f"--set {override!r}: write it as key=value, for example training.steps=500")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     place: Any = document
     for depth, key in enumerate(keys):

@@ -161,3 +161,22 @@ def test_a_study_may_grow_by_a_data_set(tmp_path: Path, monkeypatch: pytest.Monk
     write(tmp_path, datasets=[{"name": "mine.npz"}, {"name": "second.npz"}])
     assert bench("run", "--out", "study")[0] == 0
     assert len(list((tmp_path / "study" / "runs").iterdir())) == 2
+
+
+def test_a_study_knows_the_data_of_all_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grid that it keeps is that of the last command alone."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    (tmp_path / "mine.npz").rename(tmp_path / "second.npz")
+    write(tmp_path)
+    both, second = ({"name": "mine.npz"}, {"name": "second.npz"}), ({"name": "second.npz"},)
+    for asked in (both, second, both[:1], second):
+        (tmp_path / "g.toml").write_text(tomli_w.dumps(GRID | {"datasets": list(asked)}))
+        code, output = bench("run", "--out", "study")
+        assert code == 0, output
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other")
+    for datasets in ([{"name": "other/mine.npz"}], [{"name": "other/mine.npz"}, {"name": "second.npz"}]):
+        (tmp_path / "g.toml").write_text(tomli_w.dumps(GRID | {"datasets": datasets}))
+        code, output = bench("run", "--out", "study")
+        assert (code, f"holds a study of {tmp_path}/second.npz, {tmp_path}/mine.npz" in output) == (2, True)

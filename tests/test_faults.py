@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_data
 from click.testing import CliRunner, Result
@@ -198,12 +199,72 @@ def test_damaged_runs_are_named_and_replaced(folder: Path, harm: Callable[[Path]
     assert bench(*run).exit_code == 0
     path = sorted(study.glob(f"runs/*/{name}"))[1]
     harm(path)
-    result = bench(*run)
-    assert result.exit_code == 2
-    assert str(path.parent) in result.output.replace("\n", "")
+    kept = finished(study)
+    more = (*run[:4], "--seeds", "2", *SMALL)
+    for command in (more, ("status", study), ("score", study, "--metric", "sap", "--allow", "tiny_data")):
+        result = bench(*command)
+        said = result.output.replace("\n", "")
+        assert result.exit_code == 1, said
+        assert said.count(f"the run directory {path.parent} is damaged") == 1
+        assert f"1 run cannot be read and is left alone: {path.parent.name}" in said
+        assert "5 runs done, 0 failed" in said or "5 of 6 runs done, 0 failed, 0 to go; finished" in said
+    assert finished(study).items() > kept.items()
+    boards = [pd.read_csv(study / table) for table in ("scores.csv", "leaderboard.csv")]
+    assert len(boards[0]) == boards[1]["n_seeds"].sum() == 5
+    assert boards[0]["sap"].notna().all()
     shutil.rmtree(path.parent)
+    assert bench(*more).exit_code == 0
+    assert len(finished(study)) == 6
+
+
+def test_a_study_whose_only_run_cannot_be_read(folder: Path) -> None:
+    run = ("run", "tiny.toml", "--out", "study", "--seeds", "1", *SMALL, "--set", 'models=[{name="vae"}]')
     assert bench(*run).exit_code == 0
-    assert len(finished(study)) == 3
+    (path,) = Path("study").glob("runs/*")
+    halve(path / "curves.csv")
+    for command in (run, (*run, "--dry-run"), (*run, "--retry-failed")):
+        result = bench(*command)
+        assert result.exit_code == 1, result.output
+        assert result.output.count("curves.csv: line") == 1
+        assert "1 run cannot be read and is left alone" in result.output
+
+
+def test_a_run_without_its_weights_costs_itself_when_it_is_scored(folder: Path) -> None:
+    study = folder / "study"
+    assert bench("run", "tiny.toml", "--out", study, "--seeds", "1", *SMALL).exit_code == 0
+    path = min(study.glob("runs/*/weights.safetensors"))
+    path.unlink()
+    score = ("score", study, "--metric", "sap", "--allow", "tiny_data")
+    result = bench(*score)
+    assert result.exit_code == 1
+    assert result.output.replace("\n", "").count(f"{path.parent} has no weights") == 1
+    assert "2 runs done, 0 failed" in result.output
+    assert pd.read_csv(study / "scores.csv")["sap"].notna().sum() == 2
+    assert bench("status", study).exit_code == 0, "nothing of it is read there"
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_what_bench_run_must_not_have_deleted(folder: Path, newer: bool) -> None:
+    """A run of a newer version, or one that may not be read, is not called damaged by any command."""
+    study = folder / "study"
+    run = ("run", "tiny.toml", "--out", study, "--seeds", "1", *SMALL)
+    assert bench(*run).exit_code == 0
+    path = min(study.glob("runs/*/scores.json"))
+    if newer:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"scores": {"mig": [0.5, 0.1]}}))
+        about = path.with_name("provenance.json")
+        kept = json.loads(about.read_text())
+        kept["versions"]["disentangle_bench"] = "9.0"
+        about.write_text(json.dumps(kept))
+    else:
+        path.unlink()
+        path.mkdir()
+    for command in (run, ("status", study), ("score", study, "--metric", "sap", "--allow", "tiny_data")):
+        result = bench(*command)
+        assert result.exit_code == 1, result.output
+        assert "Delete" not in result.output
+        assert "damaged" not in result.output
+        assert ("newer version" if newer else "cannot be read: ") in result.output
 
 
 def test_a_clock_that_jumps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Every file of a study, changed at random: messages at most, and nothing imported, called or written elsewhere."""
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -21,7 +22,6 @@ from disentangle_bench.pipeline import plan
 from disentangle_bench.report.html import write_report
 from disentangle_bench.report.runs_table import load_scores
 from disentangle_bench.report.status import study_status
-from disentangle_bench.report.study import make_tables
 from disentangle_bench.rundir import StudyDir
 from disentangle_bench.spec import expand, read_grid
 
@@ -89,7 +89,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bounded() -> Iterator[None]:
+def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A limit of memory; and no waiting for the disk, since nobody cuts the power here."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, before[1]))
     yield
@@ -148,6 +150,7 @@ def change(path: Path, chance: random.Random) -> None:
         content = changed_json(content.decode(), chance).encode("utf-8", "surrogatepass")
     else:
         content = changed_bytes(content, chance)
+    path.unlink()  # the other name of the file keeps what it had
     path.write_bytes(content)
 
 
@@ -156,9 +159,8 @@ def look(study: StudyDir, own: Path) -> None:
     grid = read_grid(own, seeds=1)
     runs = [path for path in study.runs.iterdir() if path.is_dir()]
     looks = [
-        lambda: make_tables([study]).files(),
         lambda: load_scores(study.path),
-        lambda: write_report(study),
+        lambda: write_report(study),  # which makes and writes all tables first
         lambda: study_status(study, expand(grid)),
         lambda: read_grid(study.path / "grid.toml", with_data=False, allow=()),
         lambda: read_grid(study.path / "grid.toml", allow=["tiny_data"]),
@@ -182,7 +184,7 @@ def fuzz(made: Path, folder: Path, count: int, seed: int) -> None:
     for _ in range(count):
         study = folder / "study"
         shutil.rmtree(study, ignore_errors=True)
-        shutil.copytree(made, study)
+        shutil.copytree(made, study, copy_function=os.link)
         for pattern in chance.sample(FILES, chance.choice([1, 1, 1, 3])):
             change(chance.choice(sorted(study.glob(pattern))), chance)
         look(StudyDir(study), folder / "own.toml")

@@ -5,6 +5,8 @@ import datetime
 import math
 import os
 import random
+import re
+import resource
 import tomllib
 import traceback
 from pathlib import Path
@@ -16,6 +18,8 @@ import tomli_w
 from click.testing import CliRunner
 
 from disentangle_bench.cli import main
+from disentangle_bench.errors import BenchError
+from disentangle_bench.spec import RunSpec, check_grid, expand
 
 CHUNKS, EACH = 20, 110
 HOSTILE: list[Any] = [
@@ -130,3 +134,73 @@ def test_a_grid_cannot_be_named_out_of_its_directory(
     Path("grid.toml").write_text(tomli_w.dumps(grid))
     assert CliRunner().invoke(main, ["run", "grid.toml"]).exit_code == 2
     assert os.listdir() == ["grid.toml"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 20_000, "a\x00b"])
+def test_a_name_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    grid = tomllib.loads(tiny_data.GRID) | {"datasets": [{"name": name}]}
+    with pytest.raises(BenchError, match="unknown data set"):
+        check_grid(grid)
+    with pytest.raises(BenchError, match="unknown model"):
+        check_grid(grid | {"models": [{"name": name}]}, with_data=False, allow=())
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "0x" + "f" * 5000], ids=["400", "5000", "0x"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("seeds", "seeds.0", "name", "controls", "models.0.beta", "models.0.epsilon", "models.1.gamma.0"),
+        *("models.1.discriminator_width", "datasets.0.every.row", "network.latents", "network.hidden"),
+        *("network.channels.0", "training.steps", "training.batch_size", "training.learning_rate"),
+        *("training.adam_betas.0", "scoring.points", "scoring.reconstruction_points"),
+    ],
+)
+def test_numbers_of_hundreds_of_digits(
+    key: str, number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = tomllib.loads(tiny_data.GRID) | {"seeds": [0, 1]}
+    grid["datasets"][0]["every"] = {"row": 1}
+    grid["training"]["adam_betas"] = [0.9, 0.99]
+    container: Any = grid
+    *before, last = key.split(".")
+    for part in before:
+        container = container[int(part) if part.isdecimal() else part]
+    container[int(last) if last.isdecimal() else last] = "HERE"
+    Path("grid.toml").write_text(tomli_w.dumps(grid).replace('"HERE"', number))
+    result = CliRunner().invoke(main, ["validate", "grid.toml"])
+    assert isinstance(result.exception, SystemExit) or result.exit_code == 0, result.exception
+    assert len(result.output) < 1000
+
+
+LONG = [k / 2 for k in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("models", "seeds", "message"),
+    [
+        ([{"name": "beta_vae", "beta": LONG}], 2000, "2,000,000 runs"),
+        ([{"name": "beta_vae", "beta": LONG}], 2000, "models.beta_vae.beta (1000), seeds (2000)"),
+        ([{"name": "dip_vae_1", "lambda_od": LONG, "diagonal": LONG}] * 2, 500_000, "between 1 and 100000"),
+        ([{"name": "dip_vae_1", "lambda_od": LONG, "diagonal": LONG * 1000}], 1000, "1,000,000,000,000 runs"),
+    ],
+)
+def test_more_runs_than_a_study_may_have(models: list, seeds: int, message: str, tmp_path: Path) -> None:
+    """They are counted before they are made."""
+    grid = tomllib.loads(tiny_data.GRID) | {"models": models, "seeds": seeds}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BenchError, match=re.escape(message)):
+        check_grid(grid)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+
+
+def test_a_grid_is_multiplied_out_once() -> None:
+    grid = check_grid(tomllib.loads(tiny_data.GRID))
+    assert expand(grid) is expand(grid)
+    scored = grid.model_copy(update={"metrics": ("sap",)})
+    assert expand(scored) is expand(grid)
+    longer = grid.model_copy(update={"training": grid.training.model_copy(update={"steps": 7})})
+    assert {spec.training.steps for spec in expand(longer)} == {7}
+    for spec in expand(grid):
+        again = RunSpec.model_validate(spec.model_dump())
+        assert (again.id, again.digest, again.program) == (spec.id, spec.digest, spec.program)

@@ -210,9 +210,15 @@ ODD = {
     "scores.json": [{"scores": {"mig": "x"}}, {"scores": {"run": 0.5}},
                     {"scores": {"hidden": 1}},
                     {"scores": {"mig": 10**400}}, {"failures": []}, {"metrics": {"mig": {}}},
-                    {"scoring": {"points": 0}}],
-    "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}}],
-    "spec.json": [{"hypers": {"run": 1.0}}, {"seed": "x"}, {"model": None}],
+                    {"scoring": {"points": 0}}, {"scores": {"\ud800": 0.5}},
+                    {"mutual_information": [[1.0], [1.0, 2.0]]}, {"mutual_information": [[]]}, {"points": "x"},
+                    {"mutual_information": [[float("inf")]]}, {"mutual_information": [[1e308]]},
+                    {"metrics": {"mig": {"headlines": ["x"], "revision": 1, "paper": ""}}}],
+    "provenance.json": [{"data": {}}, {"device": None}, {"threads": 10**30}, {"seconds": {"training": "x"}},
+                        {"device": "\ud800"}, {"model_source": {}}],
+    "spec.json": [{"hypers": {"run": 1.0}}, {"seed": "x"}, {"model": None}, {"seed": 2**63}, {"seed": -1},
+                  {"hypers": {"beta": -1.0}}, {"hypers": {"beta": float("inf")}},
+                  {"training": {"steps": 10**400}}, {"network": {"latents": 2**63}}],
 }  # fmt: skip
 
 

@@ -2,17 +2,26 @@
 
 import json
 import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import tiny_data
+import torch
 from click.testing import CliRunner
 
 from disentangle_bench import registry
 from disentangle_bench.cli import main
+from disentangle_bench.launch.claims import Claims
+from disentangle_bench.launch.job import Job
+from disentangle_bench.launch.work import Work
+from disentangle_bench.rundir import StudyDir
 from disentangle_bench.scoring import named_metrics
 from disentangle_bench.source_hash import source_hash
+from disentangle_bench.spec import check_grid, expand
+from disentangle_bench.train.checkpoint import Checkpoint
 
 ONE = "def own(codes, factors):\n    return 1.0\n"
 TWO = "def own(codes, factors):\n    return 100.0\n"
@@ -114,3 +123,34 @@ def test_runs_of_an_edited_model_stand_in_rows_of_their_own(here: Path) -> None:
     assert sorted(board.loc[board["model"] == "own_model:Own", "n_seeds"]) == [1, 2]
     assert board.loc[board["model"] == "vae", "n_seeds"].tolist() == [3]
     assert board["model_source"].nunique() == 2
+
+
+def test_a_checkpoint_of_an_edited_model_is_not_gone_on_from(here: Path) -> None:
+    study, notes = StudyDir(here / "study"), list[str]()
+
+    def next_job() -> tuple[Work, Job]:
+        (here / "own_model.py").write_text(MODEL.format(text))
+        registry.load_plugin(here / "own_model.py")
+        asked = {"models": [{"name": "own_model:Own"}], "seeds": 1}
+        grid = check_grid(tomllib.loads(tiny_data.GRID) | asked)
+        study.write_grid(grid)
+        (spec,) = expand(grid)
+        work = Work([spec], grid, study, Claims(study), {spec.dataset.label: squares}, note=notes.append)
+        (job,) = work.jobs(spec.dataset.label, lambda group: 1)
+        work.claims.release([spec.id])
+        return work, job
+
+    text, squares = "as it was", tiny_data.squares()
+    work, job = next_job()
+    so_far = SimpleNamespace(curves=[{"step": 1.0}], seconds=1.0, failure=None)
+    work.keep(Checkpoint.of(job.specs, 3, {"w": torch.zeros(1, 2)}, [so_far]))
+    _, job = next_job()
+    assert job.resume is not None
+    assert job.resume.step == 3
+    assert not notes
+    text = "edited"
+    _, job = next_job()
+    assert job.resume is None
+    (note,) = notes
+    assert "the source of own_model:Own has changed since the checkpoint" in note
+    assert "start from their beginning" in note

@@ -162,6 +162,19 @@ def test_a_spec_of_larger_networks_than_its_weights_takes_no_memory(study: Path,
         load_run(run)
 
 
+@pytest.mark.parametrize("key", ["images", "image_shape"])
+def test_a_run_that_does_not_say_what_its_images_are(study: Path, key: str) -> None:
+    path = the_run(study) / "provenance.json"
+    data = json.loads(path.read_text())["data"]
+    edit(path, data=data | {key: None})
+    with pytest.raises(BenchError, match=r"provenance\.json does not say"):
+        load_run(the_run(study))
+    edit(path, data={name: value for name, value in data.items() if name not in (key, "factors")})
+    with pytest.raises(BenchError, match=r"provenance\.json does not say"):
+        load_run(the_run(study))
+    assert bench("figures", study, "--format", "svg").exit_code == 0
+
+
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
 
 

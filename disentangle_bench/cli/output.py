@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from disentangle_bench.progress import Progress
     from disentangle_bench.report.study import Tables
 
+UNREADABLE_SHOWN = 5
+
 
 def say(text: object, err: bool = False, nl: bool = True) -> None:
     """Print a text, which may hold names from anyone's files: what a terminal would obey is shown instead."""
@@ -24,9 +28,9 @@ def say(text: object, err: bool = False, nl: bool = True) -> None:
 
 
 def finish(outcome: Outcome) -> None:
-    """The leaderboard, and how the study stands; exit code 1 where a run has failed."""
+    """The leaderboard, and how the study stands; exit code 1 where a run has failed or cannot be read."""
     if outcome.done + outcome.failed:
-        print_leaderboard(outcome.path)
+        print_leaderboard(outcome.path, told=outcome.unreadable.values())
     for name, reason in outcome.metric_failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)
     say(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
@@ -35,16 +39,36 @@ def finish(outcome: Outcome) -> None:
             f"{outcome.left} runs are not done: other processes had claimed them. Should one of those have ended early,"
             " the same command does what it left."
         )
-    if outcome.failed:
+    say_unreadable(outcome.path, outcome.unreadable)
+    if outcome.failed or outcome.unreadable:
         sys.exit(1)
 
 
-def print_leaderboard(study: Path) -> None:
-    """The study's leaderboard on standard output, and on standard error what keeps runs apart."""
+def say_unreadable(study: Path, unreadable: Collection[str]) -> None:
+    """How many runs cannot be read, and what is to be done, where there are any."""
+    if not unreadable:
+        return
+    what = (
+        "1 run cannot be read and is"
+        if len(unreadable) == 1
+        else f"{len(unreadable)} runs cannot be read and are"
+    )
+    names = ", ".join(sorted(unreadable)[:UNREADABLE_SHOWN])
+    more = len(unreadable) - UNREADABLE_SHOWN
+    say(
+        f"{what} left alone: {names}{f' and {more} more' if more > 0 else ''} in {study / 'runs'}. The messages above"
+        " say why, and what to do; then give the same command again."
+    )
+
+
+def print_leaderboard(study: Path, told: Collection[str] = ()) -> None:
+    """The study's leaderboard on standard output, and on standard error what keeps runs apart and was not `told`."""
     from disentangle_bench.report.study import make_tables
     from disentangle_bench.rundir import StudyDir
 
-    print_tables(make_tables([StudyDir(study)]), "table", str(study))
+    tables = make_tables([StudyDir(study)])
+    untold = tuple(warning for warning in tables.warnings if warning not in told)
+    print_tables(replace(tables, warnings=untold), "table", str(study))
 
 
 def print_tables(tables: Tables, style: str, title: str, sort: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option
-from disentangle_bench.cli.output import duration, say
+from disentangle_bench.cli.output import duration, say, say_unreadable
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -86,7 +87,16 @@ def status(study: Path, allow: tuple[str, ...]) -> None:
     folder = StudyDir(study)
     asked = expand(read_grid(study / "grid.toml", with_data=False, allow=allow))
     # A smaller grid that was run in the study since does not hide what it holds.
-    print_status(study_status(folder, (*asked, *folder.others({spec.id for spec in asked}))))
+    odd: dict[str, str] = {}
+    others = tuple(folder.others({spec.id for spec in asked}, odd))
+    found = study_status(folder, (*asked, *others))
+    print_status(found)
+    unreadable = {**found.unreadable, **odd}
+    for reason in unreadable.values():
+        say(reason, err=True)
+    say_unreadable(study, unreadable)
+    if unreadable:
+        sys.exit(1)
 
 
 def print_status(found: Status) -> None:
@@ -97,7 +107,7 @@ def print_status(found: Status) -> None:
         "idle": "nobody is at work",
         "finished": "finished",
     }
-    left = found.total - found.done - found.failed
+    left = found.total - found.done - found.failed - len(found.unreadable)
     say(f"{found.done} of {found.total} runs done, {found.failed} failed, {left} to go; {words[found.state]}")
     for phase in found.running[:RUNNING_SHOWN]:
         share = f" {100 * phase.done / phase.total:.0f} %" if phase.total else ""

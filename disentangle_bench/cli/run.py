@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from disentangle_bench.cli.options import (
     threads_option,
     with_metrics,
 )
-from disentangle_bench.cli.output import duration, finish, make_progress
+from disentangle_bench.cli.output import duration, finish, make_progress, say, say_unreadable
 from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
 from disentangle_bench.streams import go_on_unread
@@ -141,6 +142,8 @@ def run_command(
     if dry_run:
         check_study(checked)
         print_plan(study.path, todo, str(place))
+        if todo.unreadable:
+            sys.exit(1)
         return
     if todo.failed:
         click.echo(
@@ -198,6 +201,9 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
     )
     for spec in todo.train:
         click.echo(f"  {spec.id}")
+    for reason in todo.unreadable.values():
+        say(reason)
+    say_unreadable(study, todo.unreadable)
     if todo.train:
         shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
         try:

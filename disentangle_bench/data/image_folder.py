@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,8 @@ from disentangle_bench.errors import BenchError
 
 TABLE_NAME = "factors.csv"
 FOLDER_SIDE = 64
+LONGEST_LINE = 1 << 16
+LARGEST_TABLE = 1 << 28
 Images = NDArray[np.uint8]
 # Pillow's modes: those that RGB holds without loss, those of 16 bits, and those whose alpha must be opaque.
 PLAIN = ("1", "L", "P", "RGB", "RGBX")
@@ -22,6 +27,18 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 ALPHA = ("LA", "PA", "RGBA")
 # Formats that Pillow gives the mode "I" for 16 bits.
 SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
+
+
+def short_lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a table. Raises BenchError for one that is too long, before it is in memory, and for too much."""
+    read = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        read += len(line)
+        if len(line) > LONGEST_LINE:
+            raise BenchError(f"{path} has a line of more than {LONGEST_LINE} characters")
+        if read > LARGEST_TABLE:
+            raise BenchError(f"{path} has more than {LARGEST_TABLE} characters")
+        yield line
 
 
 class ImageFolder:
@@ -34,8 +51,7 @@ class ImageFolder:
         self.path = path
         self.table_path = path / TABLE_NAME
         try:
-            with self.table_path.open(newline="", encoding="utf-8-sig") as file:
-                rows = [row for row in csv.reader(file) if row]
+            rows = self.read_rows()
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise BenchError(f"{self.table_path} cannot be read: {error}") from error
         self.names = self.header(rows[0] if rows else [])
@@ -48,6 +64,21 @@ class ImageFolder:
         self.listed = [row[self.names.index("file")] for row in self.rows]
         self.files = [self.file(name) for name in self.listed]
         self.largest_of_16_bits: int | None = None
+
+    def read_rows(self) -> list[list[str]]:
+        """The lines that hold something. Raises BenchError at the first beyond what a table of the folder has."""
+        images = sum(len(files) for _, _, files in os.walk(self.path))
+        rows: list[list[str]] = []
+        with self.table_path.open(newline="", encoding="utf-8-sig") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BenchError(f"{self.table_path} is no plain file")
+            for row in csv.reader(short_lines(file, self.table_path)):
+                if len(rows) > images:
+                    raise BenchError(
+                        f"{self.table_path} lists more than {images} images, which is how many files the folder holds"
+                    )
+                rows += [row] if row else []
+        return rows
 
     def header(self, first: list[str]) -> list[str]:
         """The column names of the first line. Raises BenchError unless one of them is `file`."""
@@ -70,7 +101,7 @@ class ImageFolder:
         path = self.path / name
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise BenchError(f"{self.table_path} lists {name!r}, which lies outside the folder")
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
         return path
 

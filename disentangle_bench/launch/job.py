@@ -335,6 +335,10 @@ def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ())
         raise BenchError(f"{path} has no weights; the run failed: {record.failure.splitlines()[0]}")
     spec = record.spec
     data = record.provenance["data"]
+    if data.get("images") is None or data.get("image_shape") is None:
+        raise BenchError(
+            f"{path}: provenance.json does not say of which images the networks are (data.images, image_shape)"
+        )
     shape = tuple(data["image_shape"])
     objective = told_of_data(new_objective(spec), data["images"], shape)
     place = pick_device(device)

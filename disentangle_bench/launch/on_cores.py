@@ -108,10 +108,13 @@ class Training(Undertaking):
 
 
 class Scoring(Undertaking):
-    """A finished run is scored again, and `save` gets what its scores.json is to hold of these metrics."""
+    """A finished run is scored again, and `save` gets what its scores.json is to hold of these metrics.
+
+    Or it gets the reason why the run cannot be read.
+    """
 
     def __init__(
-        self, name: str, progress: Progress, save: Callable[[dict[str, Any]], None], *arguments: Any
+        self, name: str, progress: Progress, save: Callable[[dict[str, Any] | str], None], *arguments: Any
     ) -> None:
         super().__init__([name], progress, tasks.score, *arguments)
         self.save = save

@@ -87,9 +87,15 @@ def score(
     scoring: ScoringSpec,
     data: Data,
     metric_seconds: float | None,
-) -> dict[str, Any]:
-    """What scores.json holds of a finished run, encoded again from its weights, for these metrics."""
-    trained = load_run(run, allow=(model,))
+) -> dict[str, Any] | str:
+    """What scores.json holds of a finished run, encoded again from its weights, for these metrics.
+
+    A text where the run cannot be read: the reason.
+    """
+    try:
+        trained = load_run(run, allow=(model,))
+    except BenchError as error:
+        return str(error)
     return score_model(
         trained, scoring, metrics, data.load(), desk, seconds={}, metric_seconds=metric_seconds
     )

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import torch
 
+from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import Damaged
 from disentangle_bench.launch.claims import Claims
 from disentangle_bench.launch.job import Job, provenance_of
 from disentangle_bench.rundir import DONE, RunRecord, StudyDir
+from disentangle_bench.source_hash import source_hash
 from disentangle_bench.spec import Grid, RunSpec
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.plan import StackSize, stacks
@@ -95,9 +97,13 @@ class Work:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint of claimed runs."""
-        label = self.open[checkpoint.runs[0].id][0].dataset.label
+        spec = self.open[checkpoint.runs[0].id][0]
+        label = spec.dataset.label
         tensors = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
-        about = checkpoint.about() | {"data": self.datasets[label].fingerprint}
+        about = checkpoint.about() | {
+            "data": self.datasets[label].fingerprint,
+            "model_source": _model_source(spec),
+        }
         self.study.save_checkpoint(about, tensors)
 
     def save(self, record: RunRecord) -> None:
@@ -140,13 +146,17 @@ class Work:
             self._tell(error)
             return None
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return Checkpoint.from_parts(about, tensors).only([spec.id for spec in stack])
+        try:
+            return Checkpoint.from_parts(about, tensors).only([spec.id for spec in stack])
+        except (KeyError, TypeError, ValueError, IndexError):
+            self._tell(Damaged(f"the checkpoint {path} cannot be used: it does not hold what it says"))
+            return None
 
-    def _tell(self, error: Damaged) -> None:
+    def _tell(self, reason: Damaged | str) -> None:
         """Say once that a checkpoint cannot be used."""
-        if str(error) not in self.told:
-            self.told.add(str(error))
-            self.note(f"{error}. Its runs start from their beginning.")
+        if str(reason) not in self.told:
+            self.told.add(str(reason))
+            self.note(f"{reason}. Its runs start from their beginning.")
 
     def _resumable(self, specs: Sequence[RunSpec]) -> list[tuple[tuple[RunSpec, ...], Path]]:
         """The runs that checkpoints of these very data hold, together as they were, with the file that is furthest."""
@@ -158,7 +168,11 @@ class Work:
         ):
             ids = [run["id"] for run in about["runs"]]
             held = [run_id for run_id in ids if run_id in left and about.get("data") == prints[run_id]]
-            if held:
+            if held and about.get("model_source") != _model_source(left[held[0]]):
+                self._tell(
+                    f"the source of {left[held[0]].model} has changed since the checkpoint {path} was kept"
+                )
+            elif held:
                 found.append((tuple(left.pop(run_id) for run_id in held), path))
         return found
 
@@ -166,6 +180,11 @@ class Work:
 def with_losses(record: RunRecord, lost: Sequence[str]) -> RunRecord:
     """The record, whose provenance says how processes that worked on it before have died."""
     return replace(record, provenance={**record.provenance, "lost_workers": list(lost)}) if lost else record
+
+
+def _model_source(spec: RunSpec) -> str | None:
+    """The hash of the source of the run's model; None for one of this package's own."""
+    return source_hash(spec.model, registry.resolve("model", spec.model))
 
 
 def _program_label(group: Sequence[RunSpec], device: str) -> str:

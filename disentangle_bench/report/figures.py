@@ -130,7 +130,7 @@ def mutual_information(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
         panel = axes[lines.index(title)][columns.index(model)]
         panel.set_axis_on()
         table = np.array(record.scores["mutual_information"])
-        factors = list(record.provenance["data"]["factors"])
+        factors = list(record.provenance["data"].get("factors", ()))
         image = _heat_map(panel, table, [f"z{i}" for i in range(len(table))], factors, "cividis", (0, 1))
         panel.set_title(f"{title}\n{words}, seed {record.spec.seed}", fontsize=8)
     figure.colorbar(image, ax=list(axes.flat), label="share of the factor's entropy", shrink=0.8)

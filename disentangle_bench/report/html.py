@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from disentangle_bench.files import read_small
 from disentangle_bench.report.leaderboard import COMPARABLE, OF_ONE_LIKELIHOOD, plain, seeds_in_words
 from disentangle_bench.report.methods import describe_grid, describe_metrics
 from disentangle_bench.report.render import TITLES, marked, measure, notes, ranks_with_ties
+from disentangle_bench.report.status import study_status
 from disentangle_bench.report.study import Tables, make_tables, pictured_runs, write_csv
 from disentangle_bench.rundir import RunRecord, StudyDir, write_text
-from disentangle_bench.spec import Grid
+from disentangle_bench.spec import Grid, expand, read_grid
 
 SCRIPTS = ("page.js", "leaderboard.js", "tradeoff.js", "models.js")
 PICTURES = {
@@ -43,35 +45,36 @@ def write_report(study: StudyDir) -> Path:
     """Write the study's report into <study>/report, in place of an earlier one, and return its index.html.
 
     The folder holds everything that it shows: the page, the tables and the pictures of a run of each setting. The same
-    run directories give the same bytes. Raises BenchError where no run has finished yet.
+    run directories give the same bytes. Where no run has finished or failed yet, the page says what is asked for and
+    what is running. Raises BenchError where there is no study.
     """
-    tables = make_tables([study])
+    unread: list[str] = []
+    empty = next(study.records(curves=False, tell=unread.append), None) is None
+    tables = None if empty else make_tables([study])
     folder = study.path / "report"
     if folder.is_symlink():
         raise BenchError(f"{folder} is a link to elsewhere, where nothing is written; delete the link")
     for part in ("tables", "pictures"):
         if (folder / part).exists():
             shutil.rmtree(folder / part)
+    grid_text = read_small(study.path / "grid.toml").decode(errors="backslashreplace")
+    title = study.path.resolve().name
+    if tables is None:
+        folder.mkdir(exist_ok=True)
+        write_text(folder / "index.html", waiting_page(study, unread, title, grid_text))
+        return folder / "index.html"
     (folder / "tables").mkdir(parents=True)
     write_csv(folder / "tables", tables)
     settings = [_setting(study, folder, row, record) for row, record in pictured_runs(study, tables, 1)]
-    grid_text = read_small(study.path / "grid.toml").decode(errors="backslashreplace")
-    write_text(folder / "index.html", page(tables, settings, study.path.resolve().name, grid_text))
+    write_text(folder / "index.html", page(tables, settings, title, grid_text))
     return folder / "index.html"
 
 
 def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str) -> str:
     """The page itself; `settings` are the runs to show pictures of, `grid_text` the study's grid.toml."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("disentangle_bench.report", "assets"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style, scripts = _asset("report.css"), [_asset(name) for name in SCRIPTS]
     runs = tables.runs
-    return environment.get_template("report.html.jinja").render(
+    return _template("report").render(
         title=title,
         style=style,
         scripts=scripts,
@@ -95,6 +98,38 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
         files=list(tables.files()),
         data=_data(tables),
     )
+
+
+def waiting_page(study: StudyDir, unread: Sequence[str], title: str, grid_text: str) -> str:
+    """The page of a study in which no run has ended; `unread` says why runs that are there cannot be read."""
+    try:
+        asked = expand(read_grid(study.path / "grid.toml", with_data=False, allow=()))
+    except BenchError:
+        asked = ()  # how many runs a grid has is not known without the models that it names, and these may be anyone's
+    found = study_status(study, asked)
+    style = _asset("report.css")
+    return _template("waiting").render(
+        title=title,
+        style=style,
+        policy=_policy(style, ()),
+        asked=len(asked),
+        running=found.running,
+        unread=unread,
+        grid=_grid_lines(grid_text),
+        grid_text=grid_text,
+    )
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("disentangle_bench.report", "assets"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(f"{name}.html.jinja")
 
 
 def _grid_lines(text: str) -> list[tuple[str, str]]:
@@ -363,7 +398,7 @@ def _asset(name: str) -> Markup:
 
 def _policy(style: str, scripts: Sequence[str]) -> str:
     """A Content-Security-Policy for this style, these scripts and pictures beside the page, and for nothing else."""
-    allowed = " ".join(f"'{_digest(script)}'" for script in scripts)
+    allowed = " ".join(f"'{_digest(script)}'" for script in scripts) or "'none'"
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src {allowed}; img-src 'self' file:; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from disentangle_bench.errors import BenchError
 from disentangle_bench.rundir import DONE, FAILED, StudyDir
 from disentangle_bench.spec import RunSpec
 
@@ -32,7 +33,8 @@ class Status:
 
     `state` is "running", "stopped" (somebody began and is gone), "idle" (nobody is at work) or "finished". `rate` is in
     runs per hour of all processes at work, or of one where none is, and None where no run has finished; `seconds_left`
-    is None where nobody is at work or nothing is known.
+    is None where nobody is at work or nothing is known. `unreadable` says of each run that cannot be read, by its id,
+    why and what to do; it counts as neither done nor failed.
     """
 
     total: int
@@ -42,6 +44,7 @@ class Status:
     running: tuple[Phase, ...]
     rate: float | None
     seconds_left: float | None
+    unreadable: Mapping[str, str]
 
 
 def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None = None) -> Status:
@@ -53,7 +56,8 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
     """
     now = time.time() if now is None else now
     statuses = {spec.id: study.status(spec.id) for spec in expected}
-    counts = Counter(statuses.values())
+    costs, unreadable = _costs(study, [spec for spec in expected if statuses[spec.id]])
+    counts = Counter(status for run_id, status in statuses.items() if run_id not in unreadable)
     told = study.progress()
     alive = [progress for progress in told if _alive(progress, now)]
     if alive:
@@ -63,7 +67,6 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
     else:
         state = "stopped" if told else "idle"
     running = tuple(phase for progress in alive for phase in _phases(progress))
-    costs = _costs(study, [spec for spec in expected if statuses[spec.id] == DONE])
     every = [seconds for charged in costs.values() for seconds in charged]
     left = [spec for spec in expected if statuses[spec.id] is None]
     return Status(
@@ -74,6 +77,7 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
         running=running,
         rate=3600 * max(1, len(alive)) * len(every) / sum(every) if sum(every) > 0 else None,
         seconds_left=_left(left, running, costs) / len(alive) if alive and every else None,
+        unreadable=unreadable,
     )
 
 
@@ -99,14 +103,22 @@ def _phases(progress: dict[str, Any]) -> tuple[Phase, ...]:
     return tuple(Phase(run, str(p["phase"]), int(p["done"]), int(p["total"])) for run, p in runs.items())
 
 
-def _costs(study: StudyDir, done: Sequence[RunSpec]) -> dict[tuple[str, str], list[float]]:
-    """The seconds that finished runs were charged, by data set and model."""
+def _costs(
+    study: StudyDir, there: Sequence[RunSpec]
+) -> tuple[dict[tuple[str, str], list[float]], dict[str, str]]:
+    """The seconds that finished runs were charged, by data set and model; and why runs cannot be read, by id."""
     costs: dict[tuple[str, str], list[float]] = {}
-    for spec in done:
-        seconds = study.seconds(spec.id)
-        if seconds:
+    unreadable: dict[str, str] = {}
+    for spec in there:
+        try:
+            record = study.load(spec.id, curves=False)
+        except BenchError as error:
+            unreadable[spec.id] = str(error)
+            continue
+        seconds = record.provenance.get("seconds")
+        if seconds and record.failure is None:
             costs.setdefault(_kind(spec), []).append(sum(seconds.values()))
-    return costs
+    return costs, unreadable
 
 
 def _kind(spec: RunSpec) -> tuple[str, str]:

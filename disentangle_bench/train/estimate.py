@@ -42,7 +42,13 @@ def estimate_seconds(
     Models that are fitted at once do not count.
     """
     datasets = {name: noise_dataset(shape, torch.device(device)) for name, shape in shapes.items()}
-    plain = [spec.model_copy(update={"dataset": DatasetSpec(name=spec.dataset.name)}) for spec in specs]
+    bare = {spec.dataset.name: DatasetSpec(name=spec.dataset.name) for spec in specs}
+    plain = [
+        spec
+        if spec.dataset == bare[spec.dataset.name]
+        else spec.model_copy(update={"dataset": bare[spec.dataset.name]})
+        for spec in specs
+    ]
     # One of each program: runs by the hundred thousand share few.
     programs = {spec.program: spec for spec in plain}
     objectives = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from disentangle_bench.data import user
+from disentangle_bench.data import image_folder, user
 from disentangle_bench.data.contact_sheet import row_title, sweep
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.subgrid import subgrid
@@ -451,3 +451,31 @@ def test_damaged_files_never_crash(tmp_path, write):
 def test_what_is_a_path():
     assert all(is_path(name) for name in ("a.npz", "b/c.h5", "./mine", "/x/y", "d.hdf5"))
     assert not any(is_path(name) for name in ("dsprites", "my_module:SOURCE", "shapes3d_rendered"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["0.png,0"] * 20, "lists more than 13 images, which is how many files the folder holds"),
+        ([""] * 300 + ["0.png," + "9" * 70_000], "has a line of more than 65536 characters"),
+        (["", "0.png," + "9" * 500] * 100, "has more than 40000 characters"),
+        (["x" * 300 + ".png,0"], "which is not there"),
+    ],
+)
+def test_a_table_of_more_than_the_folder_holds(tmp_path, monkeypatch, lines, message):
+    monkeypatch.setattr(image_folder, "LARGEST_TABLE", 40_000 if "40000" in message else 1 << 28)
+    path = folder(tmp_path / "mine", "\n".join(["file,level", *lines]))
+    if "40000" in message:
+        for k in range(100):
+            (tmp_path / "mine" / f"more{k}").touch()
+    with pytest.raises(BenchError, match=message) as found:
+        user_source(path)
+    assert "factors.csv" in str(found.value)
+
+
+def test_a_table_without_end_is_not_read(tmp_path):
+    path = folder(tmp_path / "mine", "")
+    (tmp_path / "mine" / "factors.csv").unlink()
+    (tmp_path / "mine" / "factors.csv").symlink_to("/dev/zero")
+    with pytest.raises(BenchError, match="no plain file"):
+        user_source(path)

@@ -141,3 +141,39 @@ def test_status_as_it_is_typed(tmp_path: Path) -> None:
     synthetic_study.write(study, iter([]))
     result = bench("status", study.path)
     assert "0 of 130 runs done, 0 failed, 130 to go; nobody is at work" in result.output
+
+
+@pytest.mark.parametrize("directory", [True, False])
+def test_a_study_in_which_nothing_has_finished(tmp_path: Path, directory: bool) -> None:
+    study = StudyDir(tmp_path / "new")
+    synthetic_study.write(study, iter([]))
+    working(study, host="<b>elsewhere</b>")
+    if not directory:
+        study.runs.rmdir()
+    assert bench("report", study.path).exit_code == 0
+    page = (study.path / "report" / "index.html").read_text()
+    assert "No run has finished yet: 0 of 130." in page
+    assert f"<li>{specs()[-1].id}: training, 3 of 4</li>" in page
+    assert "beta_vae" in page
+    for command in ("figures", "leaderboard"):
+        result = bench(command, study.path)
+        assert result.exit_code == 2
+        assert "no run of this study has finished yet" in result.output
+    run = study.path / "runs" / specs()[0].id
+    run.mkdir(parents=True)
+    (run / "DONE").touch()
+    assert bench("report", study.path).exit_code == 0
+    page = (study.path / "report" / "index.html").read_text()
+    assert f"{specs()[0].id} is damaged" in page
+    assert bench("report", tmp_path).exit_code == 2, "no study"
+
+
+def test_a_report_takes_the_place_of_one_that_waited(tmp_path: Path) -> None:
+    study = StudyDir(tmp_path / "new")
+    synthetic_study.write(study, iter([]))
+    assert bench("report", study.path).exit_code == 0
+    study.runs.rmdir()
+    synthetic_study.write(study, iter(list(synthetic_study.records(1, MODELS, 3))[:3]))
+    assert bench("report", study.path).exit_code == 0
+    assert "No run has finished yet" not in (study.path / "report" / "index.html").read_text()
+    assert (study.path / "report" / "tables" / "scores.csv").is_file()
