@@ -21,9 +21,9 @@ from click.testing import CliRunner, Result
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
+from disentangle_bench.finished import rebuild_tables
 from disentangle_bench.launch import calibrate
 from disentangle_bench.launch.claims import Claims
-from disentangle_bench.pipeline import rebuild_tables
 from disentangle_bench.rundir import StudyDir
 
 SMALL = ("--set", "scoring.points=40", "--set", "controls=false", "--set", 'metrics=["mig"]')
