@@ -39,14 +39,14 @@ MODELS = {
 }
 
 DATASETS = {
-    "dsprites": "disentangle_bench.data.dsprites:OFFICIAL",
-    "shapes3d": "disentangle_bench.data.shapes3d:OFFICIAL",
-    "dsprites_rendered": "disentangle_bench.data.dsprites:RENDERED",
-    "shapes3d_rendered": "disentangle_bench.data.shapes3d:RENDERED",
-    "color_dsprites": "disentangle_bench.data.variants:COLOR_DSPRITES",
-    "noisy_dsprites": "disentangle_bench.data.variants:NOISY_DSPRITES",
-    "color_dsprites_rendered": "disentangle_bench.data.variants:COLOR_DSPRITES_RENDERED",
-    "noisy_dsprites_rendered": "disentangle_bench.data.variants:NOISY_DSPRITES_RENDERED",
+    "dsprites": "disentangle_bench.data.registered:DSPRITES",
+    "shapes3d": "disentangle_bench.data.registered:SHAPES3D",
+    "dsprites_rendered": "disentangle_bench.data.registered:DSPRITES_RENDERED",
+    "shapes3d_rendered": "disentangle_bench.data.registered:SHAPES3D_RENDERED",
+    "color_dsprites": "disentangle_bench.data.registered:COLOR_DSPRITES",
+    "noisy_dsprites": "disentangle_bench.data.registered:NOISY_DSPRITES",
+    "color_dsprites_rendered": "disentangle_bench.data.registered:COLOR_DSPRITES_RENDERED",
+    "noisy_dsprites_rendered": "disentangle_bench.data.registered:NOISY_DSPRITES_RENDERED",
 }
 
 METRICS = {

@@ -9,7 +9,8 @@
                    /stack_sizes/<program>.json  how many runs train together on a device, where that was timed
                    /checkpoints/<stack>.safetensors  training that is not finished yet
                    /progress/<host>-<pid>.json  what each process is doing now, for who watches from elsewhere
-                   /.lock                    who works on what, held by the operating system (launch/claims.py)
+                   /.tables                  of which runs the tables are, and their checksums
+               /.lock                    who works on what, held by the operating system (launch/claims.py)
                    /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
 
 A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all. Nothing
@@ -21,6 +22,7 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
@@ -69,6 +71,9 @@ def _no_word(reason: str) -> None:
 
 
 DONE, FAILED = "DONE", "FAILED"
+# What is kept of a run that tables and their figures are made of, and what else decides them.
+TABLED = ("spec.json", "provenance.json", "scores.json", "curves.csv", DONE, FAILED)
+TABLE_LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib")
 WEIGHTS_SUM = "weights_sha256"  # the key of provenance.json that has the weights' checksum
 # One part of a path: never hidden, never leading elsewhere.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -266,6 +271,35 @@ class StudyDir:
 
     def _stack_size_file(self, program: str) -> Path:
         return self.path / "stack_sizes" / f"{_file_name(program)}.json"
+
+    def digest(self) -> str:
+        """A checksum of all that tables are made of: what is kept of runs and controls, this code, its libraries."""
+        found = hashlib.sha256(_makers().encode())
+        folders = sorted(filter(PLAIN_NAME.fullmatch, os.listdir(self.runs))) if self.runs.is_dir() else []
+        files = [self.runs / folder / name for folder in folders for name in TABLED]
+        for path in (*files, *sorted(self.path.glob("controls/[!.]*.json"))):
+            try:
+                content = _sha256(read_small(path))
+            except OSError as error:
+                content = type(error).__name__
+            found.update(f"{path.relative_to(self.path)} {content}\n".encode(errors="surrogateescape"))
+        return found.hexdigest()
+
+    def save_tables(self, files: Mapping[str, bytes], digest: str) -> None:
+        """Write the study's tables and figures, by file name, and of what they are: `digest`, from before they were."""
+        for name, content in files.items():
+            write_bytes(self.path / name, content)
+        sums = {name: _sha256(content) for name, content in files.items()}
+        write_text(self.path / ".tables", _json({"digest": digest, "files": sums}))
+
+    def tables_are_current(self) -> bool:
+        """Whether all that `save_tables` wrote last is there whole, and still what would be written now."""
+        try:
+            kept = parse_json(read_small(self.path / ".tables"))
+            sums = {name: _sha256(read_small(self.path / name)) for name in map(_plain, kept["files"])}
+            return bool(sums) and sums == kept["files"] and kept["digest"] == self.digest()
+        except (BenchError, OSError, ValueError, LookupError, TypeError):
+            return False
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         """Keep what a process of `progress["host"]` and `progress["pid"]` is doing now, for `bench status`."""
@@ -556,6 +590,18 @@ def _read_checkpoint(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[st
         raise BenchError(f"the checkpoint {path} cannot be read: {_reason(error)}") from error
     except (ValueError, TypeError, KeyError, SafetensorError) as error:
         raise Damaged(f"the checkpoint {path} cannot be used: {_reason(error)}") from error
+
+
+def _makers() -> str:
+    """What makes tables: this package's files as they are now, and the versions of the libraries they use."""
+    root = Path(__file__).parent
+    code = [f"{path.relative_to(root)} {_stamp(path)}" for path in sorted(root.rglob("*.py"))]
+    return "\n".join([*code, *(f"{name} {importlib.metadata.version(name)}" for name in TABLE_LIBRARIES)])
+
+
+def _stamp(path: Path) -> str:
+    about = path.stat()
+    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def _sha256(content: bytes) -> str:

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from disentangle_bench import load_run
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.pipeline import plan
+from disentangle_bench.plan import plan
 from disentangle_bench.report.html import write_report
 from disentangle_bench.report.runs_table import load_scores
 from disentangle_bench.report.status import study_status

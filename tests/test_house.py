@@ -15,7 +15,9 @@ FLOORS = [
     {"registry", "files"},
     {"spec", "schemas", "data", "models", "metrics"},
     {"scoring", "train", "rundir"},
+    {"plan"},
     {"launch", "report"},
+    {"finished"},
     {"pipeline"},
     {"cli"},
 ]
@@ -29,6 +31,8 @@ WITHOUT_TORCH = {
     "scoring",
     "errors",
     "progress",
+    "plan",
+    "finished",
     "files",
     "schemas",
     "shown",

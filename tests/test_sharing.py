@@ -16,7 +16,7 @@ from forked import Bench, ends_well
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.claims import Claims
-from disentangle_bench.pipeline import in_shard
+from disentangle_bench.plan import in_shard
 from disentangle_bench.rundir import StudyDir
 from disentangle_bench.spec import check_grid, expand, read_grid
 

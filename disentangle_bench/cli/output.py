@@ -15,7 +15,7 @@ from disentangle_bench.shown import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from disentangle_bench.pipeline import Outcome
+    from disentangle_bench.plan import Outcome
     from disentangle_bench.progress import Progress
     from disentangle_bench.report.study import Tables
 

@@ -28,7 +28,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.streams import go_on_unread
 
 if TYPE_CHECKING:
-    from disentangle_bench.pipeline import Plan
+    from disentangle_bench.plan import Plan
 
 
 @main.command("run")
@@ -115,11 +115,8 @@ def run_command(
     Finished runs are kept and never repeated; stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time and give the
     same command to go on from its checkpoint. Several such commands at once share the work.
     """
-    from disentangle_bench.launch.checks import check_study
-    from disentangle_bench.launch.on_cores import Jobs
-    from disentangle_bench.launch.ray_cluster import Cluster
-    from disentangle_bench.launch.worker import fork_from_here
-    from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
+    from disentangle_bench.finished import is_finished, see_to
+    from disentangle_bench.plan import default_study, plan
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
     from disentangle_bench.train.stop import Stop
@@ -129,14 +126,30 @@ def run_command(
         raise BenchError("--address and --gpus-per-job are for --launcher ray")
     if launcher == "ray" and (jobs is not None or threads is not None):
         raise BenchError("--jobs and --threads are for this machine; a Ray cluster has --cpus-per-job")
-    fork_from_here()
     stop = Stop(time_limit)
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
+    todo = plan(checked, study, retry_failed, shard)
+    if todo.failed and not dry_run:
+        click.echo(
+            f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
+        )
+    if device in ("auto", "cpu") and not dry_run and is_finished(todo, checked, study, retry_failed):
+        with stopping_politely(stop):
+            outcome = see_to(checked, study, shard)
+        finish(outcome)
+        return
+    # Not before: torch alone takes longer than all that is left to do where nothing is to train.
+    from disentangle_bench.launch.checks import check_study
+    from disentangle_bench.launch.on_cores import Jobs
+    from disentangle_bench.launch.ray_cluster import Cluster
+    from disentangle_bench.launch.worker import fork_from_here
+    from disentangle_bench.pipeline import Conditions, pick_device, run_study
+
+    fork_from_here()
     place = pick_device(device)
     if place.type != "cpu" and (jobs is not None or threads is not None):
         raise BenchError("--jobs and --threads are for --device cpu")
-    todo = plan(checked, study, retry_failed, shard)
     if launcher == "local":
         warn_of_slow_precisions(todo, str(place))
     if dry_run:
@@ -145,10 +158,6 @@ def run_command(
         if todo.unreadable:
             sys.exit(1)
         return
-    if todo.failed:
-        click.echo(
-            f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
-        )
     gpus = 0 if device == "cpu" else gpus_per_job
     cluster = Cluster(address, gpus, cpus_per_job) if launcher == "ray" else None
     conditions = Conditions(

@@ -11,14 +11,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.official import CACHES, FileFacts, check, files_of
-from disentangle_bench.data.source import DataSource
 from disentangle_bench.errors import BenchError
 from disentangle_bench.locks import take_whole
+
+if TYPE_CHECKING:
+    from disentangle_bench.data.factor_dataset import Notify
+    from disentangle_bench.data.source import DataSource
 
 PIECE = 1 << 16
 # A file whose size is not published may not grow beyond this.

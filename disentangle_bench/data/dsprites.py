@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from disentangle_bench.data.factor_dataset import FactorDataset, Notify, Symmetr
 from disentangle_bench.data.layouts import read
 from disentangle_bench.data.official import CACHES, FILES, FileFacts, find
 from disentangle_bench.data.render_dsprites import FACTOR_NAMES, FACTOR_SIZES, REVISION, SIDE, packed_images
-from disentangle_bench.data.source import DataSource
 
 
 class BitStore:
@@ -102,14 +100,3 @@ def factor_dataset(
         store=BitStore(bits),
         symmetry=symmetry(),
     )
-
-
-RENDERED = DataSource(
-    name="dsprites_rendered",
-    factor_names=FACTOR_NAMES,
-    factor_sizes=FACTOR_SIZES,
-    image_shape=(1, SIDE, SIDE),
-    provenance="rendered",
-    load=load_rendered,
-)
-OFFICIAL = replace(RENDERED, name="dsprites", provenance="official", load=load_official, published="dsprites")

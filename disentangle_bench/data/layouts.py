@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.strict_h5 import StrictH5, open_h5
 from disentangle_bench.data.strict_npz import StrictNpz, open_npz
 from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from disentangle_bench.data.factor_dataset import Notify
 
 Source = StrictNpz | StrictH5
 Images = NDArray[np.uint8]

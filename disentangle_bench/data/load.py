@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from disentangle_bench import registry
-from disentangle_bench.data.factor_dataset import FactorDataset, Notify
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import torch
+
+    from disentangle_bench.data.factor_dataset import FactorDataset, Notify
 
 
 def load_dataset(

@@ -10,10 +10,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.layouts import DSPRITES_H5, DSPRITES_NPZ, SHAPES3D_H5, Layout
 from disentangle_bench.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    from disentangle_bench.data.factor_dataset import Notify
 
 PIECE = 1 << 22
 

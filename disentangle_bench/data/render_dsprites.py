@@ -15,10 +15,14 @@ and how exact they are.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.data.factor_dataset import Notify
+if TYPE_CHECKING:
+    from disentangle_bench.data.factor_dataset import Notify
+
 
 # Raised whenever a pixel may change.
 REVISION = 1

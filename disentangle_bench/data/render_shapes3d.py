@@ -24,16 +24,20 @@ import colorsys
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.spatial import ConvexHull
 
-from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.shapes3d_bodies import Mesh, bodies
 from disentangle_bench.data.shapes3d_raster import Floats, Fragments, Ints, cut_quad, rasterise, snap
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from disentangle_bench.data.factor_dataset import Notify
 
 # Raised whenever a pixel may change.
 REVISION = 3
@@ -287,6 +291,8 @@ def shadow_places(points: Floats) -> Floats:
 
 def in_shadow(places: Floats, body: Floats) -> NDArray[np.bool_]:
     """Which places [n, 2] of the shadow map a body with these vertices [v, 3] covers: the hull of the vertices."""
+    from scipy.spatial import ConvexHull
+
     middle = SHADOW_SIDE / 2
     drawn = snap(middle + (shadow_places(body) - middle) * (SHADOW_SIDE - 2) / SHADOW_SIDE)
     near = np.flatnonzero(((places >= drawn.min(axis=0)) & (places <= drawn.max(axis=0))).all(axis=1))
@@ -301,22 +307,24 @@ def reduce_maps(fine: Floats) -> Floats:
     count = len(fine)
     # Filtered along the rows, then along the columns, each time with the filtered axis first. The filter is sparse:
     # a dense product would be no faster alone, and far slower where its threads compete with other processes.
-    rows = FILTER @ fine.reshape(count, FINE, FINE).transpose(1, 0, 2).reshape(FINE, -1)
-    both = FILTER @ rows.reshape(SIDE, count, FINE).transpose(2, 1, 0).reshape(FINE, -1)
+    narrowed = lanczos_rows()
+    rows = narrowed @ fine.reshape(count, FINE, FINE).transpose(1, 0, 2).reshape(FINE, -1)
+    both = narrowed @ rows.reshape(SIDE, count, FINE).transpose(2, 1, 0).reshape(FINE, -1)
     reduced: Floats = both.reshape(SIDE, count, SIDE).transpose(1, 2, 0).reshape(count, -1)
     return reduced
 
 
+@cache
 def lanczos_rows(lobes: int = 3, bits: int = 14) -> csr_array:
     """The filter as a sparse matrix [64, 192]; rows add up to 1, also at the border.
 
     Its weights are multiples of 2^-14: filtering whole numbers is then exact in whatever order they are added.
     """
+    # Maps that were drawn before are read without scipy.
+    from scipy.sparse import csr_array
+
     apart = (np.arange(FINE) + 0.5) / OVERSAMPLING - (np.arange(SIDE) + 0.5)[:, None]
     rows = np.where(np.abs(apart) < lobes, np.sinc(apart) * np.sinc(apart / lobes), 0)
     rows = np.rint(rows / rows.sum(axis=1, keepdims=True) * 2**bits) / 2**bits
     rows[np.arange(SIDE), rows.argmax(axis=1)] += 1 - rows.sum(axis=1)
     return csr_array(rows)
-
-
-FILTER = lanczos_rows()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,6 @@ from disentangle_bench.data.render_shapes3d import (
     WALL_ROWS,
     part_sets,
 )
-from disentangle_bench.data.source import DataSource
 
 
 class PartStore:
@@ -112,14 +110,3 @@ def factor_dataset(
         fingerprint=fingerprint,
         store=store,
     )
-
-
-RENDERED = DataSource(
-    name="shapes3d_rendered",
-    factor_names=FACTOR_NAMES,
-    factor_sizes=FACTOR_SIZES,
-    image_shape=(3, SIDE, SIDE),
-    provenance="rendered",
-    load=load_rendered,
-)
-OFFICIAL = replace(RENDERED, name="shapes3d", provenance="official", load=load_official, published="shapes3d")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
-
-from disentangle_bench.data.factor_dataset import FactorDataset, Notify
-from disentangle_bench.data.factor_table import check_table
 from disentangle_bench.data.subgrid import check_step, subgrid
 from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from disentangle_bench.data.factor_dataset import FactorDataset, Notify
 
 # Images that are looked at when a data set is loaded.
 A_FEW = 16
@@ -51,6 +52,8 @@ class DataSource:
 
     def outline(self, every: Mapping[str, int]) -> FactorDataset:
         """The data set as far as it is known before it is loaded, or a sub-grid of it: all but its images."""
+        from disentangle_bench.data.factor_dataset import FactorDataset
+
         whole = FactorDataset(
             name=self.name,
             factor_names=tuple(self.factor_names),
@@ -65,6 +68,9 @@ class DataSource:
 
     def check_loaded(self, dataset: object) -> None:
         """Raise BenchError unless this is the data set that the source speaks of, with images as they must be."""
+        from disentangle_bench.data.factor_dataset import FactorDataset
+        from disentangle_bench.data.factor_table import check_table
+
         if not isinstance(dataset, FactorDataset):
             raise BenchError(
                 f"data set {self.name!r} loads {type(dataset).__name__!r}: it must be a FactorDataset"
@@ -85,6 +91,8 @@ class DataSource:
 
     def _first_look(self, dataset: FactorDataset) -> Tensor:
         """A few of its images, evenly spread. Raises BenchError where they cannot be had."""
+        import torch
+
         try:
             return dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())
         except BenchError:

@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from disentangle_bench.data.strict_npz import BLOCK_BYTES, DAMAGE, ArrayHeader, refuse_bomb
 from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import h5py
 
 # A chunk is unpacked as a whole, so that a huge one could fill the memory.
 LARGEST_CHUNK = 1 << 28
@@ -45,6 +47,8 @@ class StrictH5:
 
     def array(self, key: str) -> h5py.Dataset:
         """The array itself, if it is a plain one within this file."""
+        import h5py
+
         place = self.file
         for part in key.split("/"):
             link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
@@ -69,6 +73,9 @@ class StrictH5:
 @contextmanager
 def open_h5(path: Path) -> Iterator[StrictH5]:
     """The file for reading; what goes wrong with it inside the `with` block becomes a BenchError that says so."""
+    # Every data set's module leads here, and few read such a file.
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             yield StrictH5(path, file)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Symmetry
-from disentangle_bench.data.parts import pick
 from disentangle_bench.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Symmetry
 
 
 class SubgridStore:
@@ -26,6 +28,8 @@ class SubgridStore:
 
     def images(self, index: Tensor) -> Tensor:
         """uint8 [n, channels, height, width] for positions in the sub-grid."""
+        import torch
+
         whole = torch.zeros_like(index)
         for size, stride in zip(reversed(self.sizes), reversed(self.strides), strict=True):
             whole += index % size * stride
@@ -54,6 +58,10 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     sizes = tuple(-(-size // k) for size, k in zip(dataset.factor_sizes, steps, strict=True))
     labels = {factor: names[:: every.get(factor, 1)] for factor, names in dataset.labels.items()}
     if dataset.table is not None:
+        import torch
+
+        from disentangle_bench.data.parts import pick
+
         divisors = torch.tensor(steps, device=dataset.device)
         rows = (dataset.table % divisors == 0).all(dim=1).nonzero()[:, 0]
         part = pick(dataset, rows, label)

@@ -11,14 +11,11 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from disentangle_bench.data import dsprites
-from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify
-from disentangle_bench.data.source import DataSource
+from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore
 
 
 class ColorStore:
@@ -87,6 +84,7 @@ class Variant:
 
 COLOR = Variant("color", "each image's colour: its channels dimmed by random factors of .5 to 1", ColorStore)
 NOISY = Variant("noisy", "noise: a random value of 0 to 255 added to every pixel and channel", NoisyStore)
+VARIANTS = {variant.prefix: variant for variant in (COLOR, NOISY)}
 
 
 def vary(dataset: FactorDataset, variant: Variant, seed: int = 0) -> FactorDataset:
@@ -100,19 +98,3 @@ def vary(dataset: FactorDataset, variant: Variant, seed: int = 0) -> FactorDatas
         store=variant.store(dataset.store, seed),
         nuisance=variant.nuisance,
     )
-
-
-def source_of(original: DataSource, variant: Variant) -> DataSource:
-    """The source of a registered data set's variant."""
-
-    def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-        return vary(original.load(data_dir=data_dir, notify=notify), variant)
-
-    name = f"{variant.prefix}_{original.name}"
-    return replace(original, name=name, image_shape=(3, *original.image_shape[1:]), load=load)
-
-
-COLOR_DSPRITES = source_of(dsprites.OFFICIAL, COLOR)
-NOISY_DSPRITES = source_of(dsprites.OFFICIAL, NOISY)
-COLOR_DSPRITES_RENDERED = source_of(dsprites.RENDERED, COLOR)
-NOISY_DSPRITES_RENDERED = source_of(dsprites.RENDERED, NOISY)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
@@ -103,6 +102,8 @@ def untrained(dataset: FactorDataset, seed: int) -> TrainedModel:
 
 def principal_components(dataset: FactorDataset, seed: int) -> Callable[[Tensor], Tensor]:
     """An encoder, images to codes: scikit-learn's PCA with ten components, fitted on random images."""
+    from sklearn.decomposition import PCA
+
     stream = randomness.key(torch.tensor(seed), 0, "principal components")
     index = randomness.sample_without_replacement(stream, PCA_IMAGES, len(dataset)).to(dataset.device)
     pca = PCA(CODE, svd_solver="randomized", random_state=seed % 2**32).fit(_pixels(dataset.images(index)))

@@ -9,7 +9,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.job import build_nothing, new_objective
 from disentangle_bench.launch.worker import Desk, Surroundings, Worker, may_fork
 from disentangle_bench.models.objective import NetworkSize, is_fitted, told_of_data
-from disentangle_bench.scoring import named_metrics
+from disentangle_bench.plan import check_headlines
 from disentangle_bench.spec import Grid, RunSpec, expand
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.network_check import MOST_WEIGHTS, check_layers, check_one_step
@@ -75,19 +75,3 @@ def check_pairs(spec: RunSpec, dataset: FactorDataset) -> None:
     objective = new_objective(spec)
     if not is_fitted(objective) and objective.pairs:
         Batches(spec.dataset, dataset).check(objective)
-
-
-def check_headlines(grid: Grid) -> None:
-    """Raise BenchError where no table could tell a score apart: two metrics give it, or a setting has its name."""
-    found: dict[str, str] = {}
-    settings = {key for spec in expand(grid) for key in (*spec.hypers, *spec.options)}
-    for name, metric in named_metrics(grid.metrics).items():
-        for headline in metric.headlines:
-            if headline in found:
-                raise BenchError(f"the metrics {found[headline]!r} and {name!r} both give {headline!r}")
-            if headline in settings:
-                raise BenchError(
-                    f"metric {name!r} gives the score {headline!r}, which is a setting of the grid's models:"
-                    " name it otherwise"
-                )
-            found[headline] = name

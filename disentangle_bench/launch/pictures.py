@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
@@ -21,6 +21,7 @@ QUANTILES = (0.05, 0.95)  # and of other codes over this range of what the data 
 CODES_SEEN = 512
 ROWS = 20  # of an over-complete code, so many latents are traversed
 FRAME_MILLISECONDS = 120
+LINE = 2  # white pixels between images and around them
 
 
 def run_pictures(model: TrainedModel, dataset: FactorDataset) -> dict[str, bytes]:
@@ -120,10 +121,17 @@ def gif(traversed: Tensor) -> bytes:
 
 
 def _sheet(images: Tensor, columns: int) -> Image.Image:
-    grid = make_grid(images, nrow=columns, padding=2, pad_value=1.0)
-    pixels = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    sheet = Image.fromarray(pixels)
-    return sheet.convert("L") if images.shape[1] == 1 else sheet
+    """Images side by side in rows of `columns`, white lines between them; an image alone has no lines."""
+    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    count, height, width, channels = pixels.shape
+    line = LINE if count > 1 else 0
+    rows, columns = -(-count // columns), min(columns, count)
+    down, right = height + line, width + line
+    sheet = np.full((rows * down + line, columns * right + line, channels), 255, np.uint8)
+    for place, image in enumerate(pixels):
+        top, left = place // columns * down + line, place % columns * right + line
+        sheet[top : top + height, left : left + width] = image
+    return Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
 
 
 def _floats(images: Tensor) -> Tensor:

@@ -10,9 +10,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 import numpy as np
-import torch
 
-from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.strict_npz import ArrayHeader, open_npz
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.score_pool import score_one
@@ -50,6 +48,10 @@ def score_file(
     arrays = _arrays(path, ("codes",) if dataset is not None else ("codes", "factors"))
     factors: Any
     if dataset is not None:
+        import torch
+
+        from disentangle_bench.data.load import load_dataset
+
         images = load_dataset(dataset, data_dir=data_dir)
         factors = images.factors(torch.arange(len(images)))
     else:

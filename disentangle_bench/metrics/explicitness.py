@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from disentangle_bench.metrics.logistic_regression import fit_logistic
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
@@ -57,6 +56,8 @@ def _mean_area(
     """Mean area under the ROC curves of the classes' `probabilities` [points, classes] for the true
     `values`.
     """
+    from scipy.stats import rankdata
+
     is_class = values[:, None] == classes
     positive = is_class.sum(axis=0)
     negative = len(values) - positive

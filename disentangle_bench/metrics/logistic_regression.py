@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 
 def fit_logistic(
@@ -25,6 +23,9 @@ def fit_logistic(
     free, and L-BFGS takes at most `steps` steps. That it may stop there is part of the definition and no
     cause for a warning.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(
         C=inverse_penalty,
         class_weight="balanced" if balanced else None,

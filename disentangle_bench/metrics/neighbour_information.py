@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma
 
 Array = NDArray[np.float64]
 
@@ -16,6 +15,8 @@ def neighbour_information(
     fewer); the more points of other values lie within, the less is known. Values that one point alone has are left
     out. Needs no bins, and equal codes are told apart by a touch of noise. Ross 2014, equation 5.
     """
+    from scipy.special import digamma
+
     spread = latent.std()
     if spread == 0:
         return 0.0

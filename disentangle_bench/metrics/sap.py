@@ -6,8 +6,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import draw_points, draw_train_and_test
@@ -78,6 +76,9 @@ def mean_gap(strength: NDArray[np.float64]) -> float:
 def _predict(
     train: NDArray[np.float64], labels: NDArray[np.int64], test: NDArray[np.float64], penalty: float
 ) -> NDArray[np.int64]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
     if labels.min() == labels.max():
         return np.full(len(test), labels[0])
     # The primal solver is exact and takes no random numbers; the dual one, once the default, does.

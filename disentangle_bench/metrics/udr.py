@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.linear_model import Lasso
 
 from disentangle_bench.metrics.metric import Codes
 from disentangle_bench.metrics.standardised import standardised
@@ -62,11 +60,15 @@ def udr(
 
 def _lasso(first: Array, second: Array) -> Array:
     """Absolute weights [latents of the first, latents of the second] of regressing the second on the first."""
+    from sklearn.linear_model import Lasso
+
     weights = Lasso(alpha=0.1).fit(first, second).coef_
     return np.abs(np.reshape(weights, (second.shape[1], first.shape[1]))).T
 
 
 def _spearman(first: Array, second: Array) -> Array:
+    from scipy.stats import rankdata
+
     ranks = [standardised(rankdata(table, axis=0)) for table in (first, second)]
     correlation: Array = np.abs(ranks[0].T @ ranks[1]) / len(first)
     return correlation

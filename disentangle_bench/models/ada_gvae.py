@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from disentangle_bench.models.draws import Draw, Normal
 from disentangle_bench.models.objective import Call, Log
 from disentangle_bench.models.vae import BetaVAE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AdaGVAE(BetaVAE):
     ) -> tuple[Tensor, Tensor, Log]:
         """Posterior samples [2 * batch, latents], the loss, averaged over both images of a pair, and what to log."""
         mean, log_variance = self.averaged(*self.posterior(call, images))
-        latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
+        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
         loss, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
         return latents, loss, log
 
@@ -54,9 +54,9 @@ class AdaGVAE(BetaVAE):
         first, second = mean.chunk(2)
         first_variance, second_variance = log_variance.exp().chunk(2)
         shared = shared_latents(first, first_variance, second, second_variance).repeat(2, 1)
-        mean = torch.where(shared, (0.5 * (first + second)).repeat(2, 1), mean)
+        mean = (0.5 * (first + second)).repeat(2, 1).where(shared, mean)
         variance = (0.5 * (first_variance + second_variance)).repeat(2, 1)
-        return mean, torch.where(shared, variance.log(), log_variance)
+        return mean, variance.log().where(shared, log_variance)
 
 
 def shared_latents(first: Tensor, first_variance: Tensor, second: Tensor, second_variance: Tensor) -> Tensor:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional
 
 from disentangle_bench.models.draws import Draw
 from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
 from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,13 @@ class SparseAutoencoder(Autoencoder):
     def encode(self, call: Call, images: Tensor) -> Tensor:
         """Codes [n, latents]; between 0 and 1 under the KL penalty."""
         codes = call("encoder", images)
-        return codes if self.penalty == "l1" else torch.sigmoid(codes)
+        return codes if self.penalty == "l1" else codes.sigmoid()
 
     def divergence(self, activity: Tensor) -> Tensor:
         """KL(target || activity) of two coins, in nats, element by element."""
+        import torch
+        from torch.nn import functional
+
         active = activity.clamp(1e-6, 1 - 1e-6)  # a code that is always on or off would cost infinity
         cross = functional.binary_cross_entropy(
             active, torch.full_like(active, self.target), reduction="none"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from disentangle_bench.models.objective import Call, Log, Losses
 from disentangle_bench.models.vae import VAE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class BetaTCVAE(VAE):
     ) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
         mean, log_variance = self.posterior(call, images)
-        latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
+        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
         bound, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
         total_correlation = self.total_correlation(mean, log_variance, latents)
         loss = bound + (hyper["beta"] - 1) * total_correlation
@@ -75,7 +75,7 @@ class BetaTCVAE(VAE):
 
 def log_normal(values: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """The log-density of N(mean, exp(log_variance)), element by element."""
-    return -0.5 * (math.log(2 * math.pi) + log_variance + (values - mean).square() * torch.exp(-log_variance))
+    return -0.5 * (math.log(2 * math.pi) + log_variance + (values - mean).square() * (-log_variance).exp())
 
 
 def stratified_log_weights(batch: int, size: int, like: Tensor) -> Tensor:
@@ -88,6 +88,8 @@ def stratified_log_weights(batch: int, size: int, like: Tensor) -> Tensor:
     others = batch - 1
     if not others:
         raise ValueError("stratified sampling needs at least two images in a batch")
+    import torch
+
     own = torch.eye(batch, dtype=like.dtype, device=like.device)
     following = own.roll(1, dims=1)
     return (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from disentangle_bench.models.autoencoder import Autoencoder
 from disentangle_bench.models.draws import Draw, Normal, Uniform
 from disentangle_bench.models.objective import Call, Log, Losses
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

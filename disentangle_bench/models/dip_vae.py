@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from disentangle_bench.models.objective import Call, Log, Losses
 from disentangle_bench.models.vae import VAE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DIPVAE1(VAE):
     ) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
         mean, log_variance = self.posterior(call, images)
-        latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
+        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
         bound, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
         off_diagonal, diagonal = self.departures(self.covariance(mean, log_variance))
         penalty = hyper["lambda_od"] * (off_diagonal + hyper["diagonal"] * diagonal)
@@ -49,7 +49,7 @@ class DIPVAE1(VAE):
 
     def departures(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """The sums of squares off the diagonal, and of the diagonal's distances from 1."""
-        diagonal = torch.diagonal(covariance)
+        diagonal = covariance.diagonal()
         off_diagonal = covariance.square().sum() - diagonal.square().sum()
         return off_diagonal, (diagonal - 1).square().sum()
 
@@ -62,4 +62,4 @@ class DIPVAE2(DIPVAE1):
 
     def covariance(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """[latents, latents]: that of the latents under the aggregate posterior."""
-        return super().covariance(mean, log_variance) + torch.diag(log_variance.exp().mean(0))
+        return super().covariance(mean, log_variance) + log_variance.exp().mean(0).diag()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import PositiveFloat, PositiveInt
-from torch import Tensor, nn
-from torch.nn import functional
 
 from disentangle_bench.models.draws import Draw, Normal, Permutations
-from disentangle_bench.models.networks import Discriminator
 from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
 from disentangle_bench.models.vae import VAE
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ class FactorVAE(VAE):
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """The VAE's networks first, so that they start as the VAE of the same seed does, then the discriminator."""
+        from disentangle_bench.models.networks import Discriminator
+
         networks = super().build(image_shape, size)
         networks["discriminator"] = Discriminator(
             size.latents, self.discriminator_width, self.discriminator_layers
@@ -71,6 +72,8 @@ class FactorVAE(VAE):
         One call judges both kinds of latents. The step keeps the two losses apart: it differentiates each network in
         its own loss only, so that the discriminator's never reaches the VAE, and TC never moves the discriminator.
         """
+        import torch
+
         latents, vae_loss, log = self.negative_elbo(call, images[: len(noise["posterior"])], noise, hyper)
         permuted = self.permuted(call, images, latents, noise).detach()
 
@@ -84,12 +87,14 @@ class FactorVAE(VAE):
 
     def permuted(self, call: Call, images: Tensor, latents: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Latents [batch, latents] with each dimension permuted over the batch: samples of the product of marginals."""
+        import torch
+
         if self.discriminator_batch == "second":
             with torch.no_grad():
                 mean, log_variance = self.posterior(call, images[len(latents) :])
-                latents = mean + noise["second_posterior"] * torch.exp(0.5 * log_variance)
-        return torch.gather(latents, 0, noise["permutations"])
+                latents = mean + noise["second_posterior"] * (0.5 * log_variance).exp()
+        return latents.gather(0, noise["permutations"])
 
 
 def _cross_entropy(logits: Tensor, label: int) -> Tensor:
-    return -functional.log_softmax(logits, dim=1)[:, label].mean()
+    return -logits.log_softmax(dim=1)[:, label].mean()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from disentangle_bench.models.draws import Draw, Normal
 from disentangle_bench.models.objective import Call, Log, Losses
 from disentangle_bench.models.vae import VAE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -52,4 +52,4 @@ def squared_mmd(first: Tensor, second: Tensor) -> Tensor:
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
     """[n, n]: the Gaussian kernel with a variance of as many as there are latents."""
-    return torch.exp(-0.5 * (a[:, None] - b[None]).square().mean(2))
+    return (-0.5 * (a[:, None] - b[None]).square().mean(2)).exp()

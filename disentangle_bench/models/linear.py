@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import PositiveInt
-from sklearn.decomposition import PCA as Components
-from sklearn.decomposition import FastICA
-from torch import Tensor, nn
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Call, NetworkSize
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class PCA:
 
         Raises BenchError where there are fewer images or pixels than latents.
         """
+        from torch import nn
+
         pixels = math.prod(image_shape)
         images = min(self.dataset_size or self.fit_images, self.fit_images)
         if size.latents > min(images, pixels):
@@ -66,6 +67,8 @@ class PCA:
 
     def components(self, pixels: NDArray[np.float32], count: int, seed: int) -> tuple[Any, Any, Any]:
         """Mean [pixels], directions [count, pixels] that give codes, and their inverse [pixels, count]."""
+        from sklearn.decomposition import PCA as Components
+
         found = Components(count, svd_solver="randomized", random_state=seed % 2**32).fit(pixels)
         return found.mean_, found.components_, found.components_.T
 
@@ -98,6 +101,8 @@ class ICA(PCA):
 
     def components(self, pixels: NDArray[np.float32], count: int, seed: int) -> tuple[Any, Any, Any]:
         """As PCA's, turned and scaled so that the codes are independent."""
+        from sklearn.decomposition import FastICA
+
         mean, directions, spread = super().components(pixels, count, seed)
         # In float64, and with a tolerance that settles: at scikit-learn's 1e-4 it may turn about for ever.
         scores = (pixels - mean).astype(np.float64) @ directions.T
@@ -108,6 +113,8 @@ class ICA(PCA):
 
 def _set(layer: nn.Module, weight: NDArray[Any], bias: NDArray[Any]) -> None:
     """Give a linear layer these weights."""
+    import torch
+
     layer.load_state_dict(
         {
             "weight": torch.from_numpy(np.ascontiguousarray(weight, np.float32)),

@@ -79,6 +79,33 @@ class Discriminator(nn.Module):
         return self.output(values)
 
 
+class LogVariance(nn.Module):
+    """A learned number [1], the log-variance of all pixels; it starts at 0, a variance of 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The log-variance, whatever the inputs."""
+        return self.value
+
+
+class Codebook(nn.Module):
+    """The values that each latent may take, [latents, values]; evenly spaced on -1/2..1/2 at first."""
+
+    def __init__(self, latents: int, values: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.linspace(-0.5, 0.5, values).repeat(latents, 1))
+
+    def forward(self, continuous: Tensor) -> Tensor:
+        """Each entry of [n, latents] replaced by its latent's nearest value (the lower of two as near)."""
+        nearest = (continuous.detach()[:, :, None] - self.values.detach()).abs().argmin(2)
+        # A sum over a mask: a gather's gradient adds up in another order on each call on a GPU.
+        places = torch.arange(self.values.shape[1], device=nearest.device)
+        return (self.values * (nearest[:, :, None] == places)).sum(2)
+
+
 def initialise(network: nn.Module) -> None:
     """Draw all weights from Glorot's uniform distribution and zero all biases, as the study's framework did."""
     for parameter in network.parameters():

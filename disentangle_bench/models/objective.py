@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from torch import Tensor, nn
-
 from disentangle_bench.models.draws import Draw
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from typing_extensions import TypeIs  # pydantic brings it; the standard library has it from 3.13 on
 
-Call = Callable[[str, Tensor], Tensor]
-Losses = dict[str, Tensor]
-Log = dict[str, Tensor]
+# A grid is read, checked against each model's settings and its runs are listed without torch, whose import takes
+# longer than all of that: modules of models import it in the functions that compute.
+Call = Callable[[str, "Tensor"], "Tensor"]
+Losses = dict[str, "Tensor"]
+Log = dict[str, "Tensor"]
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
 
 from disentangle_bench.models.autoencoder import Autoencoder
 from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class QLAE(Autoencoder):
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """Encoder, decoder, and each latent's values."""
+        from disentangle_bench.models.networks import Codebook
+
         return super().build(image_shape, size) | {"codebook": Codebook(size.latents, self.values)}
 
     def adam(self) -> Mapping[str, Adam]:
@@ -65,18 +68,3 @@ class QLAE(Autoencoder):
     def encode(self, call: Call, images: Tensor) -> Tensor:
         """Quantized codes [n, latents]."""
         return call("codebook", call("encoder", images))
-
-
-class Codebook(nn.Module):
-    """The values that each latent may take, [latents, values]; evenly spaced on -1/2..1/2 at first."""
-
-    def __init__(self, latents: int, values: int) -> None:
-        super().__init__()
-        self.values = nn.Parameter(torch.linspace(-0.5, 0.5, values).repeat(latents, 1))
-
-    def forward(self, continuous: Tensor) -> Tensor:
-        """Each entry of [n, latents] replaced by its latent's nearest value (the lower of two as near)."""
-        nearest = (continuous.detach()[:, :, None] - self.values.detach()).abs().argmin(2)
-        # A sum over a mask: a gather's gradient adds up in another order on each call on a GPU.
-        places = torch.arange(self.values.shape[1], device=nearest.device)
-        return (self.values * (nearest[:, :, None] == places)).sum(2)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from disentangle_bench.models.architectures import make_decoder, make_encoder
 from disentangle_bench.models.objective import Adam, Call, Losses, NetworkSize
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,8 @@ class Reconstruction:
         self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int
     ) -> dict[str, nn.Module]:
         """Encoder with `outputs` values an image, decoder (logits), and the learned variance if there is one."""
+        from disentangle_bench.models.architectures import make_decoder, make_encoder
+
         networks: dict[str, nn.Module] = {
             "encoder": make_encoder(image_shape, size, outputs),
             "decoder": make_decoder(image_shape, size),
@@ -51,6 +51,8 @@ class Reconstruction:
 
     def variance_network(self) -> dict[str, nn.Module]:
         """The network of the learned variance, where there is one."""
+        from disentangle_bench.models.networks import LogVariance
+
         return {"variance": LogVariance()} if self.likelihood == "gaussian_learned" else {}
 
     def shared(self, loss: Tensor) -> Losses:
@@ -72,31 +74,21 @@ class Reconstruction:
         with its constant.
         """
         if self.likelihood == "bernoulli":
+            from torch.nn import functional
+
             cost = functional.binary_cross_entropy_with_logits(logits, images, reduction="none")
         else:
-            squares = (torch.sigmoid(logits) - images).square()
+            squares = (logits.sigmoid() - images).square()
             if log_variance is not None:
-                squares = squares * torch.exp(-log_variance) + log_variance
+                squares = squares * (-log_variance).exp() + log_variance
             cost = 0.5 * squares + 0.5 * math.log(2 * math.pi)
         return cost.flatten(1).sum(1)
 
     def decode(self, call: Call, latents: Tensor) -> Tensor:
         """The likelihood's means [n, channels, height, width] in 0..1."""
-        return torch.sigmoid(call("decoder", latents))
-
-
-class LogVariance(nn.Module):
-    """A learned number [1], the log-variance of all pixels; it starts at 0, a variance of 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(1))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The log-variance, whatever the inputs."""
-        return self.value
+        return call("decoder", latents).sigmoid()
 
 
 def squared_error(logits: Tensor, images: Tensor) -> Tensor:
     """The mean over pixels and channels of the squared difference from sigmoid(logits) [n]."""
-    return (torch.sigmoid(logits) - images).square().flatten(1).mean(1)
+    return (logits.sigmoid() - images).square().flatten(1).mean(1)

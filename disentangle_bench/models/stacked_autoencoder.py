@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import NonNegativeInt, PositiveInt
-from torch import Tensor, nn
-from torch.nn import functional
 
 from disentangle_bench.models.autoencoder import Autoencoder
-from disentangle_bench.models.networks import initialise
 from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
-from disentangle_bench.models.product_form import Linear
 from disentangle_bench.models.reconstruction import squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # At 0 a sigmoid is four times flatter than tanh, for which Glorot's distribution is made (Glorot & Bengio 2010).
 SIGMOID_GAIN = 4.0
@@ -39,6 +37,11 @@ class StackedAutoencoder(Autoencoder):
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """A network for each layer and one for its mirror, from the image up."""
+        from torch import nn
+
+        from disentangle_bench.models.networks import initialise
+        from disentangle_bench.models.product_form import Linear
+
         widths = [math.prod(image_shape), *[size.hidden] * (self.layers - 1), size.latents]
         networks: dict[str, nn.Module] = {}
         for layer in range(1, self.layers + 1):
@@ -61,6 +64,9 @@ class StackedAutoencoder(Autoencoder):
         step: Tensor,
     ) -> tuple[Losses, Log]:
         """One loss for all layers: that of the layer whose turn it is, later that of the whole."""
+        import torch
+        from torch.nn import functional
+
         turns = self.pretraining_steps
         values = images.flatten(1)
         loss = torch.zeros_like(values[0, 0])
@@ -88,13 +94,13 @@ class StackedAutoencoder(Autoencoder):
     def upwards(self, call: Call, layer: int, values: Tensor) -> Tensor:
         """One layer's activities: sigmoids, but for the code."""
         values = call(f"encoder_{layer}", values)
-        return values if layer == self.layers else torch.sigmoid(values)
+        return values if layer == self.layers else values.sigmoid()
 
     def logits(self, call: Call, codes: Tensor) -> Tensor:
         """What the mirrored layers make of codes: logits [n, channels, height, width]."""
         values = codes
         for layer in range(self.layers, 1, -1):
-            values = torch.sigmoid(call(f"decoder_{layer}", values))
+            values = call(f"decoder_{layer}", values).sigmoid()
         return call("decoder_1", values)
 
     def encode(self, call: Call, images: Tensor) -> Tensor:
@@ -106,7 +112,7 @@ class StackedAutoencoder(Autoencoder):
 
     def decode(self, call: Call, latents: Tensor) -> Tensor:
         """The likelihood's means [n, channels, height, width] in 0..1."""
-        return torch.sigmoid(self.logits(call, latents))
+        return self.logits(call, latents).sigmoid()
 
     def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Reconstruction in nats and squared error."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
 
 from disentangle_bench.models.draws import Draw, Normal
 from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
 from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class VAE(Reconstruction):
     ) -> tuple[Tensor, Tensor, Log]:
         """A posterior sample [n, latents], the loss with the KL term weighted, and what to log."""
         mean, log_variance = self.posterior(call, images)
-        latents = mean + noise["posterior"] * torch.exp(0.5 * log_variance)
+        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
         loss, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
         return latents, loss, log
 
@@ -85,7 +86,7 @@ class VAE(Reconstruction):
         """Reconstruction of the posterior mean, KL, and the ELBO with one posterior sample an image."""
         mean, log_variance = self.posterior(call, images)
         logits = call("decoder", mean)
-        sampled = call("decoder", mean + noise * torch.exp(0.5 * log_variance))
+        sampled = call("decoder", mean + noise * (0.5 * log_variance).exp())
         kl = kl_from_prior(mean, log_variance).sum(1)
         return {
             "reconstruction_nats": self.reconstruction(call, logits, images),
@@ -100,7 +101,7 @@ class VAE(Reconstruction):
         z are posterior samples, made with standard normal noise [n, samples, latents].
         """
         mean, log_variance = (values[:, None] for values in self.posterior(call, images))
-        latents = mean + noise * torch.exp(0.5 * log_variance)
+        latents = mean + noise * (0.5 * log_variance).exp()
         # log p(z) - log q(z|x); what the two normal densities have in common cancels.
         ratio = 0.5 * (noise.square() + log_variance - latents.square()).sum(2)
         repeated = images.repeat_interleave(noise.shape[1], dim=0)

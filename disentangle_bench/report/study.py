@@ -175,16 +175,17 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
 
     Raises BenchError where no run has finished yet.
     """
+    digest = study.digest()  # before the runs are read: with one that comes meanwhile the tables are old
     tables = make_tables([study])
-    write_csv(study.path, tables)
+    files = {name: text.encode() for name, text in tables.files().items()}
     if (tables.runs["status"] == "DONE").any():
-        from disentangle_bench.report import (
-            figures,
-        )  # matplotlib takes a second to import, tables do not need it
+        # matplotlib takes a second to import, tables do not need it.
+        from disentangle_bench.report import figures
 
         some = [record for _, record in pictured_runs(study, tables)]
-        write_bytes(study.path / "tradeoff.png", figures.picture(figures.tradeoff(tables), "png"))
-        write_bytes(study.path / "curves.png", figures.picture(figures.curves(some), "png"))
+        files["tradeoff.png"] = figures.picture(figures.tradeoff(tables), "png")
+        files["curves.png"] = figures.picture(figures.curves(some), "png")
+    study.save_tables(files, digest)
     return tables.board
 
 

@@ -18,9 +18,9 @@ from disentangle_bench.models.beta_tcvae import BetaTCVAE, stratified_log_weight
 from disentangle_bench.models.denoising_autoencoder import DenoisingAutoencoder
 from disentangle_bench.models.dip_vae import DIPVAE1, DIPVAE2
 from disentangle_bench.models.info_vae import InfoVAE, squared_mmd
+from disentangle_bench.models.networks import Codebook, LogVariance
 from disentangle_bench.models.objective import NetworkSize, told_of_data
-from disentangle_bench.models.qlae import QLAE, Codebook
-from disentangle_bench.models.reconstruction import LogVariance
+from disentangle_bench.models.qlae import QLAE
 from disentangle_bench.models.stacked_autoencoder import StackedAutoencoder
 from disentangle_bench.models.vae import VAE, BetaVAE
 
