@@ -151,6 +151,20 @@ class TrainingSpec(_Table):
     precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
 
 
+class GridTrainingSpec(TrainingSpec):
+    """A grid's [training] table, where `precision` may be "auto": bfloat16 on a device with instructions for it.
+
+    No run has it: a study settles it before it begins (`pipeline.settled`).
+    """
+
+    precision: Literal["float32", "tf32", "bfloat16", "float64", "auto"] = "float32"  # type: ignore[assignment]
+
+    @property
+    def open(self) -> bool:
+        """Whether `precision` is still to be settled."""
+        return self.precision == "auto"
+
+
 class ScoringSpec(_Table):
     """What a trained run is scored on.
 
@@ -235,7 +249,7 @@ class Grid(_Table):
     )
     controls: bool = False
     network: NetworkSpec = NetworkSpec()
-    training: TrainingSpec = TrainingSpec()
+    training: GridTrainingSpec = GridTrainingSpec()
     scoring: ScoringSpec = ScoringSpec()
 
     @field_validator("seeds", mode="before")
@@ -364,7 +378,12 @@ def _check_datasets(grid: Grid) -> None:
 
 
 def expand(grid: Grid) -> tuple[RunSpec, ...]:
-    """All runs of the grid: data sets x models x their settings multiplied out x seeds, in the grid's order."""
+    """All runs of the grid: data sets x models x their settings multiplied out x seeds, in the grid's order.
+
+    A precision that is not settled stands for float32 here, so that the grid can be checked before there is a device.
+    """
+    asked = grid.training.model_dump() | ({"precision": "float32"} if grid.training.open else {})
+    training = TrainingSpec.model_validate(asked)
     specs = [
         RunSpec(
             dataset=dataset,
@@ -373,7 +392,7 @@ def expand(grid: Grid) -> tuple[RunSpec, ...]:
             options=options,
             seed=seed,
             network=grid.network,
-            training=grid.training,
+            training=training,
         )
         for dataset, model in itertools.product(grid.datasets, grid.models)
         for hypers, options in _settings(model)

@@ -110,7 +110,7 @@ def run_command(
     """
     from disentangle_bench.launch.checks import check_study
     from disentangle_bench.launch.ray_cluster import Cluster
-    from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study
+    from disentangle_bench.pipeline import Conditions, default_study, pick_device, plan, run_study, settled
     from disentangle_bench.rundir import StudyDir
     from disentangle_bench.spec import read_grid
     from disentangle_bench.train.stop import Stop
@@ -122,6 +122,12 @@ def run_command(
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
     place = pick_device(device)
+    if launcher == "ray" and checked.training.open:
+        raise BenchError(
+            'training.precision = "auto" asks this machine, and a Ray cluster has others; set it to "float32" or'
+            ' "bfloat16"'
+        )
+    checked = settled(checked, study, str(place), lambda line: click.echo(f"note: {line}", err=True))
     todo = plan(checked, study, retry_failed, shard)
     if launcher == "local":
         warn_of_slow_precisions(todo, str(place))
