@@ -8,7 +8,7 @@ Several processes may run one study at once: each claims what it works on, and l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
@@ -59,6 +59,7 @@ from disentangle_bench.scoring import givers, refuse_keys
 from disentangle_bench.spec import DatasetSpec, Grid, RunSpec, expand, read_grid
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.device import pick_device
+from disentangle_bench.train.precision import automatic
 from disentangle_bench.train.stop import Stop, Stopped
 
 LONG = 10_000  # steps of a run that is worth a word about cores
@@ -127,6 +128,23 @@ def run(
     return run_study(checked, study, conditions, progress or Silent())
 
 
+def settled(grid: Grid, study: StudyDir, device: str, tell: Callable[[str], None]) -> Grid:
+    """The grid with a precision in the place of "auto", of which `tell` gets a line.
+
+    That is what the study's own grid has, wherever it was begun: runs of one study are not of two precisions. A new
+    study takes what suits the device.
+    """
+    if not grid.training.open:
+        return grid
+    precision = study.precision()
+    reason = f"as {study.path} was begun with"
+    if precision is None:
+        precision = automatic(device)
+        reason = f"{device} has {'' if precision == 'bfloat16' else 'no '}instructions for bfloat16"
+    tell(f'training.precision = "auto" stands for {precision}: {reason}')
+    return grid.model_copy(update={"training": grid.training.model_copy(update={"precision": precision})})
+
+
 def run_study(
     grid: Grid, study: StudyDir, conditions: Conditions, progress: Progress, *, train: bool = True
 ) -> Outcome:
@@ -134,6 +152,7 @@ def run_study(
 
     With `train=False` only the finished runs are scored with the metrics that they lack.
     """
+    grid = settled(grid, study, str(conditions.device), progress.note)
     if train:
         check_study(grid)
     else:

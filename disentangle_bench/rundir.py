@@ -36,7 +36,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -61,6 +61,8 @@ from disentangle_bench.schemas import (
 )
 from disentangle_bench.spec import Grid, NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.version import __version__
+
+T = TypeVar("T")
 
 # Who hears, in words, of what was left out because it cannot be read.
 Tell = Callable[[str], None]
@@ -122,12 +124,23 @@ class StudyDir:
 
         Raises BenchError where the grid cannot be read.
         """
+        names = self._of_grid(lambda grid: tuple(str(dataset["name"]) for dataset in grid["datasets"]))
+        return names or ()
+
+    def precision(self) -> str | None:
+        """The precision in the study's grid; None where there is no study yet.
+
+        Raises BenchError where the grid cannot be read.
+        """
+        return self._of_grid(lambda grid: TrainingSpec.model_validate(grid["training"]).precision)
+
+    def _of_grid(self, found: Callable[[Any], T]) -> T | None:
+        """What `found` makes of the study's grid as it stands in its file; None where there is no study yet."""
         path = self.path / "grid.toml"
         try:
-            document = tomllib.loads(read_small(path).decode())
-            return tuple(str(dataset["name"]) for dataset in document["datasets"])
+            return found(tomllib.loads(read_small(path).decode()))
         except (FileNotFoundError, NotADirectoryError):
-            return ()
+            return None
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise BenchError(f"{path} cannot be read as a study's grid: {error}") from error
 

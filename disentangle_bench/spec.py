@@ -153,6 +153,20 @@ class TrainingSpec(_Table):
     precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
 
 
+class GridTrainingSpec(TrainingSpec):
+    """A grid's [training] table, where `precision` may be "auto": bfloat16 on a device with instructions for it.
+
+    No run has it: a study settles it before it begins (`pipeline.settled`).
+    """
+
+    precision: Literal["float32", "tf32", "bfloat16", "float64", "auto"] = "float32"  # type: ignore[assignment]
+
+    @property
+    def open(self) -> bool:
+        """Whether `precision` is still to be settled."""
+        return self.precision == "auto"
+
+
 class ScoringSpec(_Table):
     """What a trained run is scored on.
 
@@ -237,7 +251,7 @@ class Grid(_Table):
     )
     controls: bool = False
     network: NetworkSpec = NetworkSpec()
-    training: TrainingSpec = TrainingSpec()
+    training: GridTrainingSpec = GridTrainingSpec()
     scoring: ScoringSpec = ScoringSpec()
 
     @field_validator("seeds", mode="before")
@@ -276,7 +290,13 @@ class Grid(_Table):
 
     @cached_property
     def runs(self) -> tuple[RunSpec, ...]:
-        """All runs: data sets x models x their settings multiplied out x seeds, in this order. Raises BenchError."""
+        """All runs: data sets x models x their settings multiplied out x seeds, in this order. Raises BenchError.
+
+        A precision that is not settled stands for float32 here, so that the grid can be checked before there is a
+        device.
+        """
+        asked = self.training.model_dump() | ({"precision": "float32"} if self.training.open else {})
+        training = TrainingSpec.model_validate(asked)
         choices = [_choices(model) for model in self.models]
         _refuse_too_many(self, choices)
         settings = [
@@ -292,7 +312,7 @@ class Grid(_Table):
                 options=options,
                 seed=self.seeds[0],
                 network=self.network,
-                training=self.training,
+                training=training,
             )
             for dataset in self.datasets
             for model, hypers, options in settings

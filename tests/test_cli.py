@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import pytest
 import tiny_data
 from click.testing import CliRunner, Result
 from PIL import Image
+from pydantic import ValidationError
 
 from disentangle_bench.cli import main
 from disentangle_bench.data import download
+from disentangle_bench.rundir import StudyDir
+from disentangle_bench.spec import RunSpec, expand, read_grid
 from disentangle_bench.train.precision import has_instructions
 
 
@@ -162,6 +166,46 @@ def test_a_precision_without_instructions_is_told_of(here: Path) -> None:
 
     assert not told("float32")
     assert told("bfloat16") != has_instructions("bfloat16", "cpu")
+
+
+AUTO = ("run", "tiny.toml", "--device", "cpu", "--seeds", "1", "--set", "training.precision=auto")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_auto_is_the_precision_of_the_device_and_then_of_the_study(
+    here: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
+    monkeypatch.setattr("disentangle_bench.pipeline.automatic", lambda device: precision)
+    first = bench(*AUTO)
+    assert first.exit_code == 0, first.output
+    assert f'"auto" stands for {precision}: cpu has ' in first.stderr
+    study = StudyDir(here / "results" / "tiny")
+    assert study.precision() == precision
+    before = sorted(os.listdir(study.runs))
+    assert len(before) == 3
+    for run in before:
+        assert json.loads((study.runs / run / "spec.json").read_text())["training"]["precision"] == precision
+    # On another machine the study goes on with what it has.
+    monkeypatch.setattr("disentangle_bench.pipeline.automatic", lambda device: other)
+    again = bench(*AUTO)
+    assert again.exit_code == 0, again.output
+    assert f'"auto" stands for {precision}: as results/tiny was begun with' in again.stderr
+    assert sorted(os.listdir(study.runs)) == before
+
+
+def test_an_open_precision_is_no_runs_and_no_clusters(here: Path) -> None:
+    grid = read_grid(here / "tiny.toml", ["training.precision=auto"])
+    assert {spec.training.precision for spec in expand(grid)} == {"float32"}
+    spec = expand(grid)[0].model_dump(mode="json")
+    with pytest.raises(ValidationError, match="precision"):
+        RunSpec.model_validate(spec | {"training": spec["training"] | {"precision": "auto"}})
+    refused = bench(*AUTO, "--launcher", "ray")
+    assert refused.exit_code == 2
+    assert "a Ray cluster has others" in refused.stderr
+    unknown = bench("run", "tiny.toml", "--set", "training.precision=half")
+    assert unknown.exit_code == 2
+    assert "'auto'" in unknown.stderr
 
 
 def test_leaderboard_formats(here: Path) -> None:

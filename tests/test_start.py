@@ -115,7 +115,7 @@ def test_tables_that_are_gone_are_drawn_without_torch(folder: Path) -> None:
 
 
 def test_the_first_step_comes_without_what_scores_and_draws() -> None:
-    late = SCORING | TABLES | FIGURES | {"torchvision", "h5py"}
+    late = SCORING | TABLES | FIGURES | {"torch._dynamo", "torchvision", "h5py"}
     assert not modules_of(FIRST_STEP, cwd=Path(__file__).parent) & late
 
 

@@ -29,6 +29,8 @@ from disentangle_bench.streams import go_on_unread
 
 if TYPE_CHECKING:
     from disentangle_bench.plan import Plan
+    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.spec import Grid
 
 
 @main.command("run")
@@ -129,6 +131,8 @@ def run_command(
     stop = Stop(time_limit)
     checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
     study = StudyDir(out or default_study(checked))
+    if checked.training.open:
+        checked = with_precision(checked, study, device, launcher)
     todo = plan(checked, study, retry_failed, shard)
     if todo.failed and not dry_run:
         click.echo(
@@ -167,6 +171,18 @@ def run_command(
     with stopping_politely(stop):
         outcome = run_study(checked, study, conditions, make_progress())
     finish(outcome)
+
+
+def with_precision(grid: Grid, study: StudyDir, device: str, launcher: str) -> Grid:
+    """The grid with a precision in the place of "auto"; a line on standard error says which."""
+    from disentangle_bench.pipeline import pick_device, settled
+
+    if launcher == "ray":
+        raise BenchError(
+            'training.precision = "auto" asks this machine, and a Ray cluster has others; set it to "float32" or'
+            ' "bfloat16"'
+        )
+    return settled(grid, study, str(pick_device(device)), lambda line: click.echo(f"note: {line}", err=True))
 
 
 @main.command()

@@ -36,9 +36,12 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images to the encoder's outputs."""
         values = images
-        for convolution in self.convolutions:
+        *first, last = self.convolutions
+        for convolution in first:
             values = convolution(values, torch.relu)
-        return self.output(torch.relu(self.hidden(values.flatten(1))))
+        # Flattening turns the memory's order. Rectified behind it, values and their gradients lie alike.
+        values = torch.relu(last(values).flatten(1))
+        return self.output(torch.relu(self.hidden(values)))
 
 
 class Decoder(nn.Module):
@@ -56,9 +59,10 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents to logits."""
         values = torch.relu(self.spread(torch.relu(self.hidden(latents)))).unflatten(1, self.start)
-        for convolution in self.convolutions[:-1]:
+        *first, last = self.convolutions  # a slice would be a module made anew
+        for convolution in first:
             values = convolution(values, torch.relu)
-        return self.convolutions[-1](values)
+        return last(values)
 
 
 class Discriminator(nn.Module):

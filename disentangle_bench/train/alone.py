@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.convolution import channels_last
-from disentangle_bench.models.objective import Adam, Call, Fitted, Log, Losses, NetworkSize, Objective
+from disentangle_bench.models.objective import Adam, Fitted, Log, Losses, NetworkSize, Objective
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
+from disentangle_bench.train.adam import FusedAdam
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
 from disentangle_bench.train.loop import Diverged, train
-from disentangle_bench.train.memory import keep_freed_memory
-from disentangle_bench.train.precision import PRECISIONS, caller
+from disentangle_bench.train.memory import keep_freed_memory, map_constants
+from disentangle_bench.train.precision import PRECISIONS
+from disentangle_bench.train.step_draws import Ahead, StepDraws
 
 Networks = dict[str, nn.Module]
-MOMENTS = {"means": "exp_avg", "squares": "exp_avg_sq"}  # our names and torch's for what Adam keeps
 
 
 @dataclass(frozen=True)
@@ -66,27 +67,40 @@ class Alone:
         self.on_cpu = dataset.device.type == "cpu"
         if self.on_cpu:
             keep_freed_memory()
+            map_constants()
         for network in self._networks.values():
             network.to(self.precision.kept)
             if self.on_cpu:
                 network.to(memory_format=torch.channels_last)
+        self._computing = self._networks
+        if self.precision.computed != self.precision.kept:
+            self._computing = {
+                name: _weights_in(copy.deepcopy(network), self.precision.computed)
+                for name, network in self._networks.items()
+            }
+        self._weights: dict[str, list[Tensor]] = {
+            name: list(network.parameters()) for name, network in self._computing.items()
+        }
         self.optimisers = build_optimisers(objective, self._networks, spec.training)
         self.hyper = {
             name: torch.tensor(value, dtype=self.precision.kept, device=dataset.device)
             for name, value in spec.hypers.items()
         }
         self.seed = torch.tensor(spec.seed, device=dataset.device)
-        self.batches = Batches(spec.dataset, dataset)
-        self.draws = objective.draws(spec.training.batch_size, spec.network.latents)
+        batches = Batches(spec.dataset, dataset)
+        batches.check(objective)
+        size = spec.training.batch_size
+        self.draws = StepDraws(batches, objective, objective.draws(size, spec.network.latents), size)
+        self.ahead = Ahead(self.draws, self.seed)
         self.sums: Log = {}
 
     def advance(self) -> None:
         """One more step."""
         self.step += 1
         step = torch.tensor(self.step, device=self.seed.device)
-        size = self.specs[0].training.batch_size
-        images = self.batches.step_images(self.seed, step, self.objective, size)
-        noise = in_precision(randomness.draw(self.draws, self.seed, step), self.precision.kept)
+        index, drawn = self.ahead.numbers(self.step)
+        images = self.draws.images(index, self.seed, step)
+        noise = in_precision(drawn, self.precision.kept)
         floats = as_floats(images, self.precision.kept)
         floats = channels_last(floats) if self.on_cpu else floats.contiguous()
         log = self._update(floats, noise, step)
@@ -94,20 +108,25 @@ class Alone:
 
     def _update(self, images: Tensor, noise: dict[str, Tensor], step: Tensor) -> Log:
         """Every network moved by its own loss, all gradients taken at the same weights. Returns the log."""
-        losses, log = self.objective.losses(self._caller(), images, noise, self.hyper, step)
-        for name, gradients in own_gradients(losses, self._networks).items():
-            for parameter, gradient in zip(self._networks[name].parameters(), gradients, strict=True):
-                parameter.grad = in_order_of(parameter, gradient)
-        for optimiser in self.optimisers.values():
-            optimiser.step()
+        if self._computing is not self._networks:
+            self._convert()
+        losses, log = self.objective.losses(self._call, images, noise, self.hyper, step)
+        count = step.to(torch.float32)
+        for name, gradients in own_gradients(losses, self._weights).items():
+            self.optimisers[name].update(gradients, count)
         return {name: value.detach() for name, value in log.items()}
 
-    def _caller(self) -> Call:
-        """How the objective calls the networks: as they are, where nothing needs to be converted."""
-        if self.precision.computed == self.precision.kept:
-            return lambda name, inputs: self._networks[name](inputs)
-        weights = {name: dict(network.named_parameters()) for name, network in self._networks.items()}
-        return caller(self._networks, weights, self.precision)
+    def _call(self, name: str, inputs: Tensor) -> Tensor:
+        """How the objective calls the networks."""
+        if self._computing is self._networks:
+            return self._networks[name](inputs)
+        return self._computing[name](inputs.to(self.precision.computed)).to(self.precision.kept)
+
+    @torch.no_grad()
+    def _convert(self) -> None:
+        """Give the networks that compute the weights of those that are kept."""
+        for name, converted in self._weights.items():
+            torch._foreach_copy_(converted, self.optimisers[name].weights)
 
     def take_sums(self) -> list[dict[str, Tensor]]:
         """Each logged value summed over the steps since the last call."""
@@ -116,11 +135,7 @@ class Alone:
 
     def state(self) -> dict[str, Tensor]:
         """Weights, Adam's moments and unfinished sums, each with a first axis of one run."""
-        tensors = {f"sums.{name}": value for name, value in self.sums.items()}
-        for name, key, parameter in self._parameters():
-            tensors[f"weights.{name}.{key}"] = parameter.detach()
-            for ours, theirs in MOMENTS.items():
-                tensors[f"{ours}.{name}.{key}"] = self.optimisers[name].state[parameter][theirs]
+        tensors = {f"sums.{name}": value for name, value in self.sums.items()} | self._tensors()
         return {key: value[None].to("cpu", copy=True) for key, value in tensors.items()}
 
     def restore(self, step: int, state: dict[str, Tensor]) -> None:
@@ -130,15 +145,8 @@ class Alone:
         self.sums = {
             k.removeprefix("sums."): v[0].to(device) for k, v in state.items() if k.startswith("sums.")
         }
-        for name, key, parameter in self._parameters():
-            parameter.detach().copy_(state[f"weights.{name}.{key}"][0])
-            moments = {
-                theirs: torch.empty_like(parameter).copy_(state[f"{ours}.{name}.{key}"][0]).detach()
-                for ours, theirs in MOMENTS.items()
-            }
-            # torch's Adam counts its steps per weight, as a float32.
-            count = torch.tensor(float(step), device=device)
-            self.optimisers[name].state[parameter] = {"step": count, **moments}
+        for key, tensor in self._tensors().items():
+            tensor.copy_(state[key][0])
 
     def networks(self, run: int) -> Networks:
         """A copy of the run's networks, in float32."""
@@ -147,29 +155,28 @@ class Alone:
             for name, network in self._networks.items()
         }
 
-    def _parameters(self) -> list[tuple[str, str, nn.Parameter]]:
-        return [
-            (name, key, parameter)
-            for name, network in self._networks.items()
-            for key, parameter in network.named_parameters()
-        ]
+    def _tensors(self) -> dict[str, Tensor]:
+        """The weights and Adam's moments themselves, by the names that a checkpoint has for them."""
+        found = {}
+        for name, network in self._networks.items():
+            adam = self.optimisers[name]
+            for position, (key, _) in enumerate(network.named_parameters()):
+                found[f"weights.{name}.{key}"] = adam.weights[position]
+                found[f"means.{name}.{key}"] = adam.means[position]
+                found[f"squares.{name}.{key}"] = adam.squares[position]
+        return found
 
 
-def in_order_of(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient laid out in memory as its parameter is.
-
-    torch's fused Adam pairs values by their place in memory, and the gradient of a weight that was used transposed may
-    lie in another order; updates would go to the wrong weights without a word.
-    """
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
+def own_gradients(losses: Losses, weights: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+    """Each network's gradients of its own loss, in the order of its weights."""
+    return gradients_of(distinct_losses(losses, weights), weights)
 
 
-def own_gradients(losses: Losses, networks: Networks) -> dict[str, list[Tensor]]:
-    """Each network's gradients of its own loss, in the order of its parameters."""
-    weights = {name: list(network.parameters()) for name, network in networks.items()}
-    return gradients_of(distinct_losses(losses, networks), weights)
+def _weights_in(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network with its weights in `dtype`; its buffers stay as they are."""
+    for weight in network.parameters():
+        weight.data = weight.data.to(dtype)
+    return network
 
 
 def build_networks(
@@ -189,10 +196,10 @@ def build_networks(
 
 def build_optimisers(
     objective: Objective, networks: Networks, training: TrainingSpec
-) -> dict[str, torch.optim.Optimizer]:
+) -> dict[str, FusedAdam]:
     """An Adam for each network, with the objective's settings where it has some of its own, else the grid's."""
     settings = adam_settings(objective, networks, training)
-    return {name: _adam(network, settings[name]) for name, network in networks.items()}
+    return {name: FusedAdam(list(network.parameters()), settings[name]) for name, network in networks.items()}
 
 
 def adam_settings(objective: Objective, networks: Networks, training: TrainingSpec) -> dict[str, Adam]:
@@ -210,15 +217,3 @@ def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 def in_precision(noise: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """The drawn float32 numbers in `dtype`; integers as they are."""
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in noise.items()}
-
-
-def _adam(network: nn.Module, settings: Adam) -> torch.optim.Optimizer:
-    # AdamW without weight decay is Adam.
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        fused=True,  # one pass over the weights instead of ten, on a CPU too
-    )

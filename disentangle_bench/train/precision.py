@@ -46,6 +46,12 @@ def has_instructions(name: str, device: str) -> bool:
     return not torch.backends.mkldnn.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def automatic(device: str) -> str:
+    """What "auto" stands for on the device: bfloat16 where it is known to have instructions for it, else float32."""
+    known = torch.device(device).type == "cuda" or torch.backends.mkldnn.is_available()
+    return "bfloat16" if known and has_instructions("bfloat16", device) else "float32"
+
+
 def caller(
     networks: Mapping[str, nn.Module], weights: Mapping[str, Mapping[str, Tensor]], precision: Precision
 ) -> Call:

@@ -142,8 +142,9 @@ def test_beta_zero_behaves_as_an_autoencoder() -> None:
             torch.tensor(1),
         )
 
-    whole = own_gradients(terms()[0], networks)
-    alone = own_gradients(dict.fromkeys(networks, terms()[1]["reconstruction"]), networks)
+    weights = {name: list(network.parameters()) for name, network in networks.items()}
+    whole = own_gradients(terms()[0], weights)
+    alone = own_gradients(dict.fromkeys(networks, terms()[1]["reconstruction"]), weights)
     for name, gradients in whole.items():
         for ours, theirs in zip(gradients, alone[name], strict=True):
             assert torch.equal(ours, theirs)

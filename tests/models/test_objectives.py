@@ -54,6 +54,10 @@ def setting(objective, batch=6):
     return networks, images, noise, hyper
 
 
+def weights_of(networks):
+    return {name: list(network.parameters()) for name, network in networks.items()}
+
+
 def losses_of(objective, networks, images, noise, hyper):
     return objective.losses(lambda n, x: networks[n](x), images, noise, hyper, torch.tensor(1))
 
@@ -158,7 +162,7 @@ def test_one_call_of_the_discriminator_gives_the_papers_gradients(where: str) ->
     networks = {name: network.double() for name, network in networks.items()}
     images = images.double()
     noise = {name: value.double() if value.is_floating_point() else value for name, value in noise.items()}
-    found = own_gradients(losses_of(objective, networks, images, noise, hyper)[0], networks)
+    found = own_gradients(losses_of(objective, networks, images, noise, hyper)[0], weights_of(networks))
 
     def call(name, inputs):
         return networks[name](inputs)
@@ -187,7 +191,7 @@ def test_one_call_of_the_discriminator_gives_the_papers_gradients(where: str) ->
 def test_each_network_gets_the_gradient_of_its_own_loss_and_no_other(objective) -> None:
     networks, images, noise, hyper = setting(objective)
     losses, _ = losses_of(objective, networks, images, noise, hyper)
-    found = own_gradients(losses, networks)
+    found = own_gradients(losses, weights_of(networks))
     assert set(found) == set(networks)
     for name, network in networks.items():
         losses, _ = losses_of(objective, networks, images, noise, hyper)
@@ -201,7 +205,8 @@ def test_the_total_correlation_moves_the_encoder_and_not_the_discriminator() -> 
     networks, images, noise, _ = setting(objective)
     gradients = {
         gamma: own_gradients(
-            losses_of(objective, networks, images, noise, {"gamma": torch.tensor(gamma)})[0], networks
+            losses_of(objective, networks, images, noise, {"gamma": torch.tensor(gamma)})[0],
+            weights_of(networks),
         )
         for gamma in (0.0, 50.0)
     }

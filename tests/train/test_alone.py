@@ -10,7 +10,14 @@ from torch import nn
 from disentangle_bench.launch.job import make_objective, new_objective
 from disentangle_bench.models.vae import VAE
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
-from disentangle_bench.train.alone import Alone, Diverged, build_networks, build_optimisers, train_alone
+from disentangle_bench.train.alone import (
+    Alone,
+    Diverged,
+    build_networks,
+    build_optimisers,
+    own_gradients,
+    train_alone,
+)
 
 SMALL = {"channels": (4, 4, 4, 4), "hidden": 16, "latents": 3}
 
@@ -108,8 +115,7 @@ def test_adam_as_written_in_its_paper() -> None:
     m = v = 0.0
     expected = 1.0
     for step, gradient in enumerate((0.5, -2.0, 0.1), start=1):
-        weight.weight.grad = torch.full((1, 1), gradient)
-        optimiser.step()
+        optimiser.update([torch.full((1, 1), gradient)], torch.tensor(float(step)))
         m, v = 0.8 * m + 0.2 * gradient, 0.9 * v + 0.1 * gradient**2
         expected -= 0.01 * (m / (1 - 0.8**step)) / (math.sqrt(v / (1 - 0.9**step)) + 1e-3)
     assert float(weight.weight.detach()) == pytest.approx(expected, rel=1e-6)
@@ -132,15 +138,22 @@ class TurnedVAE(VAE):
         return super().build(image_shape, size) | {"encoder": encoder}
 
 
-def test_every_weight_moves_against_its_own_gradient() -> None:
+def test_every_weight_moves_against_its_own_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam's first step is the learning rate times the gradient's sign, whatever order the gradient lies in."""
+    found = {}
+
+    def recorded(losses, weights):
+        found.update(own_gradients(losses, weights))
+        return found
+
+    monkeypatch.setattr("disentangle_bench.train.alone.own_gradients", recorded)
     spec = spec_of("vae", learning_rate=0.01)
     program = Alone(TurnedVAE(), spec, tiny_data.squares())
     networks = program.networks(0)
     program.advance()
     for name, network in program.networks(0).items():
-        for (key, new), old in zip(network.named_parameters(), networks[name].parameters(), strict=True):
-            gradient = dict(program._networks[name].named_parameters())[key].grad
+        for position, (key, new) in enumerate(network.named_parameters()):
+            old, gradient = list(networks[name].parameters())[position], found[name][position]
             clear = gradient.abs() > 1e-4
             moved = (new - old)[clear]
             assert torch.allclose(moved, -0.01 * gradient[clear].sign(), atol=1e-5), (name, key)
@@ -154,10 +167,10 @@ def test_the_discriminator_has_the_papers_optimiser() -> None:
         objective, (1, 16, 16), NetworkSpec.model_validate(SMALL), 0, torch.device("cpu")
     )
     optimisers = build_optimisers(objective, networks, TrainingSpec())
-    assert optimisers["discriminator"].defaults["betas"] == (0.5, 0.9)
-    assert optimisers["discriminator"].defaults["lr"] == 1e-5
-    assert optimisers["encoder"].defaults["betas"] == (0.9, 0.999)
-    assert optimisers["encoder"].defaults["lr"] == 1e-4
+    assert optimisers["discriminator"].settings.betas == (0.5, 0.9)
+    assert optimisers["discriminator"].settings.learning_rate == 1e-5
+    assert optimisers["encoder"].settings.betas == (0.9, 0.999)
+    assert optimisers["encoder"].settings.learning_rate == 1e-4
 
 
 def test_initial_weights_are_glorots_and_biases_zero() -> None:

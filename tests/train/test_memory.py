@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from disentangle_bench.train.memory import map_constants
 
 FAULTS = """
 import resource
@@ -31,3 +34,10 @@ def test_a_step_gets_the_pages_of_the_step_before() -> None:
     first, kept = map(float, done.stdout.split())
     assert first > 1_000  # 80 MiB are up to 20,480 pages
     assert kept < 10
+
+
+def test_log1p_is_as_torch_gives_it_after_its_constants_were_mapped() -> None:
+    values = torch.linspace(0, 3, 1000)
+    before = torch.log1p(values)
+    map_constants()
+    assert torch.equal(torch.log1p(values), before)

@@ -1,11 +1,14 @@
 """Randomness: known words, uniform and normal by a test of fit, and a function of (seed, step, purpose) alone."""
 
 import numpy as np
+import pytest
 import torch
 from scipy import stats
+from stack_cases import TRAINED, alone, runs_of
 
 from disentangle_bench.models.draws import Normal, Permutations
 from disentangle_bench.train import randomness
+from disentangle_bench.train.step_draws import Ahead
 
 
 def test_words_are_splitmix64() -> None:
@@ -82,3 +85,25 @@ def test_sampling_without_replacement() -> None:
     assert drawn.min() >= 0
     assert drawn.max() < 1000
     assert torch.equal(randomness.sample_without_replacement(stream, 50, 20), torch.arange(20))
+
+
+@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("batch_size", [8, 63])
+def test_steps_drawn_ahead_are_the_steps_drawn_one_by_one(model: str, batch_size: int) -> None:
+    spec = runs_of(model, batch_size=batch_size)[0]
+    program = alone(spec)
+    draws, ahead = program.draws, Ahead(program.draws, program.seed)
+    for step in (
+        1,
+        2,
+        ahead.steps,
+        ahead.steps + 1,
+        ahead.steps + 2,
+        1000,
+        7,
+    ):  # 7: after a resume from an earlier step
+        index, noise = ahead.numbers(step)
+        expected_index, expected = draws.numbers(program.seed, torch.tensor(step))
+        assert torch.equal(index, expected_index)
+        assert noise.keys() == expected.keys()
+        assert all(torch.equal(noise[name], expected[name]) for name in expected)
