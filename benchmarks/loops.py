@@ -78,9 +78,13 @@ class PlainTransposed(nn.ConvTranspose2d):
         return values if activation is None else activation(values)
 
 
+# The standard networks, and those of the small track, by the side of the images.
+SIZES = {64: NetworkSize(), 32: NetworkSize(channels=(32, 32, 64), kernels=(4, 4, 4), hidden=128)}
+
+
 def networks_of(model: str, shape: torch.Size, device: torch.device) -> nn.ModuleDict:
-    """The standard networks for images of that shape, with torch's own convolutions."""
-    size = NetworkSize()
+    """The networks for images of that shape, with torch's own convolutions."""
+    size = SIZES[shape[-1]]
     found = {"encoder": Encoder(shape, size, 2 * LATENTS), "decoder": Decoder(shape, size)}
     if model == "factor_vae":
         found["discriminator"] = Discriminator(LATENTS, 1000, 6)

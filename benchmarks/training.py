@@ -3,7 +3,8 @@
     python benchmarks/training.py [--seconds 3] [--models vae,factor_vae] [--out FILE]
 
 Every trainer takes turns with the plain loop, so that the ratios hold on a busy machine; pythae and disent take part
-where they are installed (`pip install pythae disent numba`). For a GPU's stacks see gpu_speed.py.
+where they are installed (`pip install pythae disent numba`). For whole studies see study_speed.py, for a GPU's stacks
+gpu_speed.py.
 """
 
 from __future__ import annotations
@@ -14,25 +15,13 @@ import json
 import multiprocessing
 import platform
 import statistics
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from loops import (
-    BATCH,
-    LATENTS,
-    SHAPE,
-    STUDY_STEPS,
-    batch_of,
-    networks_of,
-    plain_loop,
-    rate_of,
-    sampled_pixels,
-    specs_of,
-)
-from torch import Tensor
+from loops import BATCH, STUDY_STEPS, plain_loop, rate_of, sampled_pixels, specs_of
+from peers import PEERS
 
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.launch.job import make_objective
@@ -136,86 +125,6 @@ def line(row: Row) -> str:
         f" {row.steps_per_second * BATCH / 1e3:>8.1f} k images/s"
         f" {STUDY_STEPS / row.steps_per_second:>8.1f} s per 300k-step model, x{row.ratio:.2f}"
     )
-
-
-def pythae_step(pixels: Tensor) -> Callable[[], None]:
-    from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-
-    networks = networks_of("vae", pixels.device)
-
-    class OurEncoder(BaseEncoder):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = networks["encoder"]
-
-        def forward(self, images: Tensor) -> ModelOutput:
-            mean, log_variance = self.network(images).chunk(2, dim=1)
-            return ModelOutput(embedding=mean, log_covariance=log_variance)
-
-    class OurDecoder(BaseDecoder):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = networks["decoder"]
-
-        def forward(self, latents: Tensor) -> ModelOutput:
-            return ModelOutput(reconstruction=torch.sigmoid(self.network(latents)))
-
-    config = VAEConfig(input_dim=SHAPE, latent_dim=LATENTS, reconstruction_loss="bce")
-    model = VAE(config, encoder=OurEncoder(), decoder=OurDecoder())
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
-
-    def step() -> None:
-        loss = model({"data": batch_of(pixels)}).loss
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    return step
-
-
-def disent_step(pixels: Tensor) -> Callable[[], None]:
-    from disent.frameworks.vae import Vae
-    from disent.model import AutoEncoder, DisentDecoder, DisentEncoder
-
-    networks = networks_of("vae", pixels.device)
-
-    class OurEncoder(DisentEncoder):
-        def __init__(self) -> None:
-            super().__init__(x_shape=SHAPE, z_size=LATENTS, z_multiplier=2)
-            self.network = networks["encoder"]
-
-        def encode(self, images: Tensor) -> Tensor:
-            return self.network(images)
-
-    class OurDecoder(DisentDecoder):
-        def __init__(self) -> None:
-            super().__init__(x_shape=SHAPE, z_size=LATENTS, z_multiplier=1)
-            self.network = networks["decoder"]
-
-        def decode(self, latents: Tensor) -> Tensor:
-            return self.network(latents)
-
-    framework = Vae(
-        model=AutoEncoder(encoder=OurEncoder(), decoder=OurDecoder()),
-        cfg=Vae.cfg(recon_loss="bce", loss_reduction="mean_sum"),
-    )
-    framework.log_dict = lambda *args, **kwargs: None  # that is the work of a trainer which is not there
-    optimiser = torch.optim.Adam(framework.parameters(), lr=1e-4)
-
-    def step() -> None:
-        images = batch_of(pixels)
-        loss = framework.do_training_step({"x": (images,), "x_targ": (images,)}, 0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    return step
-
-
-# The peers' own VAE objects around the same networks, fed with the same batches; their loaders are left out.
-PEERS = {"pythae": pythae_step, "disent": disent_step}
 
 
 if __name__ == "__main__":

@@ -213,13 +213,7 @@ def all_on_cores(
     unreadable: dict[str, str] = {}
     assert conditions.jobs is not None
     entries = {spec.label: spec for spec in (*controls, *(run.dataset for run in (*unscored, *untrained)))}
-    folder = Path(conditions.data_dir) if conditions.data_dir is not None else default_data_dir()
-    data = {
-        label: Data(spec, folder.absolute(), datasets[label].fingerprint, datasets[label].provenance)
-        for label, spec in entries.items()
-    }
-    for label, entry in data.items():
-        entry.hold(datasets[label])
+    data = {label: data_of(spec, datasets[label], conditions) for label, spec in entries.items()}
     work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
 
     def save(record: RunRecord) -> None:
@@ -468,6 +462,41 @@ def add_controls(
         save_controls(label, found, grid, study, dataset.provenance)
         progress.run_finished(name, None)
     claims.release(claimed)
+
+
+def calibrated(
+    spec: DatasetSpec,
+    dataset: FactorDataset,
+    metrics: Sequence[str],
+    points: int | str,
+    seeds: Sequence[int],
+    conditions: Conditions,
+    progress: Progress,
+) -> Calibration:
+    """What metrics say of the controls of a data set, whatever any study has kept of them."""
+    with progress.study(runs=1):
+        if not conditions.on_cores:
+            progress.run_started([spec.name])
+            resident = dataset.to(conditions.device)
+            limit = conditions.metric_seconds
+            found = calibrate(resident, metrics, points, seeds, progress, limit, conditions.stop)
+            progress.run_finished(spec.name, None)
+            return found
+        assert conditions.jobs is not None
+        whole = Controls(spec.name, seeds, progress, lambda found: progress.run_finished(spec.name, None))
+        data = data_of(spec, dataset, conditions)
+        tasks = whole.tasks(metrics, points, data, conditions.metric_seconds)
+        with Cores[Undertaking](conditions.jobs.processes(len(seeds))) as cores:
+            do_on_cores(tasks, cores, conditions.stop)
+        return whole.together()
+
+
+def data_of(spec: DatasetSpec, dataset: FactorDataset, conditions: Conditions) -> Data:
+    """The data set as processes of this machine find it."""
+    folder = Path(conditions.data_dir) if conditions.data_dir is not None else default_data_dir()
+    data = Data(spec, folder.absolute(), dataset.fingerprint, dataset.provenance)
+    data.hold(dataset)
+    return data
 
 
 def save_controls(label: str, found: Calibration, grid: Grid, study: StudyDir, provenance: str) -> None:

@@ -104,6 +104,7 @@ def score(
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @metric_limit_option
+@jobs_option
 def calibrate(
     dataset: str,
     metrics: tuple[str, ...],
@@ -113,22 +114,27 @@ def calibrate(
     device: str,
     data_dir: Path | None,
     metric_seconds: float | None,
+    jobs: int | None,
 ) -> None:
     """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
     import pandas as pd
 
-    from disentangle_bench.launch import calibrate as calibration
-    from disentangle_bench.pipeline import load, pick_device
+    from disentangle_bench.launch.on_cores import Jobs
+    from disentangle_bench.launch.worker import fork_from_here
+    from disentangle_bench.pipeline import Conditions, calibrated, load, pick_device
     from disentangle_bench.rundir import write_text
     from disentangle_bench.spec import DatasetSpec
 
+    fork_from_here()
     progress = make_progress()
-    images = load(DatasetSpec(name=dataset), progress, data_dir).to(pick_device(device))
+    spec = DatasetSpec(name=dataset)
+    images = load(spec, progress, data_dir)
     names = metrics or tuple(registry.names("metric"))
-    with progress.study(runs=1):
-        progress.run_started([dataset])
-        found = calibration.calibrate(images, names, points or "all", range(seeds), progress, metric_seconds)
-        progress.run_finished(dataset, None)
+    conditions = Conditions(
+        pick_device(device), data_dir=data_dir, metric_seconds=metric_seconds, jobs=Jobs(jobs)
+    )
+    with stopping_politely(conditions.stop):
+        found = calibrated(spec, images, names, points or "all", range(seeds), conditions, progress)
     for name, reason in found.failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)
     table = pd.DataFrame(found.rows)

@@ -152,13 +152,16 @@ class Controls:
     def done(self, seed: int, found: Calibration) -> None:
         """Keep what was found with the last seed."""
         self.found[seed] = found
-        if len(self.found) < len(self.seeds):
-            return
+        if len(self.found) == len(self.seeds):
+            self.save(self.together())
+
+    def together(self) -> Calibration:
+        """What was found with all seeds, in their order."""
         whole = Calibration()
         for each in (self.found[seed] for seed in self.seeds):
             whole.rows += each.rows
             whole.failures |= each.failures
-        self.save(whole)
+        return whole
 
 
 class ControlsOfSeed(Undertaking):

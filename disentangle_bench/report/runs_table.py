@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,8 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     More attributes tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
     `attrs["lower_is_better"]` the metrics' columns of which that is true, `attrs["origins"]` what the runs were made
     with (device, precision, versions, commit), each with its number of runs, `attrs["repeated"]` how many records
-    were left out because the run was there already, `attrs["fewest_points"]` on how many images metrics were
-    scored at the least (None where no run is), and `attrs["seconds"]` what each run took, by phase: the one thing here
-    that another machine, or another hour, changes.
+    were left out because the run was there already, and `attrs["fewest_points"]` on how many images metrics were
+    scored at the least (None where no run is).
     """
     kept, repeated = _each_once(_Row(record) for record in records)
     about = [row.about for row in kept]
@@ -80,9 +79,20 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     table.attrs["metrics"] = metrics
     table.attrs["repeated"] = repeated
     table.attrs["fewest_points"] = min((row.points for row in kept if row.points is not None), default=None)
-    table.attrs["seconds"] = [{"run": row.about["run"]} | row.seconds for row in kept]
     table.attrs["origins"] = [dict(origin) | {"runs": runs} for origin, runs in origins.items()]
     return table
+
+
+def seconds_table(records: Iterable[RunRecord], runs: pd.DataFrame) -> pd.DataFrame:
+    """What each of the `runs` took, by phase: the one thing in a study that another hour changes.
+
+    Columns run, training_seconds, encoding_seconds, scoring_seconds; empty where that is not known.
+    """
+    spent: dict[str, Mapping[str, float]] = {}
+    for record in records:
+        spent.setdefault(record.spec.id, record.provenance.get("seconds", {}))
+    rows = [{f"{phase}_seconds": spent[run].get(phase) for phase in PHASES} for run in runs["run"]]
+    return pd.DataFrame({"run": runs["run"]}).join(pd.DataFrame(rows, index=runs.index, dtype=float))
 
 
 class _Row:
@@ -112,8 +122,6 @@ class _Row:
             for name, metric in record.scores.get("metrics", {}).items()
         }
         self.points: int | None = record.scores.get("points")
-        spent = record.provenance.get("seconds", {})
-        self.seconds = {f"{phase}_seconds": spent.get(phase) for phase in PHASES}
         self.origin = _origin(record)
 
 

@@ -21,7 +21,7 @@ from disentangle_bench.report.leaderboard import (
     tell_apart,
     warnings,
 )
-from disentangle_bench.report.runs_table import runs_table
+from disentangle_bench.report.runs_table import runs_table, seconds_table
 from disentangle_bench.report.summaries import (
     correlation_table,
     improvement_table,
@@ -41,13 +41,14 @@ class Tables:
     """A study's tables, or those of several studies together; each is made when it is asked for.
 
     `runs` is scores.csv, `told` the same with the `group` of each run, and `rows` the
-    leaderboard with the columns that this package needs for itself.
+    leaderboard with the columns that this package needs for itself. `seconds` is seconds.csv, where it is known.
     """
 
     runs: pd.DataFrame
     told: pd.DataFrame
     rows: pd.DataFrame
     warnings: tuple[str, ...]
+    seconds: pd.DataFrame | None = None
 
     @property
     def headlines(self) -> list[str]:
@@ -98,8 +99,7 @@ class Tables:
             "variance.csv": self.variance,
             "metric_correlation.csv": self.correlation,
         }
-        seconds = pd.DataFrame(self.runs.attrs["seconds"])
-        told = {"scores.csv": self.runs, "seconds.csv": seconds}
+        told = {"scores.csv": self.runs} | ({} if self.seconds is None else {"seconds.csv": self.seconds})
         return {name: table.to_csv(index=False) for name, table in told.items()} | {
             name: csv_text(table) for name, table in derived.items()
         }
@@ -120,7 +120,7 @@ def make_tables(studies: Sequence[StudyDir], sort: str | None = None) -> Tables:
     for entry in (entry for study in studies for entry in study.controls(tell)):
         controls.setdefault((entry["dataset"], entry["provenance"]), entry)
     tables = tables_of(runs, list(controls.values()), sort)
-    return replace(tables, warnings=(*left_out, *tables.warnings))
+    return replace(tables, warnings=(*left_out, *tables.warnings), seconds=seconds_table(records, runs))
 
 
 def tables_of(
