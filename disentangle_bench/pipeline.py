@@ -1,6 +1,7 @@
 """A study from grid to leaderboard: read this file first.
 
 grid --spec.expand--> runs --plan--> those still to do --train.plan--> stacks --launch.job--> trained, encoded, scored
+     (by one process a core: launch.on_cores; on a GPU: launch.local; on a cluster: launch.ray_cluster)
      --rundir--> results/<study>/runs/<id>/ --report--> scores.csv, leaderboard.csv, tradeoff.png
 
 Several processes may run one study at once: each claims what it works on, and leaves alone what others have claimed.

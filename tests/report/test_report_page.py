@@ -266,7 +266,7 @@ def test_the_same_runs_give_the_same_folder(study: StudyDir) -> None:
         }
 
     before = folder()
-    assert len([name for name in before if name.startswith("tables/")]) == 6
+    assert len([name for name in before if name.startswith("tables/")]) == 7
     write_report(study)
     assert folder() == before
 
