@@ -15,9 +15,10 @@ from forked import Bench, ends_well
 
 from disentangle_bench.data import cache
 from disentangle_bench.errors import BenchError
+from disentangle_bench.launch import worker as worker_module
 from disentangle_bench.launch.cores import Cores, Task
 from disentangle_bench.launch.on_cores import Jobs
-from disentangle_bench.launch.score_pool import score_many
+from disentangle_bench.launch.score_pool import score_many, score_one
 from disentangle_bench.launch.worker import Desk, Surroundings, Worker
 from disentangle_bench.rundir import StudyDir
 from disentangle_bench.train.stop import Stop, Stopped
@@ -256,6 +257,18 @@ def test_tables_are_scored_in_order_and_a_metric_that_dies_costs_its_column(
     reports = list(score_many(tables, factors, [0, 1, 2], ["mig", "deadly:exits"]))
     assert [report["scores"]["mig"] > 0.4 for report in reports] == [False, False, False]
     assert all(set(report["failures"]) == {"deadly:exits"} for report in reports)
+
+
+def test_a_fork_has_no_line_of_its_parents(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process for others' metrics that the parent keeps is not asked by a child, whose end of the line is closed."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(worker_module, "_may_fork", sys.platform == "linux")
+    codes = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    factors = np.arange(30).reshape(30, 1) % 3
+    (folder / "kept.py").write_text("def half(codes, factors):\n    return 0.5\n")
+    assert score_one(codes, factors, ["kept:half"], 0, None)["scores"] == {"half": 0.5}
+    (report,) = score_many(codes[None], factors, [0], ["kept:half"])
+    assert (report["scores"], report["failures"]) == ({"half": 0.5}, {})
 
 
 def test_a_file_that_another_process_has_hashed_is_not_hashed_again(

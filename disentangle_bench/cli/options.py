@@ -69,6 +69,12 @@ threads_option = click.option(
 )
 
 
+def refuse_jobs(device: str, *given: int | None) -> None:
+    """Raise BenchError where --jobs or --threads were given for a device that is no CPU."""
+    if device != "cpu" and any(number is not None for number in given):
+        raise BenchError("--jobs and --threads are for --device cpu")
+
+
 class Shard(click.ParamType):
     """(i, n) from a text such as `2/8`: the second of eight parts."""
 

@@ -19,6 +19,7 @@ from disentangle_bench.cli.options import (
     metric_limit_option,
     plugin_metrics,
     plugin_option,
+    refuse_jobs,
     threads_option,
     with_metrics,
 )
@@ -152,13 +153,13 @@ def run_command(
 
     fork_from_here()
     place = pick_device(device)
-    if place.type != "cpu" and (jobs is not None or threads is not None):
-        raise BenchError("--jobs and --threads are for --device cpu")
+    refuse_jobs(place.type, jobs, threads)
     if launcher == "local":
         warn_of_slow_precisions(todo, str(place))
     if dry_run:
         check_study(checked)
-        print_plan(study.path, todo, str(place))
+        processes = Jobs(jobs, threads or 1).processes(len(todo.train)) if place.type == "cpu" else 1
+        print_plan(study.path, todo, str(place), processes)
         if todo.unreadable:
             sys.exit(1)
         return
@@ -215,8 +216,8 @@ def warn_of_slow_precisions(todo: Plan, device: str) -> None:
             )
 
 
-def print_plan(study: Path, todo: Plan, device: str) -> None:
-    """What `bench run` would do, and how long it may take."""
+def print_plan(study: Path, todo: Plan, device: str, processes: int) -> None:
+    """What `bench run` would do, and how long it may take with so many processes."""
     from disentangle_bench.launch.job import make_objective
     from disentangle_bench.train.estimate import estimate_seconds
 
@@ -241,5 +242,5 @@ def print_plan(study: Path, todo: Plan, device: str) -> None:
             click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
             return
         click.echo(
-            f"about {duration(seconds)} of training, from a few steps timed here; scoring comes on top"
+            f"about {duration(seconds / processes)} of training, from a few steps timed here; scoring comes on top"
         )

@@ -17,6 +17,7 @@ from disentangle_bench.cli.options import (
     metric_limit_option,
     plugin_metrics,
     plugin_option,
+    refuse_jobs,
     with_metrics,
 )
 from disentangle_bench.cli.output import finish, make_progress, say
@@ -78,8 +79,10 @@ def score(
     fork_from_here()
     go_on_unread("stdout")  # what it prints is kept in the study too
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
+    place = pick_device(device)
+    refuse_jobs(place.type, jobs)
     conditions = Conditions(
-        pick_device(device),
+        place,
         retry_failed=True,
         data_dir=data_dir,
         metric_seconds=metric_seconds,
@@ -130,9 +133,9 @@ def calibrate(
     spec = DatasetSpec(name=dataset)
     images = load(spec, progress, data_dir)
     names = metrics or tuple(registry.names("metric"))
-    conditions = Conditions(
-        pick_device(device), data_dir=data_dir, metric_seconds=metric_seconds, jobs=Jobs(jobs)
-    )
+    place = pick_device(device)
+    refuse_jobs(place.type, jobs)
+    conditions = Conditions(place, data_dir=data_dir, metric_seconds=metric_seconds, jobs=Jobs(jobs))
     with stopping_politely(conditions.stop):
         found = calibrated(spec, images, names, points or "all", range(seeds), conditions, progress)
     for name, reason in found.failures.items():

@@ -161,6 +161,9 @@ def _needs() -> Any:
 
 # At most one, by what it needs.
 _lasting: dict[Any, Worker] = {}
+# A process that was forked has none: the line leads from its parent.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lasting.clear)
 
 
 # From here on: what runs in a worker.
