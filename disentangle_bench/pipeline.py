@@ -115,7 +115,7 @@ def run(
     "training.steps=500"; `seeds` N means seeds 0..N-1; `data_dir` is where data files are kept. After `time_limit`
     seconds a checkpoint is kept and Stopped raised; the same call goes on from there. Raises BenchError for a mistake
     in the grid or its surroundings. On a CPU `jobs` runs are trained at a time, each in a process of its own with
-    `threads` threads; None stands for one a core. Another number of threads changes the last digits of scores.
+    `threads` threads; None stands for one a core. Another number of threads changes scores as another seed would.
     """
     checked = read_grid(Path(grid), overrides, seeds)
     study = StudyDir(Path(out) if out is not None else default_study(checked))
@@ -182,11 +182,13 @@ def run_study(
         study.write_grid(grid)  # not before: another process could take it for what a killed one left
         try:
             with reported.study(runs=len(runs) + len(controls)):
-                training = todo.train if train else ()
+                work = Work(
+                    todo.train if train else (), grid, study, claims, datasets,
+                    retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
+                    note=reported.note,
+                )  # fmt: skip
                 do = all_on_cores if conditions.on_cores else all_here
-                unreadable |= do(
-                    controls, todo.score, training, grid, study, datasets, conditions, claims, reported
-                )
+                unreadable |= do(controls, todo.score, work, conditions, reported)
         except Stopped:
             if study.has_runs():
                 rebuild_tables(study, claims)
@@ -199,23 +201,19 @@ def run_study(
 def all_on_cores(
     controls: Sequence[DatasetSpec],
     unscored: Sequence[RunSpec],
-    untrained: Sequence[RunSpec],
-    grid: Grid,
-    study: StudyDir,
-    datasets: Mapping[str, FactorDataset],
+    work: Work,
     conditions: Conditions,
-    claims: Claims,
     progress: Progress,
 ) -> dict[str, str]:
-    """Score controls and runs that lack a metric, and train, score and keep runs, in processes on all cores.
+    """Score controls and runs that lack a metric, and train, score and keep those of `work`, in processes on all cores.
 
     Returns the runs that cannot be read, by id with the reason.
     """
     unreadable: dict[str, str] = {}
     assert conditions.jobs is not None
-    entries = {spec.label: spec for spec in (*controls, *(run.dataset for run in (*unscored, *untrained)))}
-    data = {label: data_of(spec, datasets[label], conditions) for label, spec in entries.items()}
-    work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
+    grid, study, claims = work.grid, work.study, work.claims
+    entries = {spec.label: spec for spec in (*controls, *(run.dataset for run in (*unscored, *work.specs)))}
+    data = {label: data_of(spec, work.datasets[label], conditions) for label, spec in entries.items()}
 
     def save(record: RunRecord) -> None:
         work.save(record)
@@ -229,9 +227,9 @@ def all_on_cores(
             together=conditions.stack_size, checkpoint_every=conditions.checkpoint_every,
         ),
     )  # fmt: skip
-    tasks = len(controls) * len(grid.seeds) + len(unscored) + len(untrained)
+    tasks = len(controls) * len(grid.seeds) + len(unscored) + len(work.specs)
     processes = conditions.jobs.processes(tasks)
-    say_of_idle_cores(untrained, conditions.jobs, progress)
+    say_of_idle_cores(work.specs, conditions.jobs, progress)
     with Cores[Undertaking](processes, conditions.jobs.threads) as cores:
         do_on_cores(undertakings, cores, conditions.stop)
     return unreadable
@@ -247,24 +245,21 @@ def say_of_idle_cores(untrained: Sequence[RunSpec], jobs: Jobs, progress: Progre
     ):
         what = "1 run has 1 core" if runs == 1 else f"{runs} runs have a core each"
         progress.note(
-            f"{what} of {cores}; --threads {cores // runs} uses more, and changes the last digits of scores"
+            f"{what} of {cores}; --threads {cores // runs} uses more, and changes scores as another seed would"
         )
 
 
 def all_here(
     controls: Sequence[DatasetSpec],
     unscored: Sequence[RunSpec],
-    untrained: Sequence[RunSpec],
-    grid: Grid,
-    study: StudyDir,
-    datasets: Mapping[str, FactorDataset],
+    work: Work,
     conditions: Conditions,
-    claims: Claims,
     progress: Progress,
 ) -> dict[str, str]:
     """The same in this process, on its device; a cluster trains, where there is one."""
     unreadable: dict[str, str] = {}
-    for label, dataset in datasets.items():
+    grid, study, claims = work.grid, work.study, work.claims
+    for label, dataset in work.datasets.items():
         runs = [run for run in unscored if run.dataset.label == label]
         uncontrolled = label in [spec.label for spec in controls]
         if uncontrolled or runs:
@@ -274,7 +269,6 @@ def all_here(
             for run in runs:
                 reason = add_scores(run, grid, study, resident, conditions, claims, progress)
                 unreadable |= {} if reason is None else {run.id: reason}
-    work = study_work(untrained, grid, study, datasets, conditions, claims, progress)
     how: dict[str, Any] = {
         "together": conditions.stack_size,
         "checkpoint_every": conditions.checkpoint_every,
@@ -291,23 +285,6 @@ def all_here(
             work.save(record)
             progress.run_finished(record.spec.id, record.failure)
     return unreadable
-
-
-def study_work(
-    specs: Sequence[RunSpec],
-    grid: Grid,
-    study: StudyDir,
-    datasets: Mapping[str, FactorDataset],
-    conditions: Conditions,
-    claims: Claims,
-    progress: Progress,
-) -> Work:
-    """These runs as a launcher is given them."""
-    return Work(
-        specs, grid, study, claims, datasets,
-        retry_failed=conditions.retry_failed, metric_seconds=conditions.metric_seconds,
-        note=progress.note,
-    )  # fmt: skip
 
 
 def scores_on_cores(

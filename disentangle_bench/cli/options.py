@@ -65,7 +65,7 @@ jobs_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads of each of these processes; another number changes the last digits of scores.  [default: 1]",
+    help="Threads of each of these processes; another number changes scores as another seed would.  [default: 1]",
 )
 
 
