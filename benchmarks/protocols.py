@@ -29,15 +29,15 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Lasso
 
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.launch.job import load_run
+from disentangle_bench.evaluate.load import load_run
+from disentangle_bench.evaluate.trained_model import TrainedModel
 from disentangle_bench.metrics.beta_vae import beta_vae
 from disentangle_bench.metrics.controls import CONTROLS
 from disentangle_bench.metrics.dci import concentration, dci
 from disentangle_bench.metrics.factor_vae import factor_vae
 from disentangle_bench.metrics.mig import mig
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.train.trained import TrainedModel
+from disentangle_bench.records.study_dir import StudyDir
 
 POINTS = 73_728  # a tenth of dSprites
 BATCH = 512

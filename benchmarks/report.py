@@ -12,13 +12,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
 import synthetic_study
 
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records.study_dir import StudyDir
 
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
 start = time.perf_counter()
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records.study_dir import StudyDir
 {work}
 seconds = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)

@@ -14,20 +14,20 @@ from disentangle_bench.version import __version__
 if TYPE_CHECKING:
     from disentangle_bench.data.load import load_dataset
     from disentangle_bench.errors import BenchError
-    from disentangle_bench.launch.job import load_run
-    from disentangle_bench.pipeline import run
+    from disentangle_bench.evaluate.load import load_run
+    from disentangle_bench.evaluate.scores import score_codes
     from disentangle_bench.report.runs_table import load_scores
-    from disentangle_bench.scoring import score_codes
+    from disentangle_bench.study.study import run
 
 __all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
 
 _HOMES = {
     "BenchError": "errors",
     "load_dataset": "data.load",
-    "load_run": "launch.job",
+    "load_run": "evaluate.load",
     "load_scores": "report.runs_table",
-    "run": "pipeline",
-    "score_codes": "scoring",
+    "run": "study.study",
+    "score_codes": "evaluate.scores",
 }
 
 

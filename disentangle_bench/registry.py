@@ -66,19 +66,26 @@ METRICS = {
     "unsupervised": "disentangle_bench.metrics.unsupervised:METRIC",
 }
 
+# "local" is the process itself: see study/study.py.
+LAUNCHERS = {
+    "local": "disentangle_bench.study.launchers.here:Here",
+    "ray": "disentangle_bench.study.launchers.ray:OnRay",
+}
+
 # A data set may also be named by its path; this makes a source of it.
 PATH_SOURCE = "disentangle_bench.data.user:user_source"
 
-TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS}
+TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS, "launcher": LAUNCHERS}
 ENTRY_POINTS = {
     "model": "disentangle_bench.models",
     "data set": "disentangle_bench.datasets",
     "metric": "disentangle_bench.metrics",
+    "launcher": "disentangle_bench.launchers",
 }
 
 
 def names(kind: str) -> list[str]:
-    """All names of `kind` ("model", "data set", "metric"): the tree's, then those of installed packages."""
+    """All names of `kind` ("model", "data set", "metric", "launcher"): the tree's, then those of installed packages."""
     return [*TABLES[kind], *sorted(_installed(kind))]
 
 

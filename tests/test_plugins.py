@@ -15,9 +15,11 @@ from disentangle_bench import registry
 from disentangle_bench.cli import main
 from disentangle_bench.data.factor_dataset import Symmetry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.calibrate import calibrate
-from disentangle_bench.progress import Silent
-from disentangle_bench.scoring import random_codes, score_codes
+from disentangle_bench.evaluate.controls import calibrate
+from disentangle_bench.evaluate.models import Scoring
+from disentangle_bench.evaluate.scores import random_codes, score_codes
+from disentangle_bench.progress import PhasesOf, Silent
+from disentangle_bench.specs import ScoringSpec
 
 # The ten lines of the README.
 METRIC = '''
@@ -335,8 +337,14 @@ def test_the_control_up_to_symmetries_stands_where_the_data_has_some() -> None:
     plain = tiny_data.squares()
     # As if images did not show which row the square is in.
     blind = replace(plain, symmetry=Symmetry("row", "light", torch.zeros(3, 4)))
+    scoring, phases = Scoring(("mig",), ScoringSpec()), PhasesOf(Silent(), ["controls"])
     without, having = (
-        {row["control"]: row["mig"] for row in calibrate(data, ["mig"], "all", [0], Silent()).rows}
+        {
+            row["control"]: row["mig"]
+            for row in calibrate(
+                data, Scoring(("mig",), ScoringSpec()), [0], PhasesOf(Silent(), ["controls"])
+            ).rows
+        }
         for data in (plain, blind)
     )
     assert without.keys() | {"symmetric"} == having.keys()

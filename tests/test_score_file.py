@@ -15,7 +15,7 @@ import pytest
 
 from disentangle_bench.data.user import user_source
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.score_file import score_file
+from disentangle_bench.evaluate.codes_file import score_file
 
 FACTORS = np.tile(np.arange(4), 24)[:, None]
 CODES = FACTORS.astype(np.float32)

@@ -13,7 +13,7 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from disentangle_bench.spec import Grid
+    from disentangle_bench.grid import Grid
 
 
 def grid_options(command: Any) -> Any:

@@ -15,9 +15,9 @@ from disentangle_bench.shown import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from disentangle_bench.plan import Outcome
     from disentangle_bench.progress import Progress
     from disentangle_bench.report.study import Tables
+    from disentangle_bench.study.plan import Outcome
 
 UNREADABLE_SHOWN = 5
 
@@ -63,8 +63,8 @@ def say_unreadable(study: Path, unreadable: Collection[str]) -> None:
 
 def print_leaderboard(study: Path, told: Collection[str] = ()) -> None:
     """The study's leaderboard on standard output, and on standard error what keeps runs apart and was not `told`."""
+    from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.study import make_tables
-    from disentangle_bench.rundir import StudyDir
 
     tables = make_tables([StudyDir(study)])
     untold = tuple(warning for warning in tables.warnings if warning not in told)

@@ -67,11 +67,12 @@ def score(
     if codes is not None:
         print_scores(codes, dataset, asked, seed, data_dir, metric_seconds)
         return
-    from disentangle_bench.launch.on_cores import Jobs
-    from disentangle_bench.launch.worker import fork_from_here
-    from disentangle_bench.pipeline import Conditions, pick_device, run_study
-    from disentangle_bench.rundir import StudyDir
-    from disentangle_bench.spec import read_grid
+    from disentangle_bench.device import pick_device
+    from disentangle_bench.grid_file import read_grid
+    from disentangle_bench.processes.worker import fork_from_here
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.options import Jobs, Options
+    from disentangle_bench.study.study import Study
 
     if not asked:
         raise BenchError("name at least one metric with --metric or --plugin")
@@ -81,7 +82,7 @@ def score(
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
     place = pick_device(device)
     refuse_jobs(place.type, jobs)
-    conditions = Conditions(
+    options = Options(
         place,
         retry_failed=True,
         data_dir=data_dir,
@@ -89,8 +90,8 @@ def score(
         allow=allow,
         jobs=Jobs(jobs),
     )
-    with stopping_politely(conditions.stop):
-        outcome = run_study(grid, StudyDir(study), conditions, make_progress(), train=False)
+    with stopping_politely(options.stop):
+        outcome = Study(grid, StudyDir(study), options, make_progress()).evaluate()
     finish(outcome)
 
 
@@ -122,11 +123,13 @@ def calibrate(
     """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
     import pandas as pd
 
-    from disentangle_bench.launch.on_cores import Jobs
-    from disentangle_bench.launch.worker import fork_from_here
-    from disentangle_bench.pipeline import Conditions, calibrated, load, pick_device
-    from disentangle_bench.rundir import write_text
-    from disentangle_bench.spec import DatasetSpec
+    from disentangle_bench.device import pick_device
+    from disentangle_bench.evaluate.models import Scoring
+    from disentangle_bench.files import write_text, writing
+    from disentangle_bench.processes.worker import fork_from_here
+    from disentangle_bench.specs import DatasetSpec, ScoringSpec
+    from disentangle_bench.study.options import Jobs, Options
+    from disentangle_bench.study.study import calibrated, load
 
     fork_from_here()
     progress = make_progress()
@@ -135,17 +138,16 @@ def calibrate(
     names = metrics or tuple(registry.names("metric"))
     place = pick_device(device)
     refuse_jobs(place.type, jobs)
-    conditions = Conditions(place, data_dir=data_dir, metric_seconds=metric_seconds, jobs=Jobs(jobs))
-    with stopping_politely(conditions.stop):
-        found = calibrated(spec, images, names, points or "all", range(seeds), conditions, progress)
+    scoring = Scoring(tuple(names), ScoringSpec(points=points or "all"), metric_seconds)
+    options = Options(place, data_dir=data_dir, jobs=Jobs(jobs))
+    with stopping_politely(options.stop):
+        found = calibrated(spec, images, scoring, range(seeds), options, progress)
     for name, reason in found.failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)
     table = pd.DataFrame(found.rows)
     path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
-    try:
+    with writing(path):
         write_text(path, table.to_csv(index=False))
-    except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
     say(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
     say(f"{images.provenance} data, {seeds} seeds; written to {path}")
 
@@ -167,7 +169,7 @@ def print_scores(
     metric_seconds: float | None,
 ) -> None:
     """The scores of somebody's codes, a line each beside chance's; exit code 1 where a metric has failed."""
-    from disentangle_bench.launch.score_file import score_file
+    from disentangle_bench.evaluate.codes_file import score_file
 
     chosen = metrics or ("factor_vae", "mig", "beta_vae")
     found = score_file(codes, dataset, chosen, seed, data_dir, metric_seconds)

@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.report.leaderboard import comparison
 from disentangle_bench.report.study import Tables
 from disentangle_bench.report.summaries import MODEL, best_row
-from disentangle_bench.rundir import RunRecord
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")

@@ -19,14 +19,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.files import read_small
+from disentangle_bench.files import read_small, write_text
+from disentangle_bench.grid import Grid, expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.leaderboard import COMPARABLE, OF_ONE_LIKELIHOOD, plain, seeds_in_words
 from disentangle_bench.report.methods import describe_grid, describe_metrics
 from disentangle_bench.report.render import TITLES, marked, measure, notes, ranks_with_ties
 from disentangle_bench.report.status import study_status
 from disentangle_bench.report.study import Tables, make_tables, pictured_runs, write_csv
-from disentangle_bench.rundir import RunRecord, StudyDir, write_text
-from disentangle_bench.spec import Grid, expand, read_grid
 
 SCRIPTS = ("page.js", "leaderboard.js", "tradeoff.js", "models.js")
 PICTURES = {

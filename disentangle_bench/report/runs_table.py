@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from disentangle_bench.evaluate.scores import COLUMNS, revision_in_words
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.registry import MODELS
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.scoring import COLUMNS, revision_in_words
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
 # The numbers that a leaderboard has of each measure.

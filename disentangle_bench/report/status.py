@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.rundir import DONE, FAILED, StudyDir
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.records.run_record import DONE, FAILED
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import RunSpec
 
 STALE_AFTER = 60.0  # seconds without a sign of life
 
@@ -58,7 +59,7 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
     statuses = {spec.id: study.status(spec.id) for spec in expected}
     costs, unreadable = _costs(study, [spec for spec in expected if statuses[spec.id]])
     counts = Counter(status for run_id, status in statuses.items() if run_id not in unreadable)
-    told = study.progress()
+    told = study.progress.each()
     alive = [progress for progress in told if _alive(progress, now)]
     if alive:
         state = "running"

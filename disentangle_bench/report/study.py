@@ -13,6 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.files import write_bytes, write_text
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.leaderboard import (
     all_rows,
     lower_is_better,
@@ -28,7 +31,6 @@ from disentangle_bench.report.summaries import (
     models_table,
     variance_table,
 )
-from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes, write_text
 
 # Derived numbers keep ten digits: the last ones depend on the order in which a processor adds.
 DIGITS = "%.10g"
@@ -175,7 +177,9 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
 
     Raises BenchError where no run has finished yet.
     """
-    digest = study.digest()  # before the runs are read: with one that comes meanwhile the tables are old
+    digest = (
+        study.tables.digest()
+    )  # before the runs are read: with one that comes meanwhile the tables are old
     tables = make_tables([study])
     files = {name: text.encode() for name, text in tables.files().items()}
     if (tables.runs["status"] == "DONE").any():
@@ -185,7 +189,7 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
         some = [record for _, record in pictured_runs(study, tables)]
         files["tradeoff.png"] = figures.picture(figures.tradeoff(tables), "png")
         files["curves.png"] = figures.picture(figures.curves(some), "png")
-    study.save_tables(files, digest)
+    study.tables.save(files, digest)
     return tables.board
 
 

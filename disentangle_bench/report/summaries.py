@@ -13,11 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from disentangle_bench.report.leaderboard import (
-    OF_ONE_LIKELIHOOD,
-    lower_is_better,
-    row_of_run,
-)
+from disentangle_bench.report.leaderboard import OF_ONE_LIKELIHOOD, lower_is_better, row_of_run
 from disentangle_bench.report.runs_table import RECONSTRUCTION
 from disentangle_bench.report.statistics import (
     holm,

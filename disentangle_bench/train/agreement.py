@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from disentangle_bench.train.precision import PRECISIONS, float32_products
+from disentangle_bench.precision import PRECISIONS, float32_products
 from disentangle_bench.train.update import Inputs, Update, Weights
 
 State = tuple[Weights, Weights, Weights]  # weights, means and squares

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.models.convolution import channels_last
-from disentangle_bench.models.objective import Adam, Fitted, Log, Losses, NetworkSize, Objective
-from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
-from disentangle_bench.train import randomness
+from disentangle_bench.models.objective import Adam, Log, Losses, Objective
+from disentangle_bench.precision import PRECISIONS
+from disentangle_bench.specs import RunSpec, TrainingSpec
 from disentangle_bench.train.adam import FusedAdam
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
 from disentangle_bench.train.loop import Diverged, train
 from disentangle_bench.train.memory import keep_freed_memory, map_constants
-from disentangle_bench.train.precision import PRECISIONS
 from disentangle_bench.train.step_draws import Ahead, StepDraws
 
 Networks = dict[str, nn.Module]
@@ -179,21 +180,6 @@ def _weights_in(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network
 
 
-def build_networks(
-    objective: Objective | Fitted,
-    image_shape: tuple[int, int, int],
-    size: NetworkSpec,
-    seed: int,
-    device: torch.device,
-) -> Networks:
-    """Freshly initialised networks: the same weights for the same seed on every device."""
-    sizes = NetworkSize(**size.model_dump(exclude_none=True))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(randomness.network_seed(seed))
-        networks = objective.build(image_shape, sizes)
-    return {name: network.to(device) for name, network in networks.items()}
-
-
 def build_optimisers(
     objective: Objective, networks: Networks, training: TrainingSpec
 ) -> dict[str, FusedAdam]:
@@ -207,11 +193,6 @@ def adam_settings(objective: Objective, networks: Networks, training: TrainingSp
     common = Adam(training.learning_rate, training.adam_betas, training.adam_eps)
     own = objective.adam()
     return {name: own.get(name, common) for name in networks}
-
-
-def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """0..1 from uint8 0..255."""
-    return images.to(dtype) / 255
 
 
 def in_precision(noise: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from disentangle_bench import randomness
 from disentangle_bench.data.correlated import CorrelatedPair
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.parts import hold_out
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Objective
-from disentangle_bench.spec import DatasetSpec
-from disentangle_bench.train import randomness
+from disentangle_bench.specs import DatasetSpec
 
 
 class Batches:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 
 
 class RunSoFar(Protocol):

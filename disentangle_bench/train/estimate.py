@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted
-from disentangle_bench.spec import DatasetSpec, RunSpec
+from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.train.plan import make_program, stack_size, stacks
 from disentangle_bench.train.timing import seconds_per_step
 

@@ -7,9 +7,10 @@ import time
 import torch
 
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.models.objective import Fitted, NetworkSize
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.alone import Trained, as_floats
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.train.alone import Trained
 from disentangle_bench.train.batches import Batches
 
 

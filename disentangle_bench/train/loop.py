@@ -11,10 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.precision import PRECISIONS, float32_products
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.train.checkpoint import Checkpoint
-from disentangle_bench.train.precision import PRECISIONS, float32_products
-from disentangle_bench.train.stop import Stop, Stopped
 
 CURVE_POINTS = 200
 COST = 50  # a checkpoint of one second is taken every 50 seconds at most

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from disentangle_bench import randomness
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted
-from disentangle_bench.train import randomness
 
 BATCH = 2
 # Larger networks are not tried out: that would take memory and time before the run.

@@ -10,11 +10,11 @@ import torch
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stopped
 from disentangle_bench.train.alone import Alone
 from disentangle_bench.train.loop import Program
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.stop import Stopped
 from disentangle_bench.train.timing import seconds_per_step
 
 MEMORY_SHARE = 0.7  # of the free memory: a captured graph and the allocator's gaps want some too

@@ -13,15 +13,16 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Log, Objective
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.precision import PRECISIONS
+from disentangle_bench.specs import RunSpec
 from disentangle_bench.train import compiled as compiling
 from disentangle_bench.train import step_draws
-from disentangle_bench.train.alone import Networks, adam_settings, build_networks
+from disentangle_bench.train.alone import Networks, adam_settings
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.capture import DeviceOnly, Replayed
-from disentangle_bench.train.precision import PRECISIONS
 from disentangle_bench.train.step_draws import StepDraws
 from disentangle_bench.train.update import Function, Inputs, Update, Weights
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from disentangle_bench import randomness
 from disentangle_bench.models.draws import Draw, Permutations
 from disentangle_bench.models.objective import Objective
-from disentangle_bench.train import randomness
 from disentangle_bench.train.batches import Batches
 
 Numbers = tuple[Tensor, dict[str, Tensor]]  # index and noise

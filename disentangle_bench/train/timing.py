@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from disentangle_bench.precision import PRECISIONS, float32_products
 from disentangle_bench.train.loop import Program
-from disentangle_bench.train.precision import PRECISIONS, float32_products
 
 
 def seconds_per_step(program: Program, warm_up: int, timed: int) -> float:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.models.objective import Adam, Log, Losses, Objective
 from disentangle_bench.models.product_form import use_products
+from disentangle_bench.precision import PRECISIONS, caller
 from disentangle_bench.train.adam import adam_update
-from disentangle_bench.train.alone import as_floats, in_precision
+from disentangle_bench.train.alone import in_precision
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
-from disentangle_bench.train.precision import PRECISIONS, caller
 
 Weights = dict[str, dict[str, Tensor]]  # by network, by parameter: [runs, ...]
 Inputs = tuple[Weights, Weights, Weights, Tensor, dict[str, Tensor], dict[str, Tensor], Tensor]

@@ -12,17 +12,17 @@ from sklearn.decomposition import PCA as ExactPCA
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.models.objective import NetworkSize, is_fitted
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.alone import own_gradients, train_alone
-from disentangle_bench.train.fit import train_fitted
-from disentangle_bench.train.trained import (
-    TrainedModel,
+from disentangle_bench.evaluate.reconstruction import (
     importance_weighted_bound,
     measure_reconstruction,
     reconstruction_bounds,
 )
+from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.models.objective import NetworkSize, is_fitted
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.train.alone import own_gradients, train_alone
+from disentangle_bench.train.fit import train_fitted
+from disentangle_bench.train.objective import make_objective
 
 SQUARES = tiny_data.squares()
 PIXELS = SQUARES.images(range(48)).flatten(1).double().numpy() / 255

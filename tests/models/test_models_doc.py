@@ -10,14 +10,17 @@ import tiny_data
 import torch
 
 from disentangle_bench import registry
-from disentangle_bench.launch.job import make_objective
+from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.settings import model_options
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec, check_grid, expand, model_options
+from disentangle_bench.specs import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train.alone import Alone
 from disentangle_bench.train.loop import train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.trained import TrainedModel
 
 DOC = Path(__file__).parents[2] / "docs" / "models.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)

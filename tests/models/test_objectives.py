@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from disentangle_bench import registry
+from disentangle_bench import randomness, registry
+from disentangle_bench.build import build_networks
 from disentangle_bench.models.autoencoder import SparseAutoencoder
 from disentangle_bench.models.beta_tcvae import BetaTCVAE
 from disentangle_bench.models.denoising_autoencoder import DenoisingAutoencoder
@@ -15,9 +16,8 @@ from disentangle_bench.models.networks import Decoder, Discriminator, Encoder
 from disentangle_bench.models.objective import Likelihood, NetworkSize, is_fitted, told_of_data
 from disentangle_bench.models.stacked_autoencoder import StackedAutoencoder
 from disentangle_bench.models.vae import VAE, BetaVAE, kl_from_prior
-from disentangle_bench.spec import NetworkSpec
-from disentangle_bench.train import randomness
-from disentangle_bench.train.alone import build_networks, own_gradients
+from disentangle_bench.specs import NetworkSpec
+from disentangle_bench.train.alone import own_gradients
 
 SHAPE = (1, 16, 16)
 SMALL = NetworkSpec(latents=3, channels=(4, 4, 4, 4), hidden=8)

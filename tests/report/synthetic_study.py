@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.spec import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
 
 FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "posX": 32, "posY": 32}
 MODELS = {

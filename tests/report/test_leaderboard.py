@@ -13,15 +13,17 @@ from rich.console import Console
 from synthetic_study import record
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluate.scores import COLUMNS
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.compare import compare, parse_choice
 from disentangle_bench.report.figures import all_figures, picture, tradeoff
 from disentangle_bench.report.leaderboard import all_rows, leaderboard, tell_apart
 from disentangle_bench.report.render import latex, markdown, ranks_with_ties, readable, terminal_table
 from disentangle_bench.report.runs_table import load_scores, runs_table
 from disentangle_bench.report.study import Tables, make_tables, tables_of, write_tables
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.scoring import COLUMNS
-from disentangle_bench.spec import check_grid, expand
 
 # model, beta -> per seed (reconstruction, mig, factor_vae); None is a failed run
 NUMBERS = {

@@ -8,6 +8,8 @@ import pytest
 from synthetic_study import GRID, record, write
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.compare import compare, parse_choice
 from disentangle_bench.report.figures import picture, tradeoff
 from disentangle_bench.report.html import write_report
@@ -15,8 +17,7 @@ from disentangle_bench.report.leaderboard import leaderboard, tell_apart
 from disentangle_bench.report.render import latex, markdown
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import make_tables, tables_of
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.spec import DatasetSpec
+from disentangle_bench.specs import DatasetSpec
 
 
 def run(seed: int, dataset: DatasetSpec | None = None, options: dict | None = None) -> RunRecord:

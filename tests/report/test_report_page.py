@@ -10,8 +10,9 @@ import pytest
 import synthetic_study
 from PIL import Image
 
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.html import write_report
-from disentangle_bench.rundir import RunRecord, StudyDir
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -7,17 +7,11 @@ import tiny_data
 import torch
 from torch import nn
 
-from disentangle_bench.launch.job import make_objective, new_objective
+from disentangle_bench.build import build_networks, new_objective
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
-from disentangle_bench.train.alone import (
-    Alone,
-    Diverged,
-    build_networks,
-    build_optimisers,
-    own_gradients,
-    train_alone,
-)
+from disentangle_bench.specs import NetworkSpec, RunSpec, TrainingSpec
+from disentangle_bench.train.alone import Alone, Diverged, build_optimisers, own_gradients, train_alone
+from disentangle_bench.train.objective import make_objective
 
 SMALL = {"channels": (4, 4, 4, 4), "hidden": 16, "latents": 3}
 

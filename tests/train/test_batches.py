@@ -7,7 +7,7 @@ import torch
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.factor_vae import FactorVAE
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.spec import DatasetSpec
+from disentangle_bench.specs import DatasetSpec
 from disentangle_bench.train.batches import Batches
 
 WHOLE = tiny_data.squares()

@@ -15,14 +15,14 @@ import torch
 from stack_cases import alone, distance, runs_of, stacked, weights
 from torch import Tensor
 
+from disentangle_bench import device as devices
 from disentangle_bench.data.array_store import ArrayStore, HostStore
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import make_objective
 from disentangle_bench.train import capture
-from disentangle_bench.train import device as devices
 from disentangle_bench.train.capture import DeviceOnly
 from disentangle_bench.train.loop import train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 CPU, META = torch.device("cpu"), torch.device("meta")

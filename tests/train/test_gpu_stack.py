@@ -10,14 +10,14 @@ import torch
 from stack_cases import CASES, alone, distance, runs_of, weights
 
 from disentangle_bench.data.array_store import ArrayStore, HostStore
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.pipeline import run
+from disentangle_bench.device import pick_device
+from disentangle_bench.stop import Stop, Stopped
+from disentangle_bench.study.study import run
 from disentangle_bench.train.checkpoint import Checkpoint
-from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.loop import Keeping, train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.plan import stack_size
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.stop import Stop, Stopped
 
 pytestmark = [
     pytest.mark.gpu,

@@ -23,15 +23,15 @@ from disentangle_bench.data import dsprites, shapes3d
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.variants import COLOR, NOISY, vary
-from disentangle_bench.launch.job import make_objective
+from disentangle_bench.evaluate.encode import encode_dataset, encode_stack
+from disentangle_bench.evaluate.trained_model import TrainedModel
 from disentangle_bench.models.objective import Likelihood, NetworkSize
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 from disentangle_bench.train import stacked
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.capture import DeviceOnly, operation_name
-from disentangle_bench.train.encode_stack import encode_stack
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.trained import TrainedModel, encode_dataset
 
 META = torch.device("meta")
 # Sums whose order a GPU leaves to chance.

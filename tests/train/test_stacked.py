@@ -4,12 +4,12 @@ import pytest
 import torch
 from stack_cases import CASES, TRAINED, alone, distance, runs_of, stacked, weights
 
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.train import loop
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.compiled import traced_update
 from disentangle_bench.train.loop import Keeping, Program, train
-from disentangle_bench.train.stop import Stop, Stopped
 
 
 class AfterSteps(Stop):
