@@ -339,12 +339,7 @@ def test_the_control_up_to_symmetries_stands_where_the_data_has_some() -> None:
     blind = replace(plain, symmetry=Symmetry("row", "light", torch.zeros(3, 4)))
     scoring, phases = Scoring(("mig",), ScoringSpec()), PhasesOf(Silent(), ["controls"])
     without, having = (
-        {
-            row["control"]: row["mig"]
-            for row in calibrate(
-                data, Scoring(("mig",), ScoringSpec()), [0], PhasesOf(Silent(), ["controls"])
-            ).rows
-        }
+        {row["control"]: row["mig"] for row in calibrate(data, scoring, [0], phases).rows}
         for data in (plain, blind)
     )
     assert without.keys() | {"symmetric"} == having.keys()
