@@ -75,17 +75,18 @@ LAUNCHERS = {
 # A data set may also be named by its path; this makes a source of it.
 PATH_SOURCE = "disentangle_bench.data.user:user_source"
 
-TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS, "launcher": LAUNCHERS}
+TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS, "launcher": LAUNCHERS, "encoder": {}}
 ENTRY_POINTS = {
     "model": "disentangle_bench.models",
     "data set": "disentangle_bench.datasets",
     "metric": "disentangle_bench.metrics",
     "launcher": "disentangle_bench.launchers",
+    "encoder": "disentangle_bench.encoders",
 }
 
 
 def names(kind: str) -> list[str]:
-    """All names of `kind` ("model", "data set", "metric", "launcher"): the tree's, then those of installed packages."""
+    """All names of `kind`, one of TABLES: the tree's, then those of installed packages."""
     return [*TABLES[kind], *sorted(_installed(kind))]
 
 

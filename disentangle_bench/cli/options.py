@@ -75,6 +75,35 @@ def refuse_jobs(device: str, *given: int | None) -> None:
         raise BenchError("--jobs and --threads are for --device cpu")
 
 
+class PointCount(click.ParamType):
+    """A number of points; `all` stands for every one."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or `all`."""
+        if value == "all":
+            return "all"
+        if not re.fullmatch(r"[1-9]\d{0,15}", str(value)) or int(value) < 2:
+            self.fail(f"{value!r} is no number of points; write all or a whole number from 2", param, ctx)
+        return int(value)
+
+
+class StepOfFactor(click.ParamType):
+    """(factor, k) from a text such as `orientation=4`."""
+
+    name = "factor=k"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """The factor and the step."""
+        found = re.fullmatch(r"([^=]+)=([1-9]\d{0,8})", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no factor with a step; write for instance orientation=4", param, ctx)
+        return found[1], int(found[2])
+
+
 class Shard(click.ParamType):
     """(i, n) from a text such as `2/8`: the second of eight parts."""
 

@@ -68,12 +68,12 @@ def _controls(dataset: FactorDataset, points: int | str, seed: int) -> Iterator[
     for name, control in CONTROLS.items():
         yield name, control(factors, np.random.default_rng([seed, *name.encode()])), factors
     if dataset.symmetry is not None:
-        yield "symmetric", seen(factors, dataset), factors
+        yield "symmetric", symmetric_codes(factors, dataset), factors
     yield "untrained", codes, factors
     yield "pca", *encode_dataset(principal_components(dataset, seed), dataset, points, seed)
 
 
-def seen(factors: Factors, dataset: FactorDataset) -> Codes:
+def symmetric_codes(factors: Factors, dataset: FactorDataset) -> Codes:
     """The control `symmetric` of these rows of a data set that has a symmetry."""
     symmetry = dataset.symmetry
     assert symmetry is not None

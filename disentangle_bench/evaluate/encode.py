@@ -69,13 +69,23 @@ def encode_dataset(
     `encode` maps uint8 images to codes. Random points are drawn without replacement, a function of `seed`.
     """
     index = points_of(dataset, points, seed, "scoring points")
+    codes = encode_points(encode, dataset, index, on_points)
+    refuse_odd_codes(codes, (len(index),))
+    return codes.numpy(), dataset.factors(index).cpu().numpy()
+
+
+def encode_points(
+    encode: Callable[[Tensor], Tensor],
+    dataset: FactorDataset,
+    index: Tensor,
+    on_points: Callable[[int], None] = lambda n: None,
+) -> Tensor:
+    """What `encode` makes of the uint8 images at these positions, on the CPU."""
     codes = []
     for part in index.split(ENCODING_BATCH):
         codes.append(encode(dataset.images(part)))
         on_points(len(part))
-    found = torch.cat(codes)
-    refuse_odd_codes(found, (len(index),))
-    return found.cpu().numpy(), dataset.factors(index).cpu().numpy()
+    return torch.cat(codes).cpu()
 
 
 def refuse_odd_codes(codes: Tensor, rows: tuple[int, ...]) -> None:

@@ -123,7 +123,9 @@ def _reconstruction(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """The measures of a model's reconstruction, and what they are read against."""
     points = scoring.images.reconstruction_points
-    return measure_reconstruction(model, dataset, points), reconstruction_bounds(model, dataset, points)
+    likelihood = getattr(model.objective, "likelihood", None)
+    bounds = reconstruction_bounds(likelihood, model.spec.seed, dataset, points)
+    return measure_reconstruction(model, dataset, points), bounds
 
 
 def _scores(

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from disentangle_bench import randomness
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.evaluate.encode import ENCODING_BATCH, points_of
+from disentangle_bench.evaluate.representation import Encoder
 from disentangle_bench.evaluate.trained_model import TrainedModel
 from disentangle_bench.models.objective import Likelihood
 
@@ -34,7 +37,7 @@ def measure_reconstruction(
 
 
 def reconstruction_bounds(
-    model: TrainedModel, dataset: FactorDataset, points: int | str
+    likelihood: object, seed: int, dataset: FactorDataset, points: int | str
 ) -> dict[str, float | str | None]:
     """What `reconstruction_nats` of these points has to be read against: `likelihood`, `floor_nats`, `constant_nats`.
 
@@ -44,15 +47,14 @@ def reconstruction_bounds(
     the entropy of the mean pixels, or half their variances above the floor. All summed over pixels and channels, in
     nats per image. None where a likelihood has no such numbers: a learned variance may shrink without end.
     """
-    likelihood = getattr(model.objective, "likelihood", None)
     name = likelihood if isinstance(likelihood, str) else None  # anyone's model may mean something else by it
     found: dict[str, float | str | None] = {"likelihood": name, "floor_nats": None, "constant_nats": None}
     if name not in ("bernoulli", "gaussian"):
         return found
-    index = points_of(dataset, points, model.spec.seed, "reconstruction points")
+    index = points_of(dataset, points, seed, "reconstruction points")
     sums = torch.zeros(3, *dataset.image_shape, dtype=torch.float64, device=dataset.device)
     for part in index.split(ENCODING_BATCH):
-        pixels = model.pixels(dataset.images(part))
+        pixels = as_floats(dataset.images(part))
         sums += torch.stack([pixels.sum(0), pixels.square().sum(0), _entropy(pixels).sum(0)])
     mean, square, entropy = (sums / len(index)).cpu()
     if name == "bernoulli":
@@ -91,3 +93,26 @@ def _with_noise(model: TrainedModel, index: Tensor) -> Iterator[tuple[Tensor, Te
     for batch, part in enumerate(index.split(ENCODING_BATCH)):
         stream = randomness.key(seed, batch, "reconstruction noise")
         yield part, randomness.normal(stream, (len(part), model.spec.network.latents))
+
+
+def decoded_reconstruction(
+    encoder: Encoder, dataset: FactorDataset, points: int | str, seed: int
+) -> dict[str, float]:
+    """Means over the same points of `mse` and `reconstruction_nats` of somebody's decoder.
+
+    The nats are those of the Bernoulli likelihood, as for this package's models: -x ln y - (1 - x) ln(1 - y), summed
+    over pixels and channels. Raises ValueError for images of another shape or outside 0..1.
+    """
+    index = points_of(dataset, points, seed, "reconstruction points")
+    sums = {"reconstruction_nats": 0.0, "mse": 0.0}
+    for part in index.split(ENCODING_BATCH):
+        images = as_floats(dataset.images(part)).to(encoder.device)
+        decoded = encoder.decode(encoder.encode(images)).to(torch.float32)
+        if decoded.shape != images.shape:
+            raise ValueError(f"decoded images have the shape {list(decoded.shape)}, not {list(images.shape)}")
+        if not bool(((decoded >= 0) & (decoded <= 1)).all()):
+            raise ValueError("decoded images are not within 0..1")
+        nats = functional.binary_cross_entropy(decoded, images, reduction="none")
+        sums["reconstruction_nats"] += float(nats.double().sum())
+        sums["mse"] += float((decoded - images).square().flatten(1).mean(1).double().sum())
+    return {name: total / len(index) for name, total in sums.items()}

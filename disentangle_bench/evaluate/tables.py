@@ -97,3 +97,21 @@ def as_table(values: Any, what: str, columns: str) -> np.ndarray[Any, Any]:
     if table.shape[0] < 2 or table.shape[1] < 1:
         raise BenchError(f"{what} need at least 2 points and 1 column, not the shape {list(table.shape)}.")
     return table
+
+
+def reduced_tokens(codes: Any) -> tuple[Any, int | None]:
+    """Codes [points, latents] of codes [points, tokens, width], and the width; others as they are, and None.
+
+    A token is reduced to its first principal component over these points, turned so that its largest weight is
+    positive.
+    """
+    if getattr(codes, "ndim", 2) != 3:
+        return codes, None
+    table = np.asarray(codes, dtype=np.float64)
+    if not np.isfinite(table).all() or 0 in table.shape or len(table) < 2:
+        return table.reshape(len(table), -1), table.shape[2]  # refused with a reason where codes are checked
+    centred = table - table.mean(axis=0)
+    _, _, axes = np.linalg.svd(np.einsum("ptw,ptv->twv", centred, centred))
+    first = axes[:, 0]
+    largest = np.take_along_axis(first, np.abs(first).argmax(axis=1)[:, None], axis=1)
+    return np.einsum("ptw,tw->pt", centred, first * np.sign(largest)), table.shape[2]

@@ -101,10 +101,6 @@ class TrainedModel:
             except RuntimeError as error:
                 raise ValueError(f"the weights do not fit the network {name!r}: {error}") from error
 
-    def pixels(self, images: Tensor) -> Tensor:
-        """Images as the networks see them: float32 in 0..1."""
-        return self._input(images)
-
     def _call(self, name: str, inputs: Tensor) -> Tensor:
         return self.networks[name](inputs)
 

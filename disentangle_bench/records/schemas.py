@@ -109,6 +109,52 @@ class ControlsKept(_Kept):
     failures: dict[str, str] = {}
 
 
+class RecordSource(_Kept):
+    """What an evaluation scored."""
+
+    kind: Literal["encoder", "codes"]
+    what: str
+
+
+class RecordData(_Kept):
+    """Which data an evaluation used."""
+
+    label: str
+    provenance: str
+    fingerprint: str
+
+
+class RecordPoints(_Kept):
+    """Which points of it."""
+
+    number: Count
+    sha256: str
+
+
+class RecordScoring(_Kept):
+    """How they were scored."""
+
+    metrics: dict[str, MetricKept]
+    protocol: str
+    scored_on: str
+
+
+class RecordKept(_Kept):
+    """The record of an evaluation."""
+
+    name: str
+    seed: Count
+    source: RecordSource
+    dataset: RecordData
+    points: RecordPoints
+    scoring: RecordScoring
+    scores: Numbers
+    controls: dict[str, Numbers] = {}
+    failures: dict[str, str] = {}
+    provenance: dict[str, Any] = {}
+    notes: list[str] = []
+
+
 class PhaseKept(_Kept):
     """What a run in work is doing."""
 

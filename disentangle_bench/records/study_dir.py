@@ -6,11 +6,12 @@
              /pictures/            what the model draws, as image files
                              /DONE           or FAILED, which holds the reason
                    /controls/<data set>.json what the metrics say of codes whose worth is known
+                   /entries/<name>-s<seed>.json  what was evaluated and not trained here
                    /stack_sizes/<program>.json  how many runs train together on a device, where that was timed
                    /checkpoints/<stack>.safetensors  training that is not finished yet
                    /progress/<host>-<pid>.json  what each process is doing now, for who watches from elsewhere
                    /.tables                  of which runs the tables are, and their checksums
-               /.lock                    who works on what, held by the operating system (launch/claims.py)
+               /.lock                    who works on what, held by the operating system (study/claims.py)
                    /scores.csv, leaderboard.csv and figures: derived, rebuilt from runs/ at will
 
 A run directory is filled under a temporary name and renamed when complete: it is there whole or not at all. Nothing
@@ -46,6 +47,7 @@ from disentangle_bench.files import (
 from disentangle_bench.grid import Grid
 from disentangle_bench.records.checkpoint_files import CheckpointFiles
 from disentangle_bench.records.progress_files import ProgressFiles
+from disentangle_bench.records.record import Record, load_record_file
 from disentangle_bench.records.run_record import (
     DONE,
     FAILED,
@@ -207,6 +209,24 @@ class StudyDir:
                 tell(f"the controls in {path} are left out: {reason_of(error)}")
                 continue
             found.append({"failures": {}, "asked": {}} | kept)
+        return found
+
+    def save_entry(self, record: Record) -> Path:
+        """Keep the evaluation of something that was not trained here, in place of an older one of its name and seed."""
+        path = self.path / "entries" / f"{plain_name(record.name)}-s{record.seed}.json"
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+        record.save(path)
+        return path
+
+    def entries(self, tell: Tell = _no_word) -> list[Record]:
+        """What `save_entry` kept; `tell` hears of a file that cannot be read, which is left out."""
+        found = []
+        for path in sorted(self.path.glob("entries/[!.]*.json")):
+            try:
+                found.append(load_record_file(path))
+            except BenchError as error:
+                tell(str(error))
         return found
 
     def save_stack_size(self, program: str, measured: Mapping[str, Any]) -> None:

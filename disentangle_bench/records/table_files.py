@@ -39,7 +39,12 @@ class TableFiles:
         runs = self.folder / "runs"
         folders = sorted(filter(PLAIN_NAME.fullmatch, os.listdir(runs))) if runs.is_dir() else []
         files = [runs / folder / name for folder in folders for name in RUN_FILES]
-        for path in (*files, *sorted(self.folder.glob("controls/[!.]*.json"))):
+        others = [
+            path
+            for kind in ("controls", "entries")
+            for path in sorted(self.folder.glob(f"{kind}/[!.]*.json"))
+        ]
+        for path in (*files, *others):
             try:
                 content = sha256(read_small(path))
             except OSError as error:

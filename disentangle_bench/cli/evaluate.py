@@ -1,0 +1,209 @@
+"""`bench evaluate`: anyone's encoder, or codes that were made elsewhere, scored beside controls."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from disentangle_bench.cli.group import main
+from disentangle_bench.cli.options import (
+    PointCount,
+    StepOfFactor,
+    allow_option,
+    data_dir_option,
+    metric_limit_option,
+    plugin_metrics,
+    plugin_option,
+)
+from disentangle_bench.cli.output import make_progress, say
+from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from disentangle_bench.evaluate.evaluate import Asked
+    from disentangle_bench.grid import Grid
+    from disentangle_bench.records.record import Record
+    from disentangle_bench.specs import DatasetSpec
+
+
+@main.command()
+@click.argument("what", required=False, metavar="[MODULE:NAME | FILE.pt2]")
+@click.option("--codes", type=click.Path(path_type=Path), help="Score the codes in this file instead.")
+@click.option("--dataset", metavar="NAME", help="On which data set.  [default: the study's]")
+@click.option("--every", multiple=True, type=StepOfFactor(), help="Every k-th value of a factor only.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
+@click.option("--points", type=PointCount(), help="How many random images are encoded.  [default: all]")
+@click.option("--name", help="What tables call it.  [default: its own name]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of points and metrics."
+)
+@click.option(
+    "--into", "study", type=click.Path(path_type=Path), metavar="STUDY", help="Put it in this study's tables."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the record of the evaluation here, as JSON."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@plugin_option
+@allow_option
+@data_dir_option
+@metric_limit_option
+def evaluate(**given: Any) -> None:
+    """Score a representation that was not trained here.
+
+    MODULE:NAME is a function, a network or an object with `encode`, in an installed module or a file in this
+    directory. It gets images float32 [n, channels, height, width] in 0..1 and gives codes [n, latents]. FILE is a
+    network saved by torch.export or TorchScript; such a file is a program, so give only one that you trust.
+    """
+    EvaluateCommand(**given).do()
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """`bench evaluate` with what was given on the command line."""
+
+    what: str | None
+    codes: Path | None
+    dataset: str | None
+    every: tuple[tuple[str, int], ...]
+    metrics: tuple[str, ...]
+    points: int | str | None
+    name: str | None
+    seed: int
+    study: Path | None
+    out: Path | None
+    device: str
+    plugins: tuple[Path, ...]
+    allow: tuple[str, ...]
+    data_dir: Path | None
+    metric_seconds: float | None
+
+    def do(self) -> None:
+        """Evaluate, print, and keep what was asked to be kept."""
+        if (self.what is None) == (self.codes is None):
+            raise BenchError("name either MODULE:NAME (or a file of a network), or --codes FILE")
+        if self.study is not None and (self.points is not None or self.metrics or self.plugins):
+            raise BenchError(
+                "--into STUDY scores as the study does; leave out --points, --metric and --plugin"
+            )
+        grid = self.grid()
+        record = self.record(grid)
+        print_record(record)
+        if self.out is not None:
+            record.save(self.out)
+        if grid is not None and self.study is not None:
+            keep(record, self.study)
+        if record.failures:
+            sys.exit(1)
+
+    def grid(self) -> Grid | None:
+        """The grid of the study that it goes into; None without one."""
+        if self.study is None:
+            return None
+        from disentangle_bench.grid_file import read_grid
+
+        if not (self.study / "grid.toml").is_file():
+            raise BenchError(f"{self.study} holds no study (there is no {self.study / 'grid.toml'})")
+        return read_grid(self.study / "grid.toml", allow=self.allow)
+
+    def record(self, grid: Grid | None) -> Record:
+        """The evaluation."""
+        from disentangle_bench.data.table_file import read_arrays
+        from disentangle_bench.device import pick_device
+        from disentangle_bench.evaluate import evaluate as evaluation
+        from disentangle_bench.evaluate.representation import load_encoder
+        from disentangle_bench.progress import PhasesOf
+        from disentangle_bench.study.study import load
+
+        asked = self.asked(grid)
+        what = self.what or str(self.codes)
+        name = self.name or Path(what.rpartition(":")[2]).stem
+        spec = self.dataset_spec(grid)
+        if spec is None:
+            assert self.codes is not None
+            arrays = read_arrays(self.codes, ("codes", "factors"))
+            subject = evaluation.Subject(name, what, f"factors of {self.codes.name}")
+            return evaluation.evaluate_tables(arrays["codes"], arrays["factors"], asked, subject)
+        progress = make_progress()
+        dataset = load(spec, progress, self.data_dir)
+        subject = evaluation.Subject(name, what, spec.label)
+        if self.codes is not None:
+            codes = read_arrays(self.codes, ("codes",))["codes"]
+            return evaluation.evaluate_codes(codes, dataset, asked, subject)
+        place = pick_device(self.device)
+        encoder = load_encoder(what, place)
+        with progress.study(runs=1):
+            progress.run_started([name])
+            record = evaluation.evaluate_encoder(encoder, dataset, asked, subject, PhasesOf(progress, [name]))
+            progress.run_finished(name, None)
+        return record
+
+    def asked(self, grid: Grid | None) -> Asked:
+        """The metrics and the points, as the study has them where it goes into one."""
+        from disentangle_bench.evaluate.evaluate import DEFAULT_METRICS, Asked
+        from disentangle_bench.evaluate.scores import named_metrics
+        from disentangle_bench.specs import ScoringSpec
+
+        if grid is not None:
+            return Asked(grid.metrics, grid.scoring, self.seed, self.metric_seconds)
+        names = (*self.metrics, *plugin_metrics(self.plugins)) or DEFAULT_METRICS
+        images = ScoringSpec.model_validate({"points": self.points or "all"})
+        return Asked(tuple(named_metrics(dict.fromkeys(names))), images, self.seed, self.metric_seconds)
+
+    def dataset_spec(self, grid: Grid | None) -> DatasetSpec | None:
+        """The data set, with its sub-grid; None where the codes' file has factors of its own."""
+        from disentangle_bench.specs import DatasetSpec
+
+        if grid is None:
+            if self.dataset is not None:
+                return DatasetSpec(name=self.dataset, every=dict(self.every))
+            if self.codes is None:
+                raise BenchError("name a data set with --dataset; `bench list datasets` has their names")
+            return None
+        if self.every:
+            raise BenchError("--every is for --dataset; a study's data sets have their own")
+        fitting = [spec for spec in grid.datasets if self.dataset in (None, spec.name, spec.label)]
+        if len(fitting) != 1:
+            labels = ", ".join(repr(spec.label) for spec in grid.datasets)
+            raise BenchError(f"name one of the study's data sets with --dataset: {labels}")
+        return fitting[0]
+
+
+def print_record(record: Record) -> None:
+    """The scores, a line each, beside those of the controls."""
+    controls = [name for name in ("random", "ground_truth", "symmetric") if name in record.controls]
+    say(
+        f"{record.name} on {record.dataset['label']} ({record.dataset['provenance']}), seed {record.seed},",
+        nl=False,
+    )
+    say(f" {record.points['number']} points")
+    say(f"{'':<28} {'score':>9}" + "".join(f" {name:>13}" for name in controls))
+    for key, value in record.scores.items():
+        columns = (f" {number(record.controls[name].get(key)):>13}" for name in controls)
+        say(f"{key:<28} {number(value):>9}" + "".join(columns))
+    for note in record.notes:
+        say(f"note: {note}", err=True)
+    for name, reason in record.failures.items():
+        say(f"metric {name} gave no score: {reason}", err=True)
+
+
+def number(value: float | None) -> str:
+    """Four digits; a dash for what is not there or not finite."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def keep(record: Record, study: Path) -> None:
+    """Put the record into the study, and rebuild its tables."""
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.claims import Claims
+    from disentangle_bench.study.finished import rebuild_tables
+
+    directory = StudyDir(study)
+    path = directory.save_entry(record)
+    claims = Claims(directory)
+    with claims.working():
+        rebuild_tables(directory, claims)
+    say(f"kept in {path}; the tables of {study} have it")
