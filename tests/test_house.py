@@ -95,3 +95,24 @@ def test_nothing_unpickles(path: Path) -> None:
 
 def test_no_junk_drawer() -> None:
     assert not [path for path in modules() if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_ARGUMENTS = 350, 60, 6
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_can_be_read_at_once(path: Path) -> None:
+    source = path.read_text()
+    assert source.count("\n") <= MOST_LINES
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < MOST_LINES_OF_A_FUNCTION, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_belongs_together_is_handed_on_as_one(path: Path) -> None:
+    if room_of(path) in ("study", "evaluate", "board"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                count = len(node.args) + len(node.keywords)
+                assert count <= MOST_ARGUMENTS, f"{path}:{node.lineno}: {ast.unparse(node.func)} has {count}"

@@ -29,7 +29,7 @@ def score_many(
 ) -> Iterator[dict[str, Any]]:
     """`score_one` of each of the tables [tables, points, latents] with its seed, in order, on all cores."""
     waiting = (
-        Task(_score, number, codes, factors, tuple(metrics), seed, seconds)
+        Task(_score, number, (codes, factors), tuple(metrics), seed, seconds)
         for number, (codes, seed) in enumerate(zip(tables, seeds, strict=True))
     )
     found: dict[int, dict[str, Any]] = {}
@@ -185,10 +185,10 @@ def _report(
 def _score(
     caller: Caller,
     number: int,
-    codes: NDArray[np.float32],
-    factors: NDArray[np.int64],
+    tables: tuple[NDArray[np.float32], NDArray[np.int64]],
     metrics: tuple[str, ...],
     seed: int,
     seconds: float | None,
 ) -> dict[str, Any]:
+    codes, factors = tables
     return score_one(codes, factors, metrics, seed, seconds)

@@ -54,7 +54,8 @@ class TrainTask(StudyTask):
     ) -> None:
         resume = None if job.resume is None else packed(job.resume)
         every = work.options.checkpoint_every
-        super().__init__(job.ids, progress, tasks.train, job.without_checkpoint(), resume, data, every)
+        call = (tasks.train, job.without_checkpoint(), resume, data, every)
+        super().__init__(job.ids, progress, *call)
         self.job, self.work, self.data = job, work, data
         self.lost = lost
 
