@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from disentangle_bench.data.array_store import ArrayStore
-from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.factor_table import FactorTable, factor_table, number_column
 from disentangle_bench.data.image_folder import ImageFolder
 from disentangle_bench.data.pixels import as_bytes, bytes_per_unit
@@ -42,58 +42,46 @@ MOST_NAMES = 10_000
 Images = NDArray[np.uint8]
 
 
-def user_source(path: Path | str) -> DataSource:
-    """The source of the data set at `path`; its factors are read now, its images when it is loaded.
+class UserSource(DataSource):
+    """The data set at `path`; its factors are read now, its images when it is loaded.
 
     Raises BenchError with the reason for a file or folder that is not as this module's head says.
     """
-    path = Path(path)
-    kind: type[ArrayFile] | type[ImageFolder]
-    kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
-    content = kind(path)
-    size = content.count() * math.prod(content.image_shape())
-    if size > LARGEST_BYTES:
-        raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
-    table = content.table()
 
-    def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-        return assemble(path, table, content, notify)
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
+        self.name = path.name
+        kind: type[ArrayFile] | type[ImageFolder]
+        kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
+        self.content = content = kind(path)
+        self.image_shape = content.image_shape()
+        size = content.count() * math.prod(self.image_shape)
+        if size > LARGEST_BYTES:
+            raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
+        self.factor_table = table = content.table()
+        self.factor_names, self.factor_sizes, self.labels = table.names, table.sizes, table.labels
+        self.table = torch.from_numpy(table.values) if table.place is None else None
 
-    rows = torch.from_numpy(table.values) if table.place is None else None
-    return DataSource(path.name, table.names, table.sizes, content.image_shape(), "user", load, table=rows)
-
-
-def assemble(
-    path: Path, table: FactorTable, content: ArrayFile | ImageFolder, notify: Notify | None
-) -> FactorDataset:
-    """The data set of all images in memory; its fingerprint is the sha256 of pixels, factors, names and labels."""
-    shape = (len(table.values), *content.image_shape())
-    images = np.empty(shape, np.uint8)
-    done = 0
-    for block in content.blocks():
-        rows = np.arange(done, done + len(block))
-        images[rows if table.place is None else table.place[rows]] = block
-        done += len(block)
-        if notify is not None:
-            notify(f"reading {path.name}", done, len(images))
-    if content.black_and_white and images.max(initial=0) == 1:
-        images *= 255
-    known = (table.names, table.sizes, shape, *([table.labels] if table.labels else []))
-    digest = hashlib.sha256(repr(known).encode())
-    digest.update(images.data)
-    if table.place is None:
-        digest.update(table.values.tobytes())
-    return FactorDataset(
-        name=path.name,
-        factor_names=table.names,
-        factor_sizes=table.sizes,
-        image_shape=content.image_shape(),
-        provenance="user",
-        fingerprint=digest.hexdigest(),
-        store=ArrayStore(torch.from_numpy(images)),
-        table=torch.from_numpy(table.values) if table.place is None else None,
-        labels=table.labels,
-    )
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ArrayStore, str]:
+        """All images in memory, and the sha256 of pixels, factors, names and labels."""
+        table = self.factor_table
+        shape = (len(table.values), *self.image_shape)
+        images = np.empty(shape, np.uint8)
+        done = 0
+        for block in self.content.blocks():
+            rows = np.arange(done, done + len(block))
+            images[rows if table.place is None else table.place[rows]] = block
+            done += len(block)
+            if notify is not None:
+                notify(f"reading {self.name}", done, len(images))
+        if self.content.black_and_white and images.max(initial=0) == 1:
+            images *= 255
+        known = (table.names, table.sizes, shape, *([table.labels] if table.labels else []))
+        digest = hashlib.sha256(repr(known).encode())
+        digest.update(images.data)
+        if table.place is None:
+            digest.update(table.values.tobytes())
+        return ArrayStore(torch.from_numpy(images)), digest.hexdigest()
 
 
 class ArrayFile:
