@@ -7,13 +7,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle_bench.data.factor_table import FactorTable, factor_table, text_column
+from disentangle_bench.data.table_file import short_lines
 from disentangle_bench.errors import BenchError
 
 TABLE_NAME = "factors.csv"
@@ -27,18 +27,6 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 ALPHA = ("LA", "PA", "RGBA")
 # Formats that Pillow gives the mode "I" for 16 bits.
 SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
-
-
-def short_lines(file: TextIO, path: Path) -> Iterator[str]:
-    """The lines of a table. Raises BenchError for one that is too long, before it is in memory, and for too much."""
-    read = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        read += len(line)
-        if len(line) > LONGEST_LINE:
-            raise BenchError(f"{path} has a line of more than {LONGEST_LINE} characters")
-        if read > LARGEST_TABLE:
-            raise BenchError(f"{path} has more than {LARGEST_TABLE} characters")
-        yield line
 
 
 class ImageFolder:
@@ -72,7 +60,7 @@ class ImageFolder:
         with self.table_path.open(newline="", encoding="utf-8-sig") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BenchError(f"{self.table_path} is no plain file")
-            for row in csv.reader(short_lines(file, self.table_path)):
+            for row in csv.reader(short_lines(file, self.table_path, LONGEST_LINE, LARGEST_TABLE)):
                 if len(rows) > images:
                     raise BenchError(
                         f"{self.table_path} lists more than {images} images, which is how many files the folder holds"
