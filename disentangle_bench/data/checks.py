@@ -88,7 +88,7 @@ def factors_show(dataset: FactorDataset) -> None:
     for column, (name, size) in enumerate(zip(dataset.factor_names, dataset.factor_sizes, strict=True)):
         swept = starts.repeat_interleave(size, dim=0)
         swept[:, column] = torch.arange(size, device=dataset.device).repeat(len(starts))
-        images = dataset.images(dataset.index(swept)).view(len(starts), size, -1)
+        images = dataset.images(dataset.index(swept)).reshape(len(starts), size, -1)
         if size > 1 and bool((images == images[:, :1]).all()):
             raise BenchError(
                 f"data set {dataset.name!r}: no image that was looked at changes with the factor {name!r}; images come"
