@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle_bench.data.factor_table import FactorTable, factor_table, text_column
+from disentangle_bench.data.strict_npz import plain_file
 from disentangle_bench.data.table_file import short_lines
 from disentangle_bench.errors import BenchError
 
@@ -57,10 +58,9 @@ class ImageFolder:
         """The lines that hold something. Raises BenchError at the first beyond what a table of the folder has."""
         images = sum(len(files) for _, _, files in os.walk(self.path))
         rows: list[list[str]] = []
-        with self.table_path.open(newline="", encoding="utf-8-sig") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BenchError(f"{self.table_path} is no plain file")
-            for row in csv.reader(short_lines(file, self.table_path, LONGEST_LINE, LARGEST_TABLE)):
+        with plain_file(self.table_path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            for row in csv.reader(short_lines(text, self.table_path, LONGEST_LINE, LARGEST_TABLE)):
                 if len(rows) > images:
                     raise BenchError(
                         f"{self.table_path} lists more than {images} images, which is how many files the folder holds"

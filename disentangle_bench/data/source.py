@@ -93,8 +93,8 @@ class DataSource:
 
         return FactorDataset(
             name=self.name,
-            factor_names=tuple(self.factor_names),
-            factor_sizes=tuple(self.factor_sizes),
+            factor_names=self.factor_names,
+            factor_sizes=self.factor_sizes,
             image_shape=self.image_shape,
             provenance=self.provenance,
             fingerprint=fingerprint,
@@ -111,27 +111,32 @@ class DataSource:
 
     def check_facts(self) -> None:
         """Raise BenchError unless all facts are there and fit together."""
-        who = f"data set {getattr(self, 'name', type(self).__name__)!r}"
-        for fact in ("name", "factor_names", "factor_sizes", "image_shape"):
-            if not hasattr(self, fact):
-                raise BenchError(
-                    f"{who} has no {fact}; give it as an attribute of the class {type(self).__name__}"
-                )
         own = type(self)
+        who = f"data set {getattr(self, 'name', own.__name__)!r}"
+        for fact, kind in (
+            ("name", str),
+            ("factor_names", tuple),
+            ("factor_sizes", tuple),
+            ("image_shape", tuple),
+        ):
+            if not isinstance(getattr(self, fact, None), kind):
+                raise BenchError(
+                    f"{who} needs {fact}, a {kind.__name__}, as an attribute of its class {own.__name__}"
+                )
         if own.images is DataSource.images and own.open is DataSource.open and own.load is DataSource.load:
-            raise BenchError(f"{who} has no images; give the class {own.__name__} a method images(index)")
-        names, sizes = self.factor_names, self.factor_sizes
-        if isinstance(names, str) or not names or not all(isinstance(n, str) and n for n in names):
-            raise BenchError(f"{who}: factor_names are {names!r}; they must be a tuple of names")
-        if len(set(names)) != len(names) or len(names) != len(sizes):
+            raise BenchError(f"{who} has no images; give its class {own.__name__} a method images(index)")
+        names, sizes, shape = self.factor_names, self.factor_sizes, self.image_shape
+        if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+            raise BenchError(f"{who}: factor_names are {names!r}; they must be different names")
+        if len(names) != len(sizes) or not names:
             raise BenchError(
-                f"{who}: factor_names {names!r} must be different names, one for each of factor_sizes {sizes!r}"
+                f"{who}: factor_sizes are {sizes!r}; needed is one for each of factor_names {names!r}"
             )
-        for fact, numbers in (("factor_sizes", sizes), ("image_shape", self.image_shape)):
-            if not all(type(number) is int and number > 0 for number in numbers):
-                raise BenchError(f"{who}: {fact} is {numbers!r}; it must hold whole numbers from 1")
-        if len(self.image_shape) != 3:
-            raise BenchError(f"{who}: image_shape is {self.image_shape!r}, not (channels, height, width)")
+        if not all(type(number) is int and number > 0 for number in (*sizes, *shape)) or len(shape) != 3:
+            raise BenchError(
+                f"{who}: factor_sizes are {sizes!r} and image_shape (channels, height, width) is {shape!r}; they must"
+                " hold whole numbers from 1"
+            )
 
     def check_every(self, every: Mapping[str, int]) -> None:
         """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""

@@ -7,6 +7,8 @@ says of its size; the content is then read in pieces, as many bytes as the heade
 from __future__ import annotations
 
 import math
+import os
+import stat
 import struct
 import tokenize
 import zipfile
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,12 +101,12 @@ class StrictNpz:
     def read_header(self, key: str, file: IO[bytes]) -> ArrayHeader:
         """The header at the start of an open `.npy` file, checked against the archive's account of its size."""
         member = self.archive.getinfo(f"{key}.npy")
-        header = npy_header(self.path, key, file, member.file_size)
+        header = read_npy_header(self.path, key, file, member.file_size)
         refuse_bomb(self.path, key, member.file_size, member.compress_size)
         return header
 
 
-def npy_header(path: Path, key: str, file: IO[bytes], size: int) -> ArrayHeader:
+def read_npy_header(path: Path, key: str, file: IO[bytes], size: int) -> ArrayHeader:
     """The header at the start of an open `.npy` file of so many bytes. Raises BenchError where they do not agree."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
@@ -147,10 +149,21 @@ def _exactly(path: Path, key: str, header: ArrayHeader, file: IO[bytes], values:
 
 
 @contextmanager
+def plain_file(path: Path) -> Iterator[BinaryIO]:
+    """The open file. Raises BenchError for a directory, a device and a pipe, which would be waited for for ever."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise BenchError(f"{path} is no plain file")
+    with open(handle, "rb") as file:
+        yield file
+
+
+@contextmanager
 def open_npz(path: Path) -> Iterator[StrictNpz]:
     """The file for reading; what goes wrong with it inside the `with` block becomes a BenchError that says so."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with plain_file(path) as file, zipfile.ZipFile(file) as archive:
             yield StrictNpz(path, archive)
     except FileNotFoundError as error:
         raise BenchError(f"there is no file {path}") from error

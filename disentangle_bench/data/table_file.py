@@ -10,11 +10,9 @@ import csv
 import io
 import math
 import os
-import stat
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 from zipfile import is_zipfile
@@ -26,8 +24,9 @@ from disentangle_bench.data.strict_npz import (
     DAMAGE,
     ArrayHeader,
     npy_blocks,
-    npy_header,
     open_npz,
+    plain_file,
+    read_npy_header,
     refuse_bomb,
 )
 from disentangle_bench.errors import BenchError
@@ -57,7 +56,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> Arrays:
     kind = path.suffix.lower()
     reader = READERS.get(kind, _npz)
     try:
-        with _plain_file(path) as file:
+        with plain_file(path) as file:
             found = reader(path, file, names)
     except FileNotFoundError as error:
         raise BenchError(f"there is no file {path}") from error
@@ -68,17 +67,6 @@ def read_arrays(path: Path, names: Sequence[str]) -> Arrays:
         if name not in found:
             raise BenchError(_missing(path, name, list(found), kind))
     return {name: found[name] for name in names}
-
-
-@contextmanager
-def _plain_file(path: Path) -> Iterator[BinaryIO]:
-    """The open file. Raises BenchError for a directory, a device and a pipe, which would be waited for for ever."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise BenchError(f"{path} is no plain file")
-    with open(handle, "rb") as file:
-        yield file
 
 
 def _npz(path: Path, file: BinaryIO, names: Sequence[str]) -> Arrays:
@@ -97,7 +85,7 @@ def _npz(path: Path, file: BinaryIO, names: Sequence[str]) -> Arrays:
 
 def _npy(path: Path, file: BinaryIO, names: Sequence[str]) -> Arrays:
     """The codes, which are the file's one array."""
-    header = npy_header(path, "codes", file, os.fstat(file.fileno()).st_size)
+    header = read_npy_header(path, "codes", file, os.fstat(file.fileno()).st_size)
     _refuse_no_table(path, "codes", header)
     return {"codes": _filled(header, npy_blocks(path, "codes", header, file))}
 

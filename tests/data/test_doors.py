@@ -89,14 +89,16 @@ def test_a_label_of_its_own_for_each_image_is_refused(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"factor_names": ()}, "must be a tuple of names"),
-        ({"factor_names": "abc"}, "must be a tuple of names"),
+        ({"factor_names": (), "factor_sizes": ()}, "one for each of factor_names"),
+        ({"factor_names": "abc"}, "needs factor_names, a tuple"),
+        ({"factor_sizes": 48}, "needs factor_sizes, a tuple"),
         ({"factor_names": ("row", "row", "light")}, "must be different names"),
-        ({"factor_names": ("row", "column")}, "one for each of factor_sizes"),
-        ({"factor_sizes": (4, 4, 0)}, r"factor_sizes is \(4, 4, 0\)"),
+        ({"factor_names": ("row", "", "light")}, "must be different names"),
+        ({"factor_names": ("row", "column")}, "one for each of factor_names"),
+        ({"factor_sizes": (4, 4, 0)}, r"factor_sizes are \(4, 4, 0\)"),
         ({"factor_sizes": (4, 4, 3.0)}, "whole numbers from 1"),
-        ({"image_shape": (16, 16)}, r"not \(channels, height, width\)"),
-        ({"images": DataSource.images}, "give the class Given a method images"),
+        ({"image_shape": (16, 16)}, r"\(channels, height, width\) is \(16, 16\)"),
+        ({"images": DataSource.images}, "give its class Given a method images"),
     ],
 )
 def test_facts_that_do_not_fit_are_refused_before_an_image_is_made(facts, message, monkeypatch) -> None:
@@ -112,7 +114,7 @@ def test_a_fact_that_is_missing_is_named(fact, monkeypatch: pytest.MonkeyPatch) 
     }
     del facts[fact]
     given = type("Given", (DataSource,), {"images": tiny_data.Squares.images, **facts})
-    with pytest.raises(BenchError, match=f"has no {fact}; give it as an attribute of the class Given"):
+    with pytest.raises(BenchError, match=f"needs {fact}, a (str|tuple), as an attribute of its class Given"):
         load(given, monkeypatch)
 
 

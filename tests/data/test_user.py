@@ -479,3 +479,11 @@ def test_a_table_without_end_is_not_read(tmp_path):
     (tmp_path / "mine" / "factors.csv").symlink_to("/dev/zero")
     with pytest.raises(BenchError, match="no plain file"):
         UserSource(path)
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.h5", "mine/factors.csv"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BenchError, match="is no plain file"):
+        UserSource(tmp_path / name.removesuffix("/factors.csv"))
