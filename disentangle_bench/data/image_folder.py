@@ -52,6 +52,7 @@ class ImageFolder:
                 )
         self.listed = [row[self.names.index("file")] for row in self.rows]
         self.files = [self.file(name) for name in self.listed]
+        self.shape = (len(self.files), 3, FOLDER_SIDE, FOLDER_SIDE)
         self.largest_of_16_bits: int | None = None
 
     def read_rows(self) -> list[list[str]]:
@@ -92,14 +93,6 @@ class ImageFolder:
         if not os.path.isfile(path):
             raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
         return path
-
-    def count(self) -> int:
-        """How many images there are."""
-        return len(self.files)
-
-    def image_shape(self) -> tuple[int, int, int]:
-        """Colour, and the side that images are resized to."""
-        return 3, FOLDER_SIDE, FOLDER_SIDE
 
     def table(self) -> FactorTable:
         """The factors of all listed images."""

@@ -54,8 +54,8 @@ class UserSource(DataSource):
         kind: type[ArrayFile] | type[ImageFolder]
         kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
         self.content = content = kind(path)
-        self.image_shape = content.image_shape()
-        size = content.count() * math.prod(self.image_shape)
+        self.image_shape = content.shape[1:]
+        size = math.prod(content.shape)
         if size > LARGEST_BYTES:
             raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
         self.factor_table = table = content.table()
@@ -64,8 +64,7 @@ class UserSource(DataSource):
 
     def open(self, data_dir: Path, notify: Notify | None) -> tuple[ArrayStore, str]:
         """All images in memory, and the sha256 of pixels, factors, names and labels."""
-        table = self.factor_table
-        shape = (len(table.values), *self.image_shape)
+        table, shape = self.factor_table, self.content.shape
         images = np.empty(shape, np.uint8)
         done = 0
         for block in self.content.blocks():
@@ -108,42 +107,33 @@ class ArrayFile:
             )
         if images.shape[0] != factors.shape[0]:
             raise BenchError(f"{path} has {images.shape[0]} images and factors for {factors.shape[0]}")
-        self.shape, self.dtype = images.shape, images.dtype
-        self.channels_last = self.last_is_channels()
+        self.dtype = images.dtype
+        self.axes = self.order_of_axes(images.shape)
+        count, *sides = images.shape
+        channels, height, width = (sides[axis - 1] if axis else 1 for axis in self.axes)
+        self.shape = (count, channels, height, width)
         self.black_and_white = True
 
-    def last_is_channels(self) -> bool:
-        """Whether the last axis holds the channels. Raises BenchError where that cannot be told, or none does."""
-        if len(self.shape) == 3:
-            return False
-        first, last = self.shape[1] in (1, 3), self.shape[3] in (1, 3)
+    def order_of_axes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Which axes hold channels (0: there is no such axis), height and width. Raises BenchError where none can."""
+        if len(shape) == 3:
+            return 0, 1, 2
+        first, last = shape[1] in (1, 3), shape[3] in (1, 3)
         if not first and not last:
             raise BenchError(
-                f"{self.path}: images {self.shape} have neither 1 nor 3 channels, first [n, channels, height, width]"
+                f"{self.path}: images {shape} have neither 1 nor 3 channels, first [n, channels, height, width]"
                 " or last [n, height, width, channels]"
             )
         if first and last:
             raise BenchError(
-                f"{self.path}: the channels of images {self.shape} may be the second or the last axis; images of one"
+                f"{self.path}: the channels of images {shape} may be the second or the last axis; images of one"
                 " channel can be saved as [n, height, width]"
             )
-        return last
+        return (3, 1, 2) if last else (1, 2, 3)
 
     def open(self) -> Any:
         """The strict reader of this kind of file, to be used in a `with` statement."""
         return open_npz(self.path) if self.path.suffix == ".npz" else open_h5(self.path)
-
-    def count(self) -> int:
-        """How many images there are."""
-        return self.shape[0]
-
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        if len(self.shape) == 3:
-            return 1, self.shape[1], self.shape[2]
-        if self.channels_last:
-            return self.shape[3], self.shape[1], self.shape[2]
-        return self.shape[1], self.shape[2], self.shape[3]
 
     def table(self) -> FactorTable:
         """The file's factors."""
@@ -175,7 +165,4 @@ class ArrayFile:
         with self.open() as source:
             for block in source.blocks("images"):
                 pixels = as_bytes(block, scale)
-                if len(self.shape) == 3:
-                    yield pixels[:, None]
-                else:
-                    yield pixels.transpose(0, 3, 1, 2) if self.channels_last else pixels
+                yield pixels.transpose(0, *self.axes) if self.axes[0] else pixels[:, None]
