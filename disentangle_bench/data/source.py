@@ -137,6 +137,10 @@ class DataSource:
                 f"{who}: factor_sizes are {sizes!r} and image_shape (channels, height, width) is {shape!r}; they must"
                 " hold whole numbers from 1"
             )
+        if self.table is not None:
+            from disentangle_bench.data.factor_table import check_table_shape
+
+            check_table_shape(self.name, sizes, self.table)
 
     def check_every(self, every: Mapping[str, int]) -> None:
         """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""

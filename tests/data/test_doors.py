@@ -69,8 +69,10 @@ def test_a_store_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"table": table(20).double()}, "not int64"),
-        ({"table": table(20)[:, :2]}, r"not int64 \(images, 3\)"),
+        ({"table": table(20).double()}, r"is torch\.float64 \(20, 3\), not a tensor torch\.int64"),
+        ({"table": table(20)[:, :2]}, r"is torch\.int64 \(20, 2\), not a tensor torch\.int64 \(images, 3\)"),
+        ({"table": table(20).numpy(), "fingerprint": ""}, r"is int64 \(20, 3\), not a tensor"),
+        ({"table": table(20).tolist()}, r"is list \(\), not a tensor"),
         ({"table": table(20) - 1}, "has values -1 to 2"),
         ({"table": table(20, a=np.arange(20) % 7)}, "not 0 to 3"),
     ],
