@@ -14,9 +14,8 @@ from disentangle_bench.records.study_dir import StudyDir
 
 EXITS = """
 import os, sys
-from disentangle_bench.data.source import DataSource
 from disentangle_bench.models.vae import BetaVAE
-from tiny_data import SQUARES
+from tiny_data import Squares
 
 def quits(codes, factors):
     sys.exit(0)
@@ -39,10 +38,9 @@ class Build(BetaVAE):
     def build(self, image_shape, size):
         sys.exit(0)
 
-def load(*, data_dir=None, notify=None):
-    sys.exit(0)
-
-DATA = DataSource("squares", SQUARES.factor_names, SQUARES.factor_sizes, SQUARES.image_shape, "user", load)
+class Data(Squares):
+    def open(self, data_dir, notify):
+        sys.exit(0)
 """
 
 
@@ -80,7 +78,7 @@ def test_a_model_that_exits_costs_its_run(folder: Path, model: str) -> None:
     assert records["vae"].failure is None
 
 
-@pytest.mark.parametrize("what", ['models=[{name="exits:Build"}]', 'datasets=[{name="exits:DATA"}]'])
+@pytest.mark.parametrize("what", ['models=[{name="exits:Build"}]', 'datasets=[{name="exits:Data"}]'])
 def test_what_exits_before_any_run_is_refused(folder: Path, what: str) -> None:
     code, said = run(
         folder, 'metrics=["mig"]', *({'models=[{name="vae"}]', what} if "data" in what else {what})

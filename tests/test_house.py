@@ -106,7 +106,8 @@ def test_files_and_functions_can_be_read_at_once(path: Path) -> None:
     assert source.count("\n") <= MOST_LINES
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < MOST_LINES_OF_A_FUNCTION, f"{node.name} is too long"
+            said = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno
+            assert node.end_lineno - said < MOST_LINES_OF_A_FUNCTION, f"{node.name} is too long"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from disentangle_bench.data.user import user_source
+from disentangle_bench.data.user import UserSource
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluate.codes_file import score_file
 
@@ -119,4 +119,4 @@ def test_an_h5_file_that_declares_far_more_than_it_holds(tmp_path: Path) -> None
         file.create_dataset("images", (10**9, 1, 1), "u1", chunks=(10**6, 1, 1))
         file.create_dataset("factors", (10**9, 1), "i8", chunks=(10**6, 1))
     with pytest.raises(BenchError, match="are not unpacked"):
-        user_source(path).outline({})
+        UserSource(path).outline({})

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from disentangle_bench import registry
 from disentangle_bench.data import dsprites, shapes3d
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.registered import DSpritesRendered, Shapes3DRendered
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.variants import COLOR, NOISY, vary
 from disentangle_bench.evaluate.encode import encode_dataset, encode_stack
@@ -70,10 +71,8 @@ def data_sets() -> dict[str, FactorDataset]:
     """The rendered sets, pixels unwritten, on the CPU: what is prepared once may look at factors there."""
     bits = torch.empty(737_280, 512, dtype=torch.uint8)
     maps = torch.empty(480 * shapes3d.SET_ROWS, 4096, dtype=torch.int16)
-    squares = dsprites.factor_dataset("dsprites_rendered", "rendered", "", bits, dsprites.FACTOR_SIZES)
-    shapes = shapes3d.factor_dataset(
-        "shapes3d_rendered", "rendered", "", shapes3d.PartStore(maps), shapes3d.FACTOR_SIZES
-    )
+    squares = DSpritesRendered().dataset(dsprites.BitStore(bits), "")
+    shapes = Shapes3DRendered().dataset(shapes3d.PartStore(maps), "")
     return {
         "dsprites": squares,
         "shapes3d": shapes,
