@@ -200,7 +200,7 @@ def test_the_command_prints_controls_and_writes_a_record(folder: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     header = next(line for line in result.stdout.splitlines() if "score" in line)
-    assert header.split() == ["score", "random", "ground_truth"]
+    assert header.split() == ["score", "chance", "ceiling"]
     record = load_record_file(folder / "record.json")
     assert (record.name, record.points["number"]) == ("Light", 40)
     (folder / "record.json").write_text('{"name": 1}')

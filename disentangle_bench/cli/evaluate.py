@@ -65,21 +65,21 @@ def evaluate(**given: Any) -> None:
 class EvaluateCommand:
     """`bench evaluate` with what was given on the command line."""
 
-    what: str | None
-    codes: Path | None
-    dataset: str | None
-    every: tuple[tuple[str, int], ...]
-    metrics: tuple[str, ...]
-    points: int | str | None
-    name: str | None
-    seed: int
-    study: Path | None
-    out: Path | None
-    device: str
-    plugins: tuple[Path, ...]
-    allow: tuple[str, ...]
-    data_dir: Path | None
-    metric_seconds: float | None
+    what: str | None = None
+    codes: Path | None = None
+    dataset: str | None = None
+    every: tuple[tuple[str, int], ...] = ()
+    metrics: tuple[str, ...] = ()
+    points: int | str | None = None
+    name: str | None = None
+    seed: int = 0
+    study: Path | None = None
+    out: Path | None = None
+    device: str = "auto"
+    plugins: tuple[Path, ...] = ()
+    allow: tuple[str, ...] = ()
+    data_dir: Path | None = None
+    metric_seconds: float | None = None
 
     def do(self) -> None:
         """Evaluate, print, and keep what was asked to be kept."""
@@ -172,18 +172,27 @@ class EvaluateCommand:
         return fitting[0]
 
 
+# What a reader calls the controls, and what they are.
+CONTROLS = {
+    "random": ("chance", "random codes of the same shape"),
+    "ground_truth": ("ceiling", "the factors themselves"),
+    "symmetric": ("visible", "the factors as far as images show them"),
+}
+
+
 def print_record(record: Record) -> None:
     """The scores, a line each, beside those of the controls."""
-    controls = [name for name in ("random", "ground_truth", "symmetric") if name in record.controls]
-    say(
-        f"{record.name} on {record.dataset['label']} ({record.dataset['provenance']}), seed {record.seed},",
-        nl=False,
-    )
-    say(f" {record.points['number']} points")
-    say(f"{'':<28} {'score':>9}" + "".join(f" {name:>13}" for name in controls))
+    about = f"{record.name} on {record.dataset['label']} ({record.dataset['provenance']} data)"
+    say(f"{about}, seed {record.seed}, {record.points['number']} points")
+    controls = [name for name in CONTROLS if name in record.controls]
+    if record.scores:
+        say(f"{'':<28} {'score':>9}" + "".join(f" {CONTROLS[name][0]:>9}" for name in controls))
     for key, value in record.scores.items():
-        columns = (f" {number(record.controls[name].get(key)):>13}" for name in controls)
+        columns = (f" {number(record.controls[name].get(key)):>9}" for name in controls)
         say(f"{key:<28} {number(value):>9}" + "".join(columns))
+    if controls:
+        said = "; ".join("{}: what {} score".format(*CONTROLS[name]) for name in controls)
+        say(said, err=True)
     for note in record.notes:
         say(f"note: {note}", err=True)
     for name, reason in record.failures.items():
@@ -191,8 +200,8 @@ def print_record(record: Record) -> None:
 
 
 def number(value: float | None) -> str:
-    """Four digits; a dash for what is not there or not finite."""
-    return "-" if value is None else f"{value:.4g}"
+    """Six digits; a dash for what is not there or not finite."""
+    return "-" if value is None else f"{value:.6g}"
 
 
 def keep(record: Record, study: Path) -> None:

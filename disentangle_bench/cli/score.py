@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -32,7 +31,7 @@ from disentangle_bench.streams import go_on_unread
     "--metric", "metrics", multiple=True, metavar="NAME", help="A metric to score; may be repeated."
 )
 @plugin_option
-@click.option("--codes", type=click.Path(path_type=Path), help="An .npz with `codes` and perhaps `factors`.")
+@click.option("--codes", type=click.Path(path_type=Path), help="An .npz, .npy, .csv or .parquet of codes.")
 @click.option("--dataset", metavar="NAME", help="Take the factors of this data set, row for row.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -65,7 +64,7 @@ def score(
         refuse_options("with a STUDY, whose runs know their own", "seed", "dataset")
     asked = tuple(dict.fromkeys((*metrics, *plugin_metrics(plugins))))
     if codes is not None:
-        print_scores(codes, dataset, asked, seed, data_dir, metric_seconds)
+        score_codes_file(codes, dataset, asked, seed, data_dir, metric_seconds)
         return
     from disentangle_bench.device import pick_device
     from disentangle_bench.grid_file import read_grid
@@ -160,7 +159,7 @@ def refuse_options(where: str, *names: str) -> None:
             raise BenchError(f"--{name.replace('_', '-')} does nothing {where}; leave it out")
 
 
-def print_scores(
+def score_codes_file(
     codes: Path,
     dataset: str | None,
     metrics: tuple[str, ...],
@@ -168,23 +167,14 @@ def print_scores(
     data_dir: Path | None,
     metric_seconds: float | None,
 ) -> None:
-    """The scores of somebody's codes, a line each beside chance's; exit code 1 where a metric has failed."""
-    from disentangle_bench.evaluate.codes_file import score_file
+    """What `bench evaluate --codes` does with these options."""
+    from disentangle_bench.cli.evaluate import EvaluateCommand
 
-    chosen = metrics or ("factor_vae", "mig", "beta_vae")
-    found = score_file(codes, dataset, chosen, seed, data_dir, metric_seconds)
-    for name, value in found.scores.items():
-        say(f"{name:<28} {number(value):<12} (chance {number(found.chance.get(name))})")
-    if found.scores:
-        say("chance: what random codes of the same shape score", err=True)
-    if found.note:
-        say(f"note: {found.note}", err=True)
-    for name, reason in found.failures.items():
-        say(f"metric {name} gave no score: {reason}", err=True)
-    if found.failures:
-        sys.exit(1)
-
-
-def number(value: float | None) -> str:
-    """Six digits; a dash for what is not there or not finite."""
-    return "-" if value is None else f"{value:.6g}"
+    EvaluateCommand(
+        codes=codes,
+        dataset=dataset,
+        metrics=metrics,
+        seed=seed,
+        data_dir=data_dir,
+        metric_seconds=metric_seconds,
+    ).do()
