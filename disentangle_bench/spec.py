@@ -43,8 +43,6 @@ MOST_RUNS = 1_000_000
 PositiveInt = Annotated[int, Field(gt=0, le=MAX_SEED)]
 NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Value = bool | Annotated[int, Field(ge=-MAX_SEED - 1, le=MAX_SEED)] | float | str
-# An objective's fields that are told to it by whoever knows the data, and are not for a grid to set.
-TOLD = ("dataset_size", "image_shape")
 
 
 class _Table(BaseModel):
@@ -523,7 +521,7 @@ def model_options(objective: Any) -> dict[str, Any]:
     """The options of a model that a grid can set, with their defaults; None stands for what is not asked for."""
     if not is_dataclass(objective):
         return {}
-    return {field.name: field.default for field in fields(objective) if field.name not in TOLD}
+    return {field.name: field.default for field in fields(objective)}
 
 
 def _hyper(model: str, key: str, value: Any) -> float:

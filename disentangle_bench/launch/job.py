@@ -24,7 +24,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.pictures import run_pictures
 from disentangle_bench.launch.score_pool import score_many, score_one
-from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, told_of_data
+from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted, with_data_facts
 from disentangle_bench.rundir import RunRecord, load_record
 from disentangle_bench.scoring import refuse_keys
 from disentangle_bench.source_hash import source_hash
@@ -35,8 +35,8 @@ from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.device import pick_device
 from disentangle_bench.train.encode_stack import encode_stack
 from disentangle_bench.train.fit import train_fitted
-from disentangle_bench.train.loop import Keeping, Result, train
-from disentangle_bench.train.plan import make_program
+from disentangle_bench.train.loop import CheckpointKeeper, Result, train
+from disentangle_bench.train.plan import make_training
 from disentangle_bench.train.stop import Stop
 from disentangle_bench.train.trained import (
     TrainedModel,
@@ -114,7 +114,9 @@ def run_job(
         last[0] = checkpoint
 
     try:
-        trained = _train(job, dataset, watcher, Keeping(keep_last, checkpoint_every), stop, provenance)
+        trained = _train(
+            job, dataset, watcher, CheckpointKeeper(keep_last, checkpoint_every), stop, provenance
+        )
     except BenchError:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -142,7 +144,7 @@ def _train(
     job: Job,
     dataset: FactorDataset,
     watcher: Watcher,
-    keeping: Keeping,
+    keeper: CheckpointKeeper,
     stop: Stop | None,
     provenance: dict[str, Any],
 ) -> list[tuple[TrainedModel, Result]]:
@@ -152,12 +154,12 @@ def _train(
         return [_fit(objective, spec, dataset, watcher) for spec in job.specs]
     done = 0 if job.resume is None else job.resume.step
     watcher.phase("training", job.specs[0].training.steps, done)
-    program = make_program(objective, job.specs, dataset)
-    results = train(program, resume=job.resume, keeping=keeping, stop=stop, on_steps=watcher.advance)
-    provenance |= {"compiled": program.compilation, "captured": program.capture}
+    training = make_training(objective, job.specs, dataset)
+    results = train(training, resume=job.resume, keeper=keeper, stop=stop, on_steps=watcher.advance)
+    provenance |= {"compiled": training.compilation, "captured": training.capture}
     return [
         (
-            TrainedModel(spec, objective, program.networks(run), dataset.device, dataset.image_shape),
+            TrainedModel(spec, objective, training.networks(run), dataset.device, dataset.image_shape),
             result,
         )
         for run, (spec, result) in enumerate(zip(job.specs, results, strict=True))
@@ -340,7 +342,7 @@ def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ())
             f"{path}: provenance.json does not say of which images the networks are (data.images, image_shape)"
         )
     shape = tuple(data["image_shape"])
-    objective = told_of_data(new_objective(spec), data["images"], shape)
+    objective = with_data_facts(new_objective(spec), data["images"], shape)
     place = pick_device(device)
     refuse_misfits(Path(path), record, build_nothing(spec, objective, shape))
     networks = build_networks(objective, shape, spec.network, spec.seed, place)
@@ -385,9 +387,9 @@ def refuse_misfits(path: Path, record: RunRecord, networks: dict[str, nn.Module]
 
 
 def make_objective(spec: RunSpec, dataset: FactorDataset) -> Objective | Fitted:
-    """The spec's objective with its options, told of its data set where it has a field for that."""
+    """The spec's objective with its options, which knows of its training images."""
     trained_on = Batches(spec.dataset, dataset).dataset
-    return told_of_data(new_objective(spec), len(trained_on), dataset.image_shape)
+    return with_data_facts(new_objective(spec), len(trained_on), dataset.image_shape)
 
 
 def new_objective(spec: RunSpec) -> Objective | Fitted:

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from disentangle_bench.models.objective import Adam, Call, Losses, NetworkSize
+from disentangle_bench.models.objective import Call, Losses, NetworkSize, Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """An encoder and a decoder, one batch of images a step, the grid's optimiser, and -log p(x|z).
+class Reconstruction(Objective):
+    """An encoder and a decoder, and -log p(x|z).
 
     `likelihood` is "bernoulli", "gaussian" (unit variance) or "gaussian_learned" (one variance for all pixels, learned
     along with the rest; Rybkin et al. 2021, arXiv:2006.13202, section 3).
     """
 
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
-
-    @property
-    def batches(self) -> int:
-        """One batch a step."""
-        return 1
-
-    @property
-    def pairs(self) -> bool:
-        """No: images are drawn independently."""
-        return False
-
-    def adam(self) -> Mapping[str, Adam]:
-        """Nothing of its own: the grid's settings."""
-        return {}
 
     def networks(
         self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int

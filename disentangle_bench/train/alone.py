@@ -11,7 +11,16 @@ from torch import Tensor, nn
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.convolution import channels_last
-from disentangle_bench.models.objective import Adam, Fitted, Log, Losses, NetworkSize, Objective
+from disentangle_bench.models.objective import (
+    Adam,
+    Fitted,
+    Log,
+    Losses,
+    NetworkSize,
+    Objective,
+    Step,
+    with_hypers,
+)
 from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train import randomness
 from disentangle_bench.train.adam import FusedAdam
@@ -45,15 +54,15 @@ def train_alone(
     Curves hold the mean of each logged value over an interval of steps (about 200 intervals a run), at the
     interval's last step. Raises Diverged when the loss of an interval is not finite.
     """
-    program = Alone(objective, spec, dataset)
-    (result,) = train(program, on_steps=on_steps)
+    alone = Alone(objective, spec, dataset)
+    (result,) = train(alone, on_steps=on_steps)
     if result.failure is not None:
         raise Diverged(result.failure)
-    return Trained(program.networks(0), result.curves, result.seconds)
+    return Trained(alone.networks(0), result.curves, result.seconds)
 
 
 class Alone:
-    """One run's training at some step; a stack of one to the training loop (see `train.loop.Program`)."""
+    """One run's training at some step; a stack of one to the training loop (see `train.loop.Training`)."""
 
     def __init__(self, objective: Objective, spec: RunSpec, dataset: FactorDataset) -> None:
         self.specs: tuple[RunSpec, ...] = (spec,)
@@ -110,7 +119,8 @@ class Alone:
         """Every network moved by its own loss, all gradients taken at the same weights. Returns the log."""
         if self._computing is not self._networks:
             self._convert()
-        losses, log = self.objective.losses(self._call, images, noise, self.hyper, step)
+        running = with_hypers(self.objective, self.hyper)
+        losses, log = running.losses(self._call, Step(images, noise, step))
         count = step.to(torch.float32)
         for name, gradients in own_gradients(losses, self._weights).items():
             self.optimisers[name].update(gradients, count)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from disentangle_bench.models.objective import Adam, Log, Losses, Objective
+from disentangle_bench.models.objective import Adam, Log, Losses, Objective, Step, with_hypers
 from disentangle_bench.models.product_form import use_products
 from disentangle_bench.train.adam import adam_update
 from disentangle_bench.train.alone import as_floats, in_precision
@@ -88,7 +88,7 @@ def stacked_losses(
     ) -> tuple[list[Tensor], Log]:
         call = caller(networks, weights, PRECISIONS[precision])
         found: Losses
-        found, log = objective.losses(call, images, noise, hyper, step)
+        found, log = with_hypers(objective, hyper).losses(call, Step(images, noise, step))
         distinct = distinct_losses(found, networks)
         owners[:] = [names for _, names in distinct]
         return [loss for loss, _ in distinct], log
