@@ -9,6 +9,7 @@ import tiny_data
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from train_alone import train_alone
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
@@ -17,7 +18,6 @@ from disentangle_bench.launch.pictures import run_pictures, traversals
 from disentangle_bench.models.objective import is_fitted
 from disentangle_bench.rundir import RunRecord, StudyDir
 from disentangle_bench.spec import RunSpec, check_grid
-from disentangle_bench.train.alone import train_alone
 from disentangle_bench.train.fit import train_fitted
 from disentangle_bench.train.trained import TrainedModel
 

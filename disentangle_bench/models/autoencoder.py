@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from disentangle_bench.models.objective import Call, Hyper, Log, Losses, NetworkSize, Step
-from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+from disentangle_bench.models.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,14 +37,6 @@ class Autoencoder(Reconstruction):
     def encode(self, call: Call, images: Tensor) -> Tensor:
         """Codes [n, latents]."""
         return call("encoder", images)
-
-    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Reconstruction in nats and squared error."""
-        logits = call("decoder", self.encode(call, images))
-        return {
-            "reconstruction_nats": self.reconstruction(call, logits, images),
-            "mse": squared_error(logits, images),
-        }
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,22 @@ class Reconstruction(Objective):
             cost = 0.5 * squares + 0.5 * math.log(2 * math.pi)
         return cost.flatten(1).sum(1)
 
+    def logits(self, call: Call, latents: Tensor) -> Tensor:
+        """What the decoder makes of latents [n, latents]: logits [n, channels, height, width]."""
+        return call("decoder", latents)
+
     def decode(self, call: Call, latents: Tensor) -> Tensor:
         """The likelihood's means [n, channels, height, width] in 0..1."""
-        return call("decoder", latents).sigmoid()
+        return self.logits(call, latents).sigmoid()
 
+    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Reconstruction in nats and squared error."""
+        return self.measures(call, images, self.encode(call, images))
 
-def squared_error(logits: Tensor, images: Tensor) -> Tensor:
-    """The mean over pixels and channels of the squared difference from sigmoid(logits) [n]."""
-    return (logits.sigmoid() - images).square().flatten(1).mean(1)
+    def measures(self, call: Call, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
+        """Reconstruction of these latents [n, latents] in nats, and its squared error as a mean over all values."""
+        logits = self.logits(call, latents)
+        return {
+            "reconstruction_nats": self.reconstruction(call, logits, images),
+            "mse": (logits.sigmoid() - images).square().flatten(1).mean(1),
+        }

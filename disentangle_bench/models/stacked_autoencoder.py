@@ -10,7 +10,6 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from disentangle_bench.models.autoencoder import Autoencoder
 from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize, Step
-from disentangle_bench.models.reconstruction import squared_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,9 +86,9 @@ class StackedAutoencoder(Autoencoder):
         values = call(f"encoder_{layer}", values)
         return values if layer == self.layers else values.sigmoid()
 
-    def logits(self, call: Call, codes: Tensor) -> Tensor:
+    def logits(self, call: Call, latents: Tensor) -> Tensor:
         """What the mirrored layers make of codes: logits [n, channels, height, width]."""
-        values = codes
+        values = latents
         for layer in range(self.layers, 1, -1):
             values = call(f"decoder_{layer}", values).sigmoid()
         return call("decoder_1", values)
@@ -100,15 +99,3 @@ class StackedAutoencoder(Autoencoder):
         for layer in range(1, self.layers + 1):
             values = self.upwards(call, layer, values)
         return values
-
-    def decode(self, call: Call, latents: Tensor) -> Tensor:
-        """The likelihood's means [n, channels, height, width] in 0..1."""
-        return self.logits(call, latents).sigmoid()
-
-    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Reconstruction in nats and squared error."""
-        logits = self.logits(call, self.encode(call, images))
-        return {
-            "reconstruction_nats": self.reconstruction(call, logits, images),
-            "mse": squared_error(logits, images),
-        }

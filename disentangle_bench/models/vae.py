@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from disentangle_bench.models.draws import Draw, Normal, sample
 from disentangle_bench.models.objective import Call, Hyper, Log, Losses, NetworkSize, Step
-from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+from disentangle_bench.models.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,15 +68,10 @@ class VAE(Reconstruction):
     def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Reconstruction of the posterior mean, KL, and the ELBO with one posterior sample an image."""
         mean, log_variance = self.posterior(call, images)
-        logits = call("decoder", mean)
         sampled = call("decoder", sample(mean, log_variance, noise))
         kl = kl_from_prior(mean, log_variance).sum(1)
-        return {
-            "reconstruction_nats": self.reconstruction(call, logits, images),
-            "mse": squared_error(logits, images),
-            "kl": kl,
-            "elbo": -(self.reconstruction(call, sampled, images) + kl),
-        }
+        elbo = -(self.reconstruction(call, sampled, images) + kl)
+        return self.measures(call, images, mean) | {"kl": kl, "elbo": elbo}
 
     def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z|x) in nats [n, samples] (Burda et al. 2016, arXiv:1509.00519).

@@ -1,10 +1,9 @@
-"""The reference trainer: one run at a time, plain modules and plain Adam. It is what a trained run means."""
+"""The reference: one run at a time, plain modules and plain Adam. It is what a trained run means."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,39 +25,11 @@ from disentangle_bench.train import randomness
 from disentangle_bench.train.adam import FusedAdam
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
-from disentangle_bench.train.loop import Diverged, train
 from disentangle_bench.train.memory import keep_freed_memory, map_constants
 from disentangle_bench.train.precision import PRECISIONS
 from disentangle_bench.train.step_draws import Ahead, StepDraws
 
 Networks = dict[str, nn.Module]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves: the networks, a row per recorded interval, and the seconds it took."""
-
-    networks: Networks
-    curves: list[dict[str, float]]
-    seconds: float
-
-
-def train_alone(
-    objective: Objective,
-    spec: RunSpec,
-    dataset: FactorDataset,
-    on_steps: Callable[[int], None] = lambda steps: None,
-) -> Trained:
-    """The run `spec` trained on the device of `dataset`; `on_steps(n)` hears of every n further steps done.
-
-    Curves hold the mean of each logged value over an interval of steps (about 200 intervals a run), at the
-    interval's last step. Raises Diverged when the loss of an interval is not finite.
-    """
-    alone = Alone(objective, spec, dataset)
-    (result,) = train(alone, on_steps=on_steps)
-    if result.failure is not None:
-        raise Diverged(result.failure)
-    return Trained(alone.networks(0), result.curves, result.seconds)
 
 
 class Alone:
@@ -90,7 +61,11 @@ class Alone:
         self._weights: dict[str, list[Tensor]] = {
             name: list(network.parameters()) for name, network in self._computing.items()
         }
-        self.optimisers = build_optimisers(objective, self._networks, spec.training)
+        adam = adam_settings(objective, self._networks, spec.training)
+        self.optimisers = {
+            name: FusedAdam(list(network.parameters()), adam[name])
+            for name, network in self._networks.items()
+        }
         self.hyper = {
             name: torch.tensor(value, dtype=self.precision.kept, device=dataset.device)
             for name, value in spec.hypers.items()
@@ -202,14 +177,6 @@ def build_networks(
         torch.manual_seed(randomness.network_seed(seed))
         networks = objective.build(image_shape, sizes)
     return {name: network.to(device) for name, network in networks.items()}
-
-
-def build_optimisers(
-    objective: Objective, networks: Networks, training: TrainingSpec
-) -> dict[str, FusedAdam]:
-    """An Adam for each network, with the objective's settings where it has some of its own, else the grid's."""
-    settings = adam_settings(objective, networks, training)
-    return {name: FusedAdam(list(network.parameters()), settings[name]) for name, network in networks.items()}
 
 
 def adam_settings(objective: Objective, networks: Networks, training: TrainingSpec) -> dict[str, Adam]:

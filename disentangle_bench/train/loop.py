@@ -20,10 +20,6 @@ CURVE_POINTS = 200
 COST = 50  # a checkpoint of one second is taken every 50 seconds at most
 
 
-class Diverged(Exception):
-    """A loss is no longer finite; its message says at which step."""
-
-
 class Training(Protocol):
     """The training of one run or of a stack of runs, at some step. All runs are always at the same step."""
 

@@ -17,13 +17,12 @@ from torch.nn.modules.dropout import _DropoutNd
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, Step, is_fitted, with_hypers
 from disentangle_bench.train import randomness
+from disentangle_bench.train.alone import Networks
 
 BATCH = 2
 # Larger networks are not tried out: that would take memory and time before the run.
 MOST_WEIGHTS = 1 << 26
 INSTEAD = "use a normalisation without running statistics (nn.GroupNorm, nn.LayerNorm)"
-
-Networks = dict[str, nn.Module]
 
 
 def check_layers(model: str, networks: Mapping[str, nn.Module]) -> None:

@@ -9,13 +9,14 @@ import pytest
 import tiny_data
 import torch
 from sklearn.decomposition import PCA as ExactPCA
+from train_alone import train_alone
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 from disentangle_bench.launch.job import make_objective
 from disentangle_bench.models.objective import NetworkSize, Step, is_fitted, with_hypers
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.alone import own_gradients, train_alone
+from disentangle_bench.train.alone import own_gradients
 from disentangle_bench.train.fit import train_fitted
 from disentangle_bench.train.trained import (
     TrainedModel,
