@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 from disentangle_bench.models.draws import Draw
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Call = Callable[[str, "Tensor"], "Tensor"]
 Losses = dict[str, "Tensor"]
 Log = dict[str, "Tensor"]
+AnyModel = TypeVar("AnyModel")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Model(ABC):
     defaults. A grid sets both. `data` is what is known of the training images.
     """
 
-    paper: ClassVar[str]
+    paper: ClassVar[str] = ""
     hypers: ClassVar[Mapping[str, float]] = {}  # the defaults of the hyper-parameters, found by themselves
     data: DataFacts
     _values: Mapping[str, Any] = {}
@@ -206,17 +207,17 @@ def is_fitted(model: Objective | Fitted) -> TypeIs[Fitted]:
     return hasattr(model, "fit")
 
 
-def with_data_facts(model: Any, image_count: int, image_shape: tuple[int, int, int]) -> Any:
+def with_data_facts(model: AnyModel, image_count: int, image_shape: tuple[int, int, int]) -> AnyModel:
     """A copy of the model that knows of how many training images it has and what shape these have."""
     return _with(model, data=DataFacts(image_count, image_shape))
 
 
-def with_hypers(model: Any, values: Mapping[str, Tensor]) -> Any:
+def with_hypers(model: AnyModel, values: Mapping[str, Tensor]) -> AnyModel:
     """A copy of the model for one run's losses, with these values of its hyper-parameters."""
     return _with(model, _values=values)
 
 
-def _with(model: Any, **attributes: object) -> Any:
+def _with(model: AnyModel, **attributes: object) -> AnyModel:
     """A copy with other attributes, which a frozen dataclass does not let one set."""
     copied = copy.copy(model)
     for name, value in attributes.items():

@@ -62,7 +62,7 @@ class Result:
 
 
 class CheckpointKeeper:
-    """Takes a checkpoint to `keep` every so many seconds of training, and rarer where that would cost over 2 %."""
+    """Gives `keep` a checkpoint every so many seconds of training, and rarer where that would cost over 2 %."""
 
     def __init__(self, keep: Callable[[Checkpoint], None], every: float) -> None:
         self.keep = keep

@@ -110,20 +110,15 @@ class Stacked:
     def state(self) -> dict[str, Tensor]:
         """Weights, Adam's moments and unfinished sums [runs, ...], on the CPU."""
         self._check_clock()
-        tensors = {f"sums.{name}": value for name, value in self.sums.items()}
-        for part in ("weights", "means", "squares"):
-            for name, own in getattr(self, part).items():
-                tensors |= {f"{part}.{name}.{key}": value for key, value in own.items()}
+        tensors = {f"sums.{name}": value for name, value in self.sums.items()} | self._tensors()
         return {key: _on_cpu(value) for key, value in tensors.items()}
 
     def restore(self, step: int, state: dict[str, Tensor]) -> None:
         """Go on from what `state()` gave after `step` steps."""
         self.step = step
         self.clock.fill_(step)
-        for part in ("weights", "means", "squares"):
-            for name, own in getattr(self, part).items():
-                for key, value in own.items():
-                    value.copy_(state[f"{part}.{name}.{key}"])
+        for key, value in self._tensors().items():
+            value.copy_(state[key])
         self.sums = {
             key.removeprefix("sums."): value.to(self.device)
             for key, value in state.items()
@@ -143,8 +138,17 @@ class Stacked:
     @property
     def nbytes(self) -> int:
         """Of weights and moments."""
-        parts = (self.weights, self.means, self.squares)
-        return sum(value.nbytes for part in parts for own in part.values() for value in own.values())
+        return sum(value.nbytes for value in self._tensors().values())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The weights and Adam's moments themselves, by the names that a checkpoint has for them."""
+        parts = {"weights": self.weights, "means": self.means, "squares": self.squares}
+        return {
+            f"{part}.{name}.{key}": value
+            for part, networks in parts.items()
+            for name, own in networks.items()
+            for key, value in own.items()
+        }
 
     def _initial(self, image_shape: tuple[int, int, int]) -> tuple[Networks, Weights]:
         """Networks to run the weights in, and each run's initial weights, those of the run alone."""
