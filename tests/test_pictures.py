@@ -9,6 +9,7 @@ import tiny_data
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from train_alone import train_alone
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
@@ -20,7 +21,6 @@ from disentangle_bench.models.objective import is_fitted
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import RunSpec
-from disentangle_bench.train.alone import train_alone
 from disentangle_bench.train.fit import train_fitted
 from disentangle_bench.train.objective import make_objective
 

@@ -165,10 +165,11 @@ def test_a_file_that_hides_an_installed_module_is_refused(tmp_path: Path) -> Non
 
 def test_a_model_and_a_data_set_of_ones_own(folder: Path) -> None:
     (folder / "mine.py").write_text(
+        "from disentangle_bench.models.objective import Hyper\n"
         "from disentangle_bench.models.vae import BetaVAE\n"
         "from tiny_data import SQUARES as mydata\n"
         "class Heavy(BetaVAE):\n"
-        "    hypers = {'beta': 9.0}\n"
+        "    beta = Hyper(9.0)\n"
     )
     bench(
         folder,

@@ -55,15 +55,15 @@ FIRST_STEP = """
 import sys
 import tiny_data
 import disentangle_bench.study.study
-from disentangle_bench.build import new_objective
+from disentangle_bench.models.build import new_objective
 from disentangle_bench.specs import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
-from disentangle_bench.train.plan import make_program
+from disentangle_bench.train.plan import make_training
 network = NetworkSpec(latents=3, channels=(4, 4, 4, 4), hidden=16)
 spec = RunSpec(
     dataset=DatasetSpec(name="tiny_data:SQUARES"), model="factor_vae", hypers={"gamma": 10.0}, seed=0,
     options={"discriminator_width": 16, "discriminator_layers": 2}, network=network, training=TrainingSpec(),
 )
-make_program(new_objective(spec), (spec,), tiny_data.squares()).advance()
+make_training(new_objective(spec), (spec,), tiny_data.squares()).advance()
 print(" ".join(sys.modules))
 """
 

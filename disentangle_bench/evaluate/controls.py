@@ -21,7 +21,7 @@ from disentangle_bench.evaluate.pool import score_one
 from disentangle_bench.evaluate.trained_model import TrainedModel
 from disentangle_bench.metrics.controls import CONTROLS, symmetric
 from disentangle_bench.metrics.metric import Codes, Factors
-from disentangle_bench.models.objective import told_of_data
+from disentangle_bench.models.objective import with_data_facts
 from disentangle_bench.progress import Phases
 from disentangle_bench.specs import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.stop import Stop
@@ -94,7 +94,7 @@ def untrained(dataset: FactorDataset, seed: int) -> TrainedModel:
             "training": TrainingSpec(),
         }
     )
-    objective = told_of_data(new_objective(spec), len(dataset), dataset.image_shape)
+    objective = with_data_facts(new_objective(spec), len(dataset), dataset.image_shape)
     networks = build_networks(objective, dataset.image_shape, spec.network, seed, dataset.device)
     return TrainedModel(spec, objective, networks, dataset.device, dataset.image_shape)
 

@@ -12,7 +12,7 @@ from disentangle_bench.build import build_networks, build_nothing, new_objective
 from disentangle_bench.device import pick_device
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluate.trained_model import TrainedModel
-from disentangle_bench.models.objective import told_of_data
+from disentangle_bench.models.objective import with_data_facts
 from disentangle_bench.records.run_record import RunRecord, load_record
 
 
@@ -33,7 +33,7 @@ def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ())
             f"{path}: provenance.json does not say of which images the networks are (data.images, image_shape)"
         )
     shape = tuple(data["image_shape"])
-    objective = told_of_data(new_objective(spec), data["images"], shape)
+    objective = with_data_facts(new_objective(spec), data["images"], shape)
     place = pick_device(device)
     refuse_misfits(Path(path), record, build_nothing(spec, objective, shape))
     networks = build_networks(objective, shape, spec.network, spec.seed, place)

@@ -12,9 +12,6 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, decapitalised, unknown_name
 from disentangle_bench.specs import RunSpec, Value
 
-# An objective's fields that are told to it by whoever knows the data, and are not for a grid to set.
-TOLD = ("dataset_size", "image_shape")
-
 
 def model_class(name: str) -> type[Any]:
     """The class of the model called `name`. Raises BenchError where that is something else, which is never called."""
@@ -39,7 +36,7 @@ def model_options(objective: Any) -> dict[str, Any]:
     """The options of a model that a grid can set, with their defaults; None stands for what is not asked for."""
     if not is_dataclass(objective):
         return {}
-    return {field.name: field.default for field in fields(objective) if field.name not in TOLD}
+    return {field.name: field.default for field in fields(objective)}
 
 
 def checked_hyper(model: str, key: str, value: Any) -> float:

@@ -8,7 +8,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError
 from disentangle_bench.grid import Grid, expand
-from disentangle_bench.models.objective import NetworkSize, is_fitted, told_of_data
+from disentangle_bench.models.objective import NetworkSize, is_fitted, with_data_facts
 from disentangle_bench.processes.worker import Caller, Surroundings, Worker, may_fork
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.study.plan import check_headlines
@@ -58,7 +58,7 @@ def check_model(spec: RunSpec, dataset: FactorDataset) -> None:
     """Raise BenchError where the spec's model cannot be built for these images, or may not be trained as it is."""
     listed = len(dataset) <= MOST_IMAGES
     images = len(Batches(spec.dataset, dataset).dataset) if listed else len(dataset)
-    objective = told_of_data(new_objective(spec), images, dataset.image_shape)
+    objective = with_data_facts(new_objective(spec), images, dataset.image_shape)
     size = NetworkSize(**spec.network.model_dump())
     networks = build_nothing(spec, objective, dataset.image_shape)
     check_layers(spec.model, networks)

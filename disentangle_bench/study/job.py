@@ -24,9 +24,9 @@ from disentangle_bench.specs import RunSpec
 from disentangle_bench.stop import Stop
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.fit import train_fitted
-from disentangle_bench.train.loop import Keeping, Result, train
+from disentangle_bench.train.loop import CheckpointKeeper, Result, train
 from disentangle_bench.train.objective import make_objective
-from disentangle_bench.train.plan import make_program
+from disentangle_bench.train.plan import make_training
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,18 @@ def _train(
         return [_fit(objective, spec, dataset, control.phases) for spec in job.specs]
     done = 0 if job.resume is None else job.resume.step
     control.phases.phase("training", job.specs[0].training.steps, done)
-    program = make_program(objective, job.specs, dataset)
+    training = make_training(objective, job.specs, dataset)
     results = train(
-        program,
+        training,
         resume=job.resume,
-        keeping=Keeping(control.keep, control.checkpoint_every),
+        keeper=CheckpointKeeper(control.keep, control.checkpoint_every),
         stop=control.stop,
         on_steps=control.phases.advance,
     )
-    about |= {"compiled": program.compilation, "captured": program.capture}
+    about |= {"compiled": training.compilation, "captured": training.capture}
     return [
         (
-            TrainedModel(spec, objective, program.networks(run), dataset.device, dataset.image_shape),
+            TrainedModel(spec, objective, training.networks(run), dataset.device, dataset.image_shape),
             result,
         )
         for run, (spec, result) in enumerate(zip(job.specs, results, strict=True))

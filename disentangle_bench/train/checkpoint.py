@@ -32,7 +32,7 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`tensors` [runs, ...] by name as `Program.state` gives them, after `step` steps of each of `runs`."""
+    """`tensors` [runs, ...] by name as `Training.state` gives them, after `step` steps of each of `runs`."""
 
     runs: tuple[KeptRun, ...]
     step: int

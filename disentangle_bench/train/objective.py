@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from disentangle_bench.build import new_objective
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.objective import Fitted, Objective, told_of_data
+from disentangle_bench.models.objective import Fitted, Objective, with_data_facts
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.train.batches import Batches
 
@@ -12,4 +12,4 @@ from disentangle_bench.train.batches import Batches
 def make_objective(spec: RunSpec, dataset: FactorDataset) -> Objective | Fitted:
     """The spec's objective with its options, told of its data set where it has a field for that."""
     trained_on = Batches(spec.dataset, dataset).dataset
-    return told_of_data(new_objective(spec), len(trained_on), dataset.image_shape)
+    return with_data_facts(new_objective(spec), len(trained_on), dataset.image_shape)

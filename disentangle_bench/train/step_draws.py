@@ -36,7 +36,7 @@ class StepDraws:
 
     def images(self, index: Tensor, seeds: Tensor, step: Tensor) -> Tensor:
         """uint8 [runs, batches * batch_size, channels, height, width]."""
-        return self.batches.images_at(index, seeds, step, self.objective)
+        return self.batches.images(index, seeds, step, self.objective.pairs)
 
 
 class Ahead:

@@ -9,6 +9,7 @@ import pytest
 import tiny_data
 import torch
 from sklearn.decomposition import PCA as ExactPCA
+from train_alone import train_alone
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
@@ -18,9 +19,9 @@ from disentangle_bench.evaluate.reconstruction import (
     reconstruction_bounds,
 )
 from disentangle_bench.evaluate.trained_model import TrainedModel
-from disentangle_bench.models.objective import NetworkSize, is_fitted
+from disentangle_bench.models.objective import NetworkSize, Step, is_fitted, with_hypers
 from disentangle_bench.specs import RunSpec
-from disentangle_bench.train.alone import own_gradients, train_alone
+from disentangle_bench.train.alone import own_gradients
 from disentangle_bench.train.fit import train_fitted
 from disentangle_bench.train.objective import make_objective
 
@@ -139,13 +140,9 @@ def test_beta_zero_behaves_as_an_autoencoder() -> None:
     assert found["reconstruction_nats"] < own["reconstruction_nats"] + 2
 
     def terms():
-        return objective.losses(
-            lambda n, x: networks[n](x),
-            SQUARES.images(range(24)) / 255,
-            {"posterior": torch.ones(24, 6)},
-            {"beta": torch.tensor(0.0)},
-            torch.tensor(1),
-        )
+        step = Step(SQUARES.images(range(24)) / 255, {"posterior": torch.ones(24, 6)}, torch.tensor(1))
+        running = with_hypers(objective, {"beta": torch.tensor(0.0)})
+        return running.losses(lambda n, x: networks[n](x), step)
 
     weights = {name: list(network.parameters()) for name, network in networks.items()}
     whole = own_gradients(terms()[0], weights)

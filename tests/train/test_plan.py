@@ -15,8 +15,8 @@ from disentangle_bench.specs import ScoringSpec
 from disentangle_bench.study import job as jobs
 from disentangle_bench.train import loop
 from disentangle_bench.train.alone import Alone
-from disentangle_bench.train.loop import Program
-from disentangle_bench.train.plan import make_program, stack_size, stacks
+from disentangle_bench.train.loop import Training
+from disentangle_bench.train.plan import make_training, stack_size, stacks
 from disentangle_bench.train.stacked import Stacked
 
 
@@ -32,8 +32,8 @@ def test_on_a_cpu_runs_train_one_by_one_unless_asked() -> None:
     squares, specs = tiny_data.squares(), runs_of("vae")
     objective = jobs.make_objective(specs[0], squares)
     assert stack_size(objective, specs, squares).runs == 1
-    assert isinstance(make_program(objective, specs[:1], squares), Alone)
-    assert isinstance(make_program(objective, specs, squares), Stacked)
+    assert isinstance(make_training(objective, specs[:1], squares), Alone)
+    assert isinstance(make_training(objective, specs, squares), Stacked)
 
 
 def records_of(specs, metrics=("mig",)) -> dict[int, RunRecord]:
@@ -64,10 +64,10 @@ def test_a_stack_that_does_not_fit_is_halved_and_goes_on(monkeypatch: pytest.Mon
             begun.append((len(self.specs), step))
             super().restore(step, state)
 
-    def short(objective, stack, dataset) -> Program:
+    def short(objective, stack, dataset) -> Training:
         return Short(objective, stack, dataset, compiled=False, captured=False)
 
-    monkeypatch.setattr(jobs, "make_program", short)
+    monkeypatch.setattr(jobs, "make_training", short)
     found = records_of(specs)
     assert begun == [(1, 6), (2, 6), (1, 6), (1, 6)]
     assert found.keys() == undisturbed.keys()
@@ -78,10 +78,10 @@ def test_a_stack_that_does_not_fit_is_halved_and_goes_on(monkeypatch: pytest.Mon
 
 
 def test_one_run_that_does_not_fit_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(objective, stack, dataset) -> Program:
+    def never(objective, stack, dataset) -> Training:
         raise torch.OutOfMemoryError("not even one")
 
-    monkeypatch.setattr(jobs, "make_program", never)
+    monkeypatch.setattr(jobs, "make_training", never)
     found = records_of(runs_of("vae", steps=2))
     assert {record.failure for record in found.values()} == {"out of memory: not even one\n"}
 
