@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from disentangle_bench.errors import BenchError
     from disentangle_bench.launch.job import load_run
     from disentangle_bench.pipeline import run
-    from disentangle_bench.report.runs_table import load_scores
+    from disentangle_bench.report.study import load_scores
     from disentangle_bench.scoring import score_codes
 
 __all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
@@ -25,7 +25,7 @@ _HOMES = {
     "BenchError": "errors",
     "load_dataset": "data.load",
     "load_run": "launch.job",
-    "load_scores": "report.runs_table",
+    "load_scores": "report.study",
     "run": "pipeline",
     "score_codes": "scoring",
 }

@@ -20,8 +20,8 @@ from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
 from disentangle_bench.plan import plan
 from disentangle_bench.report.html import write_report
-from disentangle_bench.report.runs_table import load_scores
 from disentangle_bench.report.status import study_status
+from disentangle_bench.report.study import load_scores
 from disentangle_bench.rundir import StudyDir
 from disentangle_bench.spec import expand, read_grid
 

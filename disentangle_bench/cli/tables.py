@@ -54,14 +54,15 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
     """
     from disentangle_bench.report import compare as comparison
     from disentangle_bench.report.render import comparison_table
-    from disentangle_bench.report.study import csv_text, make_tables
+    from disentangle_bench.report.study import make_tables
+    from disentangle_bench.report.tables import csv_text
     from disentangle_bench.rundir import StudyDir
 
     tables = make_tables([StudyDir(path) for path in studies])
-    a, b = (comparison.parse_choice(text, tables.told) for text in (first, second))
+    a, b = (comparison.parse_choice(text, tables.grouped_runs) for text in (first, second))
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
-    found = comparison.compare(tables.told, a, b)
+    found = comparison.compare(tables.grouped_runs, a, b)
     for side, text in (("a", first), ("b", second)):
         if (found[f"settings_{side}"] > 1).any():
             settings = found[f"settings_{side}"].max()

@@ -18,7 +18,7 @@
     model: row.cells[1].textContent,
     words: `${row.cells[1].textContent} ${row.cells[2].textContent}`.toLowerCase(),
     keys: [...row.cells].map((cell, i) => {
-      if (i === 1 || i === 2) return cell.textContent;
+      if (headings[i].querySelector("button").dataset.number === "0") return cell.textContent;
       return cell.dataset.v === "" ? null : Number(cell.dataset.v);
     }),
     stars: [...row.cells].map((cell) => cell.querySelector(".star") !== null),
