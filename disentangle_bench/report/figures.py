@@ -73,7 +73,7 @@ def tradeoff(tables: Tables) -> Figure:
             words = f"{metric} (lower is better)" if metric in tables.lower_is_better else metric
             panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=words)
             panel.set_title(title, fontsize=9)
-    if headlines:
+    if headlines and groups:
         axes[0][0].legend(fontsize=8)
     return figure
 
