@@ -33,11 +33,11 @@ from disentangle_bench.report.page_data import (
     variance_bars,
 )
 from disentangle_bench.report.render import few_seeds, notes
-from disentangle_bench.report.status import study_status
+from disentangle_bench.report.status import Status, study_status
 from disentangle_bench.report.study import make_tables, pictured_runs, write_csv
 from disentangle_bench.report.tables import Tables
 from disentangle_bench.rundir import RunRecord, StudyDir, write_text
-from disentangle_bench.spec import Grid, expand, read_grid
+from disentangle_bench.spec import Grid, RunSpec, expand, read_grid
 
 SCRIPTS = ("page.js", "leaderboard.js", "tradeoff.js", "models.js")
 PICTURES = {
@@ -71,7 +71,8 @@ def write_report(study: StudyDir) -> Path:
     title = study.path.resolve().name
     if tables is None:
         folder.mkdir(exist_ok=True)
-        write_text(folder / "index.html", waiting_page(study, unread, title, grid_text))
+        found = study_status(study, _asked(study.path / "grid.toml"))
+        write_text(folder / "index.html", waiting_page(found, unread, title, grid_text))
         return folder / "index.html"
     (folder / "tables").mkdir(parents=True)
     write_csv(folder / "tables", tables)
@@ -111,24 +112,27 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
     )
 
 
-def waiting_page(study: StudyDir, unread: Sequence[str], title: str, grid_text: str) -> str:
+def waiting_page(found: Status, unread: Sequence[str], title: str, grid_text: str) -> str:
     """The page of a study in which no run has ended; `unread` says why runs that are there cannot be read."""
-    try:
-        asked = expand(read_grid(study.path / "grid.toml", with_data=False, allow=()))
-    except BenchError:
-        asked = ()  # how many runs a grid has is not known without the models that it names, and these may be anyone's
-    found = study_status(study, asked)
     style = _asset("report.css")
     return _template("waiting").render(
         title=title,
         style=style,
         policy=_policy(style, ()),
-        asked=len(asked),
+        asked=found.total,
         running=found.running,
         unread=unread,
         grid=_grid_lines(grid_text),
         grid_text=grid_text,
     )
+
+
+def _asked(grid: Path) -> Sequence[RunSpec]:
+    """The runs of the grid; none where it names models of anyone's, without which nobody knows how many there are."""
+    try:
+        return expand(read_grid(grid, with_data=False, allow=()))
+    except BenchError:
+        return ()
 
 
 @cache

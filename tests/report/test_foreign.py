@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import synthetic_study
 from rich.console import Console
+from synthetic_study import FOREIGN_METRICS, foreign_row
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report.compare import compare, parse_choice
@@ -21,31 +22,13 @@ from disentangle_bench.report.study import make_tables
 from disentangle_bench.report.tables import Tables, tables_of
 from disentangle_bench.rundir import StudyDir
 
-METRICS = ("mig", "factor_vae")
-ABOUT = {name: {"headlines": [name], "revision": 1, "paper": "a paper"} for name in METRICS}
+METRICS = tuple(FOREIGN_METRICS)
 MODELS = {"vae": ("", [0.0]), "beta_vae": ("beta", [4.0])}
 
 
 def trained(**settings: object) -> list:
     runs = synthetic_study.records(1, MODELS, 3, METRICS, **settings)
     return [run for run in runs if run.failure is None]
-
-
-def entry(seed: int = 0, **changed: object) -> ForeignRow:
-    """Codes of set0 with a MIG above every run's, and no reconstruction."""
-    scores = {"mig": 0.95 + seed / 1000, "factor_vae": 0.01 + seed / 1000}
-    row = ForeignRow(
-        name="their codes",
-        source="codes file",
-        dataset="set0",
-        provenance="rendered",
-        data_fingerprint="ab" * 32,
-        seed=seed,
-        scores=scores,
-        metrics=ABOUT,
-        points="all",
-    )
-    return replace(row, **changed)
 
 
 def tables(*rows: ForeignRow, runs: list | None = None) -> Tables:
@@ -57,7 +40,7 @@ def by_model(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_foreign_row_is_ranked_among_the_runs_of_the_same_data() -> None:
-    made = tables(*(entry(seed) for seed in range(3)))
+    made = tables(*(foreign_row(seed) for seed in range(3)))
     shown = by_model(made.leaderboard)
     assert set(made.rows["group"]) == {0}
     assert shown["rank"].to_dict() == {"their codes": 1, "beta_vae": 2, "vae": 3}
@@ -79,7 +62,7 @@ def test_a_foreign_row_is_ranked_among_the_runs_of_the_same_data() -> None:
 
 
 def test_an_entry_of_one_seed_has_a_rank_and_neither_interval_nor_mark() -> None:
-    theirs = by_model(tables(entry()).leaderboard).loc["their codes"]
+    theirs = by_model(tables(foreign_row()).leaderboard).loc["their codes"]
     assert theirs["rank"] == 1
     assert pd.isna(theirs["mig_ci_low"])
     assert not theirs["best_mig"]
@@ -87,7 +70,7 @@ def test_an_entry_of_one_seed_has_a_rank_and_neither_interval_nor_mark() -> None
 
 def test_a_score_that_is_missing_has_no_rank() -> None:
     scores = {"mig": None, "factor_vae": 0.5}
-    made = tables(*(entry(seed, scores=scores) for seed in range(3)))
+    made = tables(*(foreign_row(seed, scores=scores) for seed in range(3)))
     theirs = by_model(made.leaderboard).loc["their codes"]
     assert pd.isna(theirs["rank"])
     assert (theirs["mig_n"], theirs["factor_vae_n"]) == (0, 3)
@@ -101,11 +84,11 @@ def test_a_score_that_is_missing_has_no_rank() -> None:
         {"provenance": "official"},
         {"points": 500},
         {"reconstruction_points": 5},
-        {"metrics": ABOUT | {"mig": ABOUT["mig"] | {"revision": 2}}},
+        {"metrics": FOREIGN_METRICS | {"mig": FOREIGN_METRICS["mig"] | {"revision": 2}}},
     ],
 )
 def test_what_measures_another_thing_is_ranked_apart(change: dict) -> None:
-    made = tables(*(entry(seed, **change) for seed in range(3)))
+    made = tables(*(foreign_row(seed, **change) for seed in range(3)))
     assert made.rows.groupby("group")["rank"].apply(list).tolist() == [[1, 2], [1]]
     assert any("ranked apart" in warning for warning in made.warnings)
 
@@ -113,7 +96,8 @@ def test_what_measures_another_thing_is_ranked_apart(change: dict) -> None:
 def test_a_row_with_reconstruction_is_compared_within_its_likelihood() -> None:
     scores = {"mig": 0.5, "factor_vae": 0.5, "reconstruction_nats": 1.0, "elbo": -2.0}
     like = [
-        entry(seed, scores=scores, reconstruction_points=10_000, likelihood="bernoulli") for seed in range(3)
+        foreign_row(seed, scores=scores, reconstruction_points=10_000, likelihood="bernoulli")
+        for seed in range(3)
     ]
     made = tables(*like)
     theirs = by_model(made.leaderboard).loc["their codes"]
@@ -128,7 +112,7 @@ def test_a_row_with_reconstruction_is_compared_within_its_likelihood() -> None:
 
 
 def test_tables_of_models_and_variance_without_reconstruction() -> None:
-    plain, made = tables(), tables(*(entry(seed) for seed in range(3)))
+    plain, made = tables(), tables(*(foreign_row(seed) for seed in range(3)))
     theirs = made.table("models").query("model == 'their codes'").set_index("metric")
     assert theirs["best_by_elbo"].isna().all()
     assert theirs.loc["mig", "best_by_labels_mean"] == pytest.approx(0.951)
@@ -148,11 +132,11 @@ def test_tables_of_models_and_variance_without_reconstruction() -> None:
 
 def test_settings_make_rows_and_a_name_that_a_model_has_gets_its_source() -> None:
     rows = [
-        entry(0, settings={"layer": 1, "steps": 5}),
-        entry(0, settings={"layer": 2, "steps": 5}),
-        entry(1, settings={"layer": 2, "steps": 5}),
-        entry(1, settings={"layer": 2, "steps": 5}),
-        entry(0, name="vae"),
+        foreign_row(0, settings={"layer": 1, "steps": 5}),
+        foreign_row(0, settings={"layer": 2, "steps": 5}),
+        foreign_row(1, settings={"layer": 2, "steps": 5}),
+        foreign_row(1, settings={"layer": 2, "steps": 5}),
+        foreign_row(0, name="vae"),
     ]
     made = tables(*rows)
     shown = made.leaderboard[made.leaderboard["source"] != TRAINED]
@@ -166,7 +150,7 @@ def test_settings_make_rows_and_a_name_that_a_model_has_gets_its_source() -> Non
 
 
 def test_a_leaderboard_of_foreign_rows_alone() -> None:
-    made = tables(*(entry(seed) for seed in range(3)), runs=[])
+    made = tables(*(foreign_row(seed) for seed in range(3)), runs=[])
     assert made.leaderboard["rank"].tolist() == [1]
     assert all(text.strip() for text in made.files().values())
     assert picture(tradeoff(made), "png").startswith(b"\x89PNG")
@@ -174,7 +158,7 @@ def test_a_leaderboard_of_foreign_rows_alone() -> None:
 
 
 def test_people_see_where_a_row_is_from() -> None:
-    made = tables(*(entry(seed) for seed in range(3)))
+    made = tables(*(foreign_row(seed) for seed in range(3)))
     text = readable(made.rows, made.leaderboard).set_index("model")
     assert (text.loc["their codes", "source"], text.loc["their codes", "steps"]) == ("codes file", "")
     assert str(text.loc["their codes", "reconstruction (nats)"]) == "-"
@@ -188,7 +172,7 @@ def test_people_see_where_a_row_is_from() -> None:
 
 
 def test_the_page_and_the_figures_show_them() -> None:
-    made = tables(*(entry(seed) for seed in range(3)))
+    made = tables(*(foreign_row(seed) for seed in range(3)))
     runs = trained()
     rows = dict(zip(made.runs["run"], made.row_of_run, strict=True))
     figures = all_figures(made, [(rows[run.spec.id], run) for run in runs])
@@ -202,7 +186,7 @@ def test_the_page_and_the_figures_show_them() -> None:
 
 
 def test_runs_can_be_compared_with_them_by_source_and_by_numbers() -> None:
-    grouped = tables(*(entry(seed) for seed in range(3))).grouped_runs
+    grouped = tables(*(foreign_row(seed) for seed in range(3))).grouped_runs
     a, b = parse_choice("source=codes file", grouped), parse_choice("model=vae,steps=300000.0", grouped)
     found = compare(grouped, a, b).set_index("measure")
     assert found.loc["mig", "probability"] == 1
@@ -211,7 +195,7 @@ def test_runs_can_be_compared_with_them_by_source_and_by_numbers() -> None:
 
 def test_a_study_and_its_entries_together(tmp_path: Path) -> None:
     study = synthetic_study.write(StudyDir(tmp_path / "study"), iter(trained()))
-    made = make_tables([study], foreign=[entry(), entry(1)])
+    made = make_tables([study], foreign=[foreign_row(), foreign_row(1)])
     assert len(made.seconds) == len(trained())
     assert len(made.runs) == len(trained()) + 2
     assert made.runs["run"].isna().sum() == 2
@@ -229,4 +213,4 @@ def test_a_study_and_its_entries_together(tmp_path: Path) -> None:
 )
 def test_what_is_no_row_is_refused(change: dict, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        entry(**change)
+        foreign_row(**change)

@@ -186,6 +186,29 @@ def test_the_tradeoff_draws_one_likelihood_at_a_time(tmp_path: Path, visit) -> N
     assert costs[7:] == sorted(costs[7:])
 
 
+def test_rows_that_were_not_trained_here_are_sorted_filtered_and_named(tmp_path: Path, visit) -> None:
+    from disentangle_bench.report.html import page as render
+    from disentangle_bench.report.runs_table import runs_table
+    from disentangle_bench.report.tables import tables_of
+
+    runs = synthetic_study.records(1, metrics=("mig", "factor_vae"))
+    theirs = [synthetic_study.foreign_row(seed) for seed in range(3)]
+    file = tmp_path / "index.html"
+    file.write_text(render(tables_of(runs_table([*runs, *theirs])), [], "both", synthetic_study.GRID))
+    page = visit(file)
+    assert column(page, "model")[0] == "their codes"
+    for heading in ("source", "reconstruction", "mig"):
+        page.locator("#board thead button", has_text=heading).click()
+    assert column(page, "source") == ["codes file"] + 13 * ["trained here"]  # their MIG is the best
+    page.locator("#board thead button", has_text="reconstruction").click()
+    assert column(page, "reconstruction (nats)")[-1] == "-"  # what is missing goes last
+    assert page.locator("#plot .mark").count() == 13
+    assert page.locator("#legend button", has_text="their codes").count() == 0
+    assert page.locator("#likelihood").is_hidden()
+    page.select_option("#model", "their codes")
+    assert column(page, "seeds") == ["3"]
+
+
 def test_light_dark_and_the_button(study: StudyDir, visit) -> None:
     def paper(page) -> str:
         return page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -48,7 +48,10 @@
     const sign = up ? 1 : -1;
     const apart = headings[column].querySelector("button").dataset.apart === "1"; // nats of two likelihoods do not mix
     const order = (a, b) => {
-      if (apart && a.likelihood !== b.likelihood) return a.likelihood < b.likelihood ? -1 : 1;
+      if (apart && a.likelihood !== b.likelihood) {
+        if (!a.likelihood || !b.likelihood) return a.likelihood ? -1 : 1; // a row without reconstruction goes last
+        return a.likelihood < b.likelihood ? -1 : 1;
+      }
       const x = a.keys[column];
       const y = b.keys[column];
       if (x === y) return 0;
