@@ -87,14 +87,11 @@ def _attributes(rows: Sequence[_Row]) -> dict[str, Any]:
     }
 
 
-def seconds_table(records: Iterable[RunRecord], runs: pd.DataFrame) -> pd.DataFrame:
-    """What each of the `runs` took, by phase: the one thing in a study that another hour changes.
+def seconds_table(spent: Mapping[str, Mapping[str, float]], runs: pd.DataFrame) -> pd.DataFrame:
+    """What each of the `runs` took, given the seconds of each phase by run.
 
     Columns run, training_seconds, encoding_seconds, scoring_seconds; empty where that is not known.
     """
-    spent: dict[str, Mapping[str, float]] = {}
-    for record in records:
-        spent.setdefault(record.spec.id, record.provenance.get("seconds", {}))
     trained = runs.loc[runs["source"] == TRAINED, ["run"]]
     rows = [{f"{phase}_seconds": spent[run].get(phase) for phase in PHASES} for run in trained["run"]]
     return trained.join(pd.DataFrame(rows, index=trained.index, dtype=float))

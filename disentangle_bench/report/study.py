@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,22 @@ def make_tables(
     finished yet or `sort` is no measure.
     """
     left_out: list[str] = []
-    records = [record for study in studies for record in study.records(curves=False, tell=left_out.append)]
-    if left_out and not records:
+    spent: dict[str, Mapping[str, float]] = {}
+
+    def records() -> Iterator[RunRecord]:
+        for study in studies:
+            for record in study.records(curves=False, tell=left_out.append):
+                spent.setdefault(record.spec.id, record.provenance.get("seconds", {}))
+                yield record
+
+    runs = runs_table(chain(records(), foreign))
+    if left_out and runs.empty:
         raise BenchError("\n".join(left_out))
-    runs = runs_table([*records, *foreign])
     controls: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entry in (entry for study in studies for entry in study.controls(left_out.append)):
         controls.setdefault((entry["dataset"], entry["provenance"]), entry)
     tables = tables_of(runs, list(controls.values()), sort)
-    return replace(tables, warnings=(*left_out, *tables.warnings), seconds=seconds_table(records, runs))
+    return replace(tables, warnings=(*left_out, *tables.warnings), seconds=seconds_table(spent, runs))
 
 
 def pictured_runs(study: StudyDir, tables: Tables, seeds: int = 3) -> Iterator[tuple[int, RunRecord]]:
