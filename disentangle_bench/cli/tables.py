@@ -48,7 +48,7 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
 @click.option("--b", "second", required=True, metavar="KEY=VALUE,...", help="Which runs are B.")
 @click.option("--format", "style", type=click.Choice(["table", "csv"]), default="table", show_default=True)
 def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> None:
-    """Hold two choices of runs of STUDY against each other: means, and how probable it is that A is better.
+    """Compare two choices of runs of STUDY: their means, and how probable it is that A is better.
 
     A choice names columns of scores.csv: --a model=beta_vae,beta=4 --b model=factor_vae.
     """

@@ -1,4 +1,4 @@
-"""Two choices of runs held against each other: `model=beta_vae,beta=4` against `model=factor_vae`."""
+"""Two choices of runs compared: `model=beta_vae,beta=4` against `model=factor_vae`."""
 
 from __future__ import annotations
 

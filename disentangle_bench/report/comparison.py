@@ -91,7 +91,7 @@ def lower_is_better(runs: pd.DataFrame) -> frozenset[str]:
 
 
 def compared_by(measure: str) -> list[str]:
-    """The columns that rows must agree in for this measure of theirs to be compared."""
+    """The columns that rows must agree in before this measure of them is compared."""
     return ["group", "reconstruction_likelihood"] if measure in OF_ONE_LIKELIHOOD else ["group"]
 
 

@@ -16,12 +16,12 @@ from disentangle_bench.report.comparison import compared_by, several_likelihoods
 from disentangle_bench.report.leaderboard import with_reconstruction
 from disentangle_bench.report.summaries import MODEL, best_row
 from disentangle_bench.report.tables import Tables
+from disentangle_bench.report.words import CURVES
 from disentangle_bench.rundir import RunRecord
 
 # Okabe and Ito's palette, which any colour vision can distinguish.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
 FORMATS = ("png", "svg", "pdf")
 # Each format's own way to leave out the time and the library's version.
 METADATA: Mapping[str, dict[str, Any]] = {

@@ -36,6 +36,7 @@ from disentangle_bench.report.render import few_seeds, notes
 from disentangle_bench.report.status import Status, study_status
 from disentangle_bench.report.study import make_tables, pictured_runs, write_csv
 from disentangle_bench.report.tables import Tables
+from disentangle_bench.report.words import CURVES
 from disentangle_bench.rundir import RunRecord, StudyDir, write_text
 from disentangle_bench.spec import Grid, RunSpec, expand, read_grid
 
@@ -46,7 +47,6 @@ PICTURES = {
     "traversals.png": "Latent traversals: one latent a row, moved from end to end",
 }
 MOVING = "traversals.gif"
-CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
 CURVE_POINTS = 60
 CURVE_SIZE = (240, 90)
 
@@ -128,7 +128,7 @@ def waiting_page(found: Status, unread: Sequence[str], title: str, grid_text: st
 
 
 def _asked(grid: Path) -> Sequence[RunSpec]:
-    """The runs of the grid; none where it names models of anyone's, without which nobody knows how many there are."""
+    """The runs that the grid asks for; none where it names models that are not installed."""
     try:
         return expand(read_grid(grid, with_data=False, allow=()))
     except BenchError:

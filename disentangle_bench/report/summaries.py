@@ -209,16 +209,11 @@ def _chosen_cells(row: pd.Series | None, metric: str, prefix: str) -> dict[str, 
 
 
 def _pair(a: pd.Series, b: pd.Series, first: Any, second: Any) -> dict[str, Any]:
-    return {name: a[name] for name in IDENTITY} | {
-        "model_a": a["model"],
-        "setting_a": a["setting"],
-        "model_b": b["model"],
-        "setting_b": b["setting"],
-        "n_a": int((~np.isnan(first)).sum()),
-        "n_failed_a": int(a["n_failed"]),
-        "n_b": int((~np.isnan(second)).sum()),
-        "n_failed_b": int(b["n_failed"]),
-    }
+    pair = {name: a[name] for name in IDENTITY}
+    for side, row, scores in (("a", a, first), ("b", b, second)):
+        pair |= {f"model_{side}": row["model"], f"setting_{side}": row["setting"]}
+        pair |= {f"n_{side}": int((~np.isnan(scores)).sum()), f"n_failed_{side}": int(row["n_failed"])}
+    return pair
 
 
 MODELS = DerivedTable("models", models_table)

@@ -1,9 +1,12 @@
-"""Cells and settings as short texts."""
+"""Cells, settings and axes as short texts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+# The training curves that people are shown, and what their axes say.
+CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
 
 
 def plain(value: object) -> str:
