@@ -26,7 +26,7 @@ busy = used.ru_utime + used.ru_stime
 print(f"{{seconds:.1f}} s ({{busy:.1f}} s of a core), {{used.ru_maxrss / 1024:.0f}} MiB at most")
 """
 WORK = {
-    "tables (all six CSV files)": """
+    "tables (all CSV files)": """
 from disentangle_bench.report.study import make_tables, write_csv
 study = StudyDir(Path(sys.argv[1]))
 write_csv(study.path, make_tables([study]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from disentangle_bench.errors import BenchError
     from disentangle_bench.evaluate.load import load_run
     from disentangle_bench.evaluate.scores import score_codes
-    from disentangle_bench.report.runs_table import load_scores
+    from disentangle_bench.report.study import load_scores
     from disentangle_bench.study.study import run
 
 __all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
@@ -25,7 +25,7 @@ _HOMES = {
     "BenchError": "errors",
     "load_dataset": "data.load",
     "load_run": "evaluate.load",
-    "load_scores": "report.runs_table",
+    "load_scores": "report.study",
     "run": "study.study",
     "score_codes": "evaluate.scores",
 }

@@ -22,8 +22,8 @@ from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import read_grid
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.html import write_report
-from disentangle_bench.report.runs_table import load_scores
 from disentangle_bench.report.status import study_status
+from disentangle_bench.report.study import load_scores
 from disentangle_bench.study.plan import plan
 
 BAIT = "from pathlib import Path\nPath('pwned').touch()\n\nclass Model:\n    def build(self): ...\n"

@@ -48,20 +48,21 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
 @click.option("--b", "second", required=True, metavar="KEY=VALUE,...", help="Which runs are B.")
 @click.option("--format", "style", type=click.Choice(["table", "csv"]), default="table", show_default=True)
 def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> None:
-    """Hold two choices of runs of STUDY against each other: means, and how probable it is that A is better.
+    """Compare two choices of runs of STUDY: their means, and how probable it is that A is better.
 
     A choice names columns of scores.csv: --a model=beta_vae,beta=4 --b model=factor_vae.
     """
     from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report import compare as comparison
     from disentangle_bench.report.render import comparison_table
-    from disentangle_bench.report.study import csv_text, make_tables
+    from disentangle_bench.report.study import make_tables
+    from disentangle_bench.report.tables import csv_text
 
     tables = make_tables([StudyDir(path) for path in studies])
-    a, b = (comparison.parse_choice(text, tables.told) for text in (first, second))
+    a, b = (comparison.parse_choice(text, tables.grouped_runs) for text in (first, second))
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
-    found = comparison.compare(tables.told, a, b)
+    found = comparison.compare(tables.grouped_runs, a, b)
     for side, text in (("a", first), ("b", second)):
         if (found[f"settings_{side}"] > 1).any():
             settings = found[f"settings_{side}"].max()

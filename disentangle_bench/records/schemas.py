@@ -15,7 +15,7 @@ RUN_COLUMNS = frozenset(
         *("run", "dataset", "provenance", "model", "control", "seed", "steps", "status", "failure", "device"),
         *("reconstruction_likelihood", "threads", "torch", "precision", "revisions", "training_seconds"),
         *("data_fingerprint", "scored_on", "metric_revisions", "model_source", "n_seeds", "n_failed"),
-        *("rank", "row", "group", "ranking", "setting"),
+        *("rank", "row", "group", "ranking", "setting", "source"),
     }
 )
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -36,7 +36,16 @@ def test_the_tables_are_rebuilt_in_every_format(study: Path, tmp_path: Path) -> 
     tables = {path: path.unlink() for path in study.glob("*.csv")}
     shown = bench("leaderboard", study)
     assert shown.exit_code == 0, shown.output
-    names = {"scores", "leaderboard", "models", "improvement", "variance", "metric_correlation", "seconds"}
+    names = {
+        "scores",
+        "leaderboard",
+        "measures",
+        "models",
+        "improvement",
+        "variance",
+        "metric_correlation",
+        "seconds",
+    }
     assert {path.stem for path in study.glob("*.csv")} == names | {path.stem for path in tables}
     before = (study / "leaderboard.csv").read_bytes()
     assert bench("leaderboard", study, "--sort", "mig", "--format", "csv").stdout.startswith("dataset,")
