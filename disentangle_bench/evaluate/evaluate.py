@@ -217,7 +217,8 @@ def _scored(
         "scoring": {
             "metrics": report["metrics"],
             "protocol": "default",
-            "scored_on": f"{asked.images.points} / {asked.images.reconstruction_points} images",
+            "points": asked.images.points,
+            "reconstruction_points": asked.images.reconstruction_points,
             "reconstruction": about.get("bounds", {}),
         },
         "scores": measures | report["scores"],

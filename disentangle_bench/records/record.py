@@ -16,11 +16,14 @@ from disentangle_bench.records.schemas import RecordKept, checked
 class Record:
     """One evaluation of one representation with one seed.
 
-    `source`: what was scored ("kind": "encoder" or "codes", "what"). `dataset`: label, provenance and fingerprint.
-    `points`: the number and the sha256 of their positions. `scoring`: metrics with their revisions, protocol, and the
-    points that reconstruction was measured on. `scores` by key, None for what is not finite; `controls` has the same
-    of codes whose worth is known, by control. `failures` says of metrics that raised why. `provenance`: versions,
-    device, commit, time.
+    source: what was scored: `kind` ("encoder" or "codes") and `what`.
+    dataset: label, provenance and fingerprint.
+    points: the number of points and the sha256 of their positions.
+    scoring: metrics with their revisions, protocol, how many points were asked for, what reconstruction is read against.
+    scores: by key, None for what is not finite.
+    controls: the same of codes whose worth is known, by control.
+    failures: why metrics raised, by metric.
+    provenance: versions, device, commit, time.
     """
 
     name: str

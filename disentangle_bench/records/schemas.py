@@ -136,7 +136,9 @@ class RecordScoring(_Kept):
 
     metrics: dict[str, MetricKept]
     protocol: str
-    scored_on: str
+    points: Points
+    reconstruction_points: Points
+    reconstruction: ReconstructionKept = ReconstructionKept()
 
 
 class RecordKept(_Kept):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.records.record import Record
 from disentangle_bench.records.schemas import RUN_COLUMNS
 
 TRAINED = "trained here"  # the source of the rows that are no ForeignRow
@@ -29,6 +30,7 @@ class ForeignRow:
     points, reconstruction_points: how many images the metrics and the reconstruction were measured on; None for a row
         without reconstruction, which stands beside runs with any number there.
     likelihood: what `reconstruction_nats` and `elbo` are nats of.
+    bounds: `floor_nats` and `constant_nats`, what they are read against.
 
     Raises BenchError for a row without a name, a source or a headline's score, and for a score that is not finite or
     has the name of another column.
@@ -46,6 +48,7 @@ class ForeignRow:
     reconstruction_points: int | Literal["all"] | None = None
     likelihood: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    bounds: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or not self.source or self.source == TRAINED:
@@ -63,3 +66,24 @@ class ForeignRow:
         for metric, about in self.metrics.items():
             if missing := [name for name in about["headlines"] if name not in self.scores]:
                 raise BenchError(f"{self.name}: the metric {metric!r} has no score {missing[0]!r}")
+
+
+def row_of(record: Record) -> ForeignRow:
+    """The row of an evaluation."""
+    scoring = record.scoring
+    bounds = scoring.get("reconstruction") or {}
+    found = {
+        "name": record.name,
+        "source": record.source["kind"],
+        "dataset": record.dataset["label"],
+        "provenance": record.dataset["provenance"],
+        "data_fingerprint": record.dataset["fingerprint"],
+        "seed": record.seed,
+        "scores": record.scores,
+        "metrics": scoring["metrics"],
+        "points": scoring["points"],
+        "reconstruction_points": scoring["reconstruction_points"] if bounds else None,
+        "likelihood": bounds.get("likelihood"),
+        "bounds": bounds,
+    }
+    return ForeignRow(**found)

@@ -127,7 +127,7 @@ def _trained(record: RunRecord) -> _Row:
     return _Row(
         identity=(spec.digest, data["provenance"], data["fingerprint"], *made),
         about=_about(record),
-        scores=dict(record.scores.get("scores", {})) | _excess(record),
+        scores=_with_excess(record.scores.get("scores", {}), record.scores.get("reconstruction") or {}),
         metrics=record.scores.get("metrics", {}),
         own=_plain_values(spec.hypers | spec.options),
         shared=_plain_values(
@@ -203,23 +203,22 @@ def _each_once(rows: Iterable[_Row]) -> tuple[list[_Row], int]:
     return list(kept.values()), repeated
 
 
-def _excess(record: RunRecord) -> dict[str, float]:
-    """Nats above the least cost that the likelihood allows, and their share of the best constant image's.
+def _with_excess(scores: Mapping[str, float | None], bounds: Mapping[str, Any]) -> dict[str, float | None]:
+    """The scores with nats above the least cost that the likelihood allows, and their share of the constant image's.
 
-    Nothing for a likelihood that has no least cost.
+    Nothing more for a likelihood that has no least cost.
     """
-    kept = record.scores.get("reconstruction") or {}
     nats, floor, constant = (
-        record.scores.get("scores", {}).get("reconstruction_nats"),
-        kept.get("floor_nats"),
-        kept.get("constant_nats"),
+        scores.get("reconstruction_nats"),
+        bounds.get("floor_nats"),
+        bounds.get("constant_nats"),
     )
-    if nats is None or floor is None:
-        return {}
-    excess = {"excess_nats": nats - floor}
-    if constant is not None and constant > floor:
-        excess["excess_share"] = (nats - floor) / (constant - floor)
-    return excess
+    found = dict(scores)
+    if nats is not None and floor is not None:
+        found["excess_nats"] = nats - floor
+        if constant is not None and constant > floor:
+            found["excess_share"] = (nats - floor) / (constant - floor)
+    return found
 
 
 def _likelihood(record: RunRecord) -> str | None:

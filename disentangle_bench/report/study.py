@@ -14,7 +14,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.files import write_bytes, write_text
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
-from disentangle_bench.report.foreign import TRAINED, ForeignRow
+from disentangle_bench.report.foreign import TRAINED, ForeignRow, row_of
 from disentangle_bench.report.runs_table import runs_table, seconds_table
 from disentangle_bench.report.tables import Tables, tables_of
 
@@ -31,7 +31,7 @@ def load_scores(study: str | Path) -> pd.DataFrame:
 def make_tables(
     studies: Sequence[StudyDir], sort: str | None = None, foreign: Iterable[ForeignRow] = ()
 ) -> Tables:
-    """The tables of these studies together, and of rows that were not trained here.
+    """The tables of these studies together, with what was evaluated into them, and of these further rows.
 
     A run counts once, however often it was copied or scored. Raises BenchError where a path holds no study, no run has
     finished yet or `sort` is no measure.
@@ -45,7 +45,8 @@ def make_tables(
                 spent.setdefault(record.spec.id, record.provenance.get("seconds", {}))
                 yield record
 
-    runs = runs_table(chain(records(), foreign))
+    entries = [row_of(record) for study in studies for record in study.entries(left_out.append)]
+    runs = runs_table(chain(records(), entries, foreign))
     if left_out and runs.empty:
         raise BenchError("\n".join(left_out))
     controls: dict[tuple[str, str], Mapping[str, Any]] = {}
