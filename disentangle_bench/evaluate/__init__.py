@@ -1,0 +1,1 @@
+"""Evaluation: how codes are scored, by this package's way or a paper's."""
