@@ -54,8 +54,8 @@ def dci_lasso(codes: Codes, factors: Factors, *, rng: np.random.Generator) -> Sc
     """DCI's disentanglement from the absolute weights of a Lasso for each factor, codes and values standardised.
 
     Factors are numbers, the shape too. Correlations below the penalty of .02 count for nothing. Codes that know nothing
-    get 0 where all are, on tables of some ten thousands of rows, and anything up to 1 on smaller ones. Returns
-    `dci_lasso`. Of Lin et al. 2020.
+    get 0 on tables of some 50,000 rows or more and anything up to 1 on smaller ones. Returns `dci_lasso`. Of Lin et
+    al. 2020.
     """
     from sklearn.linear_model import Lasso
 
