@@ -208,7 +208,11 @@ DCI_KEYS = {
 
 def assert_agrees(codes_name, metrics, keys, seeds):
     """The scores lie within Monte-Carlo error, and .005, of disentanglement_lib's."""
-    rows = pd.read_csv(GOLDEN / "golden.csv").set_index(["source", "dataset", "representation", "metric"])
+    rows = (
+        pd.read_csv(GOLDEN / "golden.csv")
+        .set_index(["source", "dataset", "representation", "metric"])
+        .sort_index()
+    )
     reference = rows.loc["disentanglement_lib@86a644d sklearn0.23.2", "dsprites_like", codes_name]
     tables = np.load(GOLDEN / "codes.npz", allow_pickle=False)
     factors, codes = tables["dsprites_like/factors"].astype(np.int64), tables[f"dsprites_like/{codes_name}"]
