@@ -28,7 +28,15 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WITHOUT_TORCH = {
     *("cli", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
     *("errors", "files", "locks", "progress", "shown", "source_hash", "stop", "streams", "version"),
-    *("evaluate/scores.py", "evaluate/tables.py", "study/plan.py", "study/finished.py", "study/claims.py"),
+    *(
+        "evaluate/scores.py",
+        "evaluate/tables.py",
+        "evaluate/protocols.py",
+        "evaluate/protocol_metrics.py",
+        "study/plan.py",
+        "study/finished.py",
+        "study/claims.py",
+    ),
     *("models/settings.py", "study/launchers/mailbox.py"),
 }
 

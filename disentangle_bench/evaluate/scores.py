@@ -116,11 +116,14 @@ def score_report(
     }
 
 
-def metric_report(name: str, codes: Any, factors: Any, seed: int) -> dict[str, Any]:
-    """What a report has of one metric."""
+def metric_report(
+    name: str, codes: Any, factors: Any, seed: int, metric: Metric | None = None
+) -> dict[str, Any]:
+    """What a report has of one metric: the one that `name` leads to, or another that goes by that name."""
     try:
-        scores = score_codes(codes, factors, metrics=[name], seed=seed)
-        metric = named_metrics([name])[name]
+        metric = metric or named_metrics([name])[name]
+        table, truth = checked_tables(codes, factors)
+        scores = _score(name, metric, _own_copy(table), _own_copy(truth), generator(seed, name))
     except (
         Exception,
         SystemExit,
