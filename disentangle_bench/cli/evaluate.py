@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 @click.option("--dataset", metavar="NAME", help="On which data set.  [default: the study's]")
 @click.option("--every", multiple=True, type=StepOfFactor(), help="Every k-th value of a factor only.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
+@click.option(
+    "--protocol", default="default", metavar="NAME", help="Score as a paper does: dlib2019, infogan_cr ..."
+)
 @click.option("--points", type=PointCount(), help="How many random images are encoded.  [default: all]")
 @click.option("--name", help="What tables call it.  [default: its own name]")
 @click.option(
@@ -70,6 +73,7 @@ class EvaluateCommand:
     dataset: str | None = None
     every: tuple[tuple[str, int], ...] = ()
     metrics: tuple[str, ...] = ()
+    protocol: str = "default"
     points: int | str | None = None
     name: str | None = None
     seed: int = 0
@@ -85,10 +89,13 @@ class EvaluateCommand:
         """Evaluate, print, and keep what was asked to be kept."""
         if (self.what is None) == (self.codes is None):
             raise BenchError("name either MODULE:NAME (or a file of a network), or --codes FILE")
-        if self.study is not None and (self.points is not None or self.metrics or self.plugins):
+        own = self.points is not None or self.metrics or self.plugins or self.protocol != "default"
+        if self.study is not None and own:
             raise BenchError(
-                "--into STUDY scores as the study does; leave out --points, --metric and --plugin"
+                "--into STUDY scores as the study does; leave out --points, --metric, --plugin and --protocol"
             )
+        if self.protocol != "default" and self.metric_seconds is not None:
+            raise BenchError("--metric-limit is for the default protocol")
         grid = self.grid()
         record = self.record(grid)
         print_record(record)
@@ -143,15 +150,18 @@ class EvaluateCommand:
 
     def asked(self, grid: Grid | None) -> Asked:
         """The metrics and the points, as the study has them where it goes into one."""
-        from disentangle_bench.evaluate.evaluate import DEFAULT_METRICS, Asked
+        from disentangle_bench.evaluate.evaluate import Asked, default_metrics
         from disentangle_bench.evaluate.scores import named_metrics
         from disentangle_bench.specs import ScoringSpec
 
         if grid is not None:
             return Asked(grid.metrics, grid.scoring, self.seed, self.metric_seconds)
-        names = (*self.metrics, *plugin_metrics(self.plugins)) or DEFAULT_METRICS
+        names = tuple(dict.fromkeys((*self.metrics, *plugin_metrics(self.plugins))))
+        names = names or default_metrics(self.protocol)
+        if self.protocol == "default":
+            named_metrics(names)
         images = ScoringSpec.model_validate({"points": self.points or "all"})
-        return Asked(tuple(named_metrics(dict.fromkeys(names))), images, self.seed, self.metric_seconds)
+        return Asked(names, images, self.seed, self.metric_seconds, self.protocol)
 
     def dataset_spec(self, grid: Grid | None) -> DatasetSpec | None:
         """The data set, with its sub-grid; None where the codes' file has factors of its own."""
@@ -181,12 +191,12 @@ CONTROLS = {
 
 
 def print_record(record: Record) -> None:
-    """The scores, a line each, beside those of the controls."""
+    """The scores, a line each, beside those of the controls; all else goes to standard error."""
     about = f"{record.name} on {record.dataset['label']} ({record.dataset['provenance']} data)"
-    say(f"{about}, seed {record.seed}, {record.points['number']} points")
+    say(f"{about}, seed {record.seed}, {record.points['number']} points", err=True)
     controls = [name for name in CONTROLS if name in record.controls]
     if record.scores:
-        say(f"{'':<28} {'score':>9}" + "".join(f" {CONTROLS[name][0]:>9}" for name in controls))
+        say(f"{'':<28} {'score':>9}" + "".join(f" {CONTROLS[name][0]:>9}" for name in controls), err=True)
     for key, value in record.scores.items():
         columns = (f" {number(record.controls[name].get(key)):>9}" for name in controls)
         say(f"{key:<28} {number(value):>9}" + "".join(columns))

@@ -15,12 +15,12 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluate.controls import symmetric_codes
 from disentangle_bench.evaluate.encode import encode_points, points_of
 from disentangle_bench.evaluate.pool import score_one
+from disentangle_bench.evaluate.protocols import find_protocol, score_by_protocol
 from disentangle_bench.evaluate.provenance import provenance
 from disentangle_bench.evaluate.reconstruction import decoded_reconstruction, reconstruction_bounds
 from disentangle_bench.evaluate.representation import Encoder, as_encoder
 from disentangle_bench.evaluate.scores import (
     generator,
-    named_metrics,
     overlap_note,
     random_codes,
     refuse_keys,
@@ -39,10 +39,11 @@ DEFAULT_METRICS = ("factor_vae", "mig", "beta_vae")
 def evaluate(
     what: Any,
     dataset: FactorDataset | str,
-    metrics: Iterable[str] = DEFAULT_METRICS,
+    metrics: Iterable[str] | None = None,
     *,
     seed: int = 0,
     points: int | str = "all",
+    protocol: str = "default",
     reconstruction_points: int | str = 10_000,
     name: str | None = None,
     device: str = "cpu",
@@ -61,11 +62,13 @@ def evaluate(
     dataset
         A data set, or the name of one.
     metrics
-        Names of metrics.
+        Names of metrics; by default factor_vae, mig and beta_vae, or all that another protocol has.
     seed
         Decides which points are drawn and the metrics' randomness.
     points
         How many random points of the data set are encoded; "all" takes every one.
+    protocol
+        Whose way of scoring: see `evaluate.protocols.PROTOCOLS`.
     reconstruction_points
         On how many the decoder is measured, where there is one.
     name
@@ -97,7 +100,8 @@ def evaluate(
     """
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     images = {"points": points, "reconstruction_points": reconstruction_points}
-    asked = Asked(tuple(named_metrics(metrics)), ScoringSpec.model_validate(images), seed, metric_seconds)
+    names = default_metrics(protocol) if metrics is None else tuple(metrics)
+    asked = Asked(names, ScoringSpec.model_validate(images), seed, metric_seconds, protocol)
     label = DatasetSpec(name=dataset).label if isinstance(dataset, str) else dataset.name
     if isinstance(what, np.ndarray | Tensor):
         return evaluate_codes(what, data, asked, Subject(name or "codes", "an array", label))
@@ -114,6 +118,12 @@ class Asked:
     images: ScoringSpec
     seed: int = 0
     metric_seconds: float | None = None
+    protocol: str = "default"
+
+
+def default_metrics(protocol: str) -> tuple[str, ...]:
+    """The metrics that are scored when none is named. BenchError for an unknown protocol."""
+    return DEFAULT_METRICS if protocol == "default" else tuple(find_protocol(protocol).metrics)
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,7 @@ def evaluate_tables(codes: Any, factors: Any, asked: Asked, subject: Subject) ->
     codes, factors = checked_tables(codes, factors)
     about = {
         "kind": "codes",
+        "factor_names": [f"factor {column}" for column in range(factors.shape[1])],
         "dataset": {"provenance": "user", "fingerprint": sha256(factors.tobytes())},
         "points": {"number": len(codes), "sha256": sha256(np.arange(len(codes), dtype="<i8").tobytes())},
     }
@@ -176,17 +187,20 @@ def _record(
 ) -> Record:
     """The record of codes of these points of the data set."""
     table, width = reduced_tokens(codes)
-    codes, factors = checked_tables(table, dataset.factors(index))
+    truth = dataset.factors(index).cpu().numpy()
+    codes, factors = checked_tables(table, truth)
+    varies = truth.max(axis=0) > truth.min(axis=0)
     positions = index.cpu().numpy().astype("<i8")
     more: dict[str, Any] = {
         "dataset": {"provenance": dataset.provenance, "fingerprint": dataset.fingerprint},
         "points": {"number": len(positions), "sha256": sha256(positions.tobytes())},
         "provenance": provenance(dataset),
+        "factor_names": [name for name, kept in zip(dataset.factor_names, varies, strict=True) if kept],
     }
     if width is not None:
         more["note"] = f"tokens of {width} numbers were each reduced to their first principal component"
     if dataset.symmetry is not None:
-        more["controls"] = {"symmetric": symmetric_codes(dataset.factors(index).cpu().numpy(), dataset)}
+        more["controls"] = {"symmetric": symmetric_codes(truth, dataset)}
     return _scored(codes, factors, asked, subject, {**about, **more})
 
 
@@ -196,7 +210,9 @@ def _scored(
     """The record of these tables, with what random codes and the factors themselves score beside it."""
 
     def score(table: Codes, metrics: Sequence[str]) -> dict[str, Any]:
-        return score_one(table, factors, metrics, asked.seed, asked.metric_seconds)
+        if asked.protocol == "default":
+            return score_one(table, factors, metrics, asked.seed, asked.metric_seconds)
+        return score_by_protocol(asked.protocol, table, factors, about["factor_names"], asked.seed, metrics)
 
     report = score(codes, asked.metrics)
     measures = about.get("measures", {})
@@ -207,7 +223,9 @@ def _scored(
         **about.get("controls", {}),
     }
     scored = list(report["metrics"])
-    notes = (about.get("note"), overlap_note(report))
+    notes = [about.get("note"), overlap_note(report)]
+    if asked.protocol != "default":
+        notes += [report["protocol"]["note"], find_protocol(asked.protocol).note]
     found = {
         "name": subject.name,
         "seed": asked.seed,
@@ -216,7 +234,7 @@ def _scored(
         "points": about["points"],
         "scoring": {
             "metrics": report["metrics"],
-            "protocol": "default",
+            "protocol": asked.protocol,
             "points": asked.images.points,
             "reconstruction_points": asked.images.reconstruction_points,
             "reconstruction": about.get("bounds", {}),

@@ -126,6 +126,13 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
+def find_protocol(name: str) -> Protocol:
+    """The protocol of this name. Raises BenchError for one that is not there."""
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
 def score_by_protocol(
     name: str,
     codes: Any,
@@ -134,7 +141,7 @@ def score_by_protocol(
     seed: int,
     metrics: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """The report of `scoring.score_report` as the protocol `name` scores, of all its metrics or of those named.
+    """The report of `scores.score_report` as the protocol `name` scores, of all its metrics or of those named.
 
     `codes` [points, latents] and `factors` [points, factors], whose columns `factor_names` names, are of all rows that
     there are. Which of them are drawn is a function of the seed and the protocol. The report says so in `protocol`:
@@ -143,9 +150,7 @@ def score_by_protocol(
 
     Raises BenchError for a name that is not known, tables that are none and names that do not fit the factors.
     """
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    protocol = PROTOCOLS[name]
+    protocol = find_protocol(name)
     for metric in metrics or ():
         if metric not in protocol.metrics:
             raise unknown_name(f"metric of the protocol {name!r}", metric, protocol.metrics)

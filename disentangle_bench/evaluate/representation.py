@@ -58,6 +58,8 @@ def as_encoder(what: Any, device: torch.device | str = "cpu") -> Encoder:
     Raises BenchError for anything else, such as a class of which there is no instance.
     """
     place = torch.device(device)
+    if isinstance(what, Encoder):
+        return what
     if inspect.isclass(what):
         raise BenchError(f"{what.__name__} is a class: give an instance of it, such as a trained network")
     if isinstance(what, torch.export.ExportedProgram):

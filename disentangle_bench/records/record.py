@@ -19,7 +19,7 @@ class Record:
     source: what was scored: `kind` ("encoder" or "codes") and `what`.
     dataset: label, provenance and fingerprint.
     points: the number of points and the sha256 of their positions.
-    scoring: metrics with their revisions, protocol, how many points were asked for, what reconstruction is read against.
+    scoring: metrics with their revisions, protocol, how many points were asked for, the bounds of reconstruction.
     scores: by key, None for what is not finite.
     controls: the same of codes whose worth is known, by control.
     failures: why metrics raised, by metric.

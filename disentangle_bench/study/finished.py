@@ -41,11 +41,8 @@ def see_to(grid: Grid, study: StudyDir, shard: tuple[int, int] = (1, 1)) -> Outc
 def rebuild_tables(study: StudyDir, claims: Claims) -> None:
     """Write the study's tables and figures from its runs, after whoever else does so at this moment.
 
-    Those that are there whole and were made of these very runs are left alone. There are none where no run is ready,
-    as where all are in the hands of others.
+    Those that are there whole and were made of these very runs are left alone.
     """
-    if not study.has_runs():
-        return
     with claims.tables(), writing(study.path):
         if study.tables.are_current():
             return

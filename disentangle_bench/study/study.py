@@ -105,10 +105,15 @@ class Study:
                 with reported.study(runs=len(untrained) + len(todo.score) + len(controls)):
                     self._do(evaluation, Work(untrained, opened))
             except Stopped:
-                rebuild_tables(directory, claims)
+                self._rebuild(claims)
                 raise
-            rebuild_tables(directory, claims)
+            self._rebuild(claims)
         return outcome(runs, directory, options.shard, opened.unreadable)
+
+    def _rebuild(self, claims: Claims) -> None:
+        """Rebuild the tables, unless all runs are in the hands of others, who are not ready."""
+        if self.directory.has_runs():
+            rebuild_tables(self.directory, claims)
 
     def _do(self, evaluation: Evaluation, work: Work) -> None:
         """Evaluate and train, and save every record."""
