@@ -14,19 +14,41 @@ from disentangle_bench.version import __version__
 if TYPE_CHECKING:
     from disentangle_bench.data.load import load_dataset
     from disentangle_bench.errors import BenchError
+    from disentangle_bench.evaluate.evaluate import evaluate
     from disentangle_bench.evaluate.load import load_run
     from disentangle_bench.evaluate.scores import score_codes
-    from disentangle_bench.report.study import load_scores
-    from disentangle_bench.study.study import run
+    from disentangle_bench.grid import Grid
+    from disentangle_bench.metrics.metric import Metric
+    from disentangle_bench.report.published import load_published
+    from disentangle_bench.report.study import load_leaderboard, load_scores
+    from disentangle_bench.study.run import run
 
-__all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
+__all__ = [
+    "BenchError",
+    "Grid",
+    "Metric",
+    "__version__",
+    "evaluate",
+    "load_dataset",
+    "load_leaderboard",
+    "load_published",
+    "load_run",
+    "load_scores",
+    "run",
+    "score_codes",
+]
 
 _HOMES = {
     "BenchError": "errors",
+    "Grid": "grid",
+    "Metric": "metrics.metric",
+    "evaluate": "evaluate.evaluate",
     "load_dataset": "data.load",
+    "load_leaderboard": "report.study",
+    "load_published": "report.published",
     "load_run": "evaluate.load",
     "load_scores": "report.study",
-    "run": "study.study",
+    "run": "study.run",
     "score_codes": "evaluate.scores",
 }
 

@@ -8,6 +8,7 @@ part of it, so that a finished run can be scored again without training.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,6 +110,11 @@ class Grid(Table):
         if len(set(metrics)) < len(metrics):
             raise ValueError("a metric is listed twice")
         return metrics
+
+    def document(self) -> dict[str, Any]:
+        """The grid as a TOML file holds it: no nulls, lists for tuples."""
+        found: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        return found
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other values, which finds its own runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -43,10 +44,7 @@ def read_grid(
     except RecursionError as error:
         raise BenchError(f"{path} is not valid TOML: nested too deeply") from error
     document.setdefault("name", path.stem)
-    for override in overrides:
-        _override(document, override)
-    if seeds is not None:
-        document["seeds"] = seeds
+    document = with_overrides(document, overrides, seeds)
     return check_grid(document, source=str(path), with_data=with_data, allow=allow)
 
 
@@ -127,6 +125,16 @@ def _check_datasets(grid: Grid) -> None:
                 f"data set {dataset.name!r} is {type(found).__name__!r}: it must be a DataSource"
             )
         found.check_every(dataset.every)
+
+
+def with_overrides(
+    document: Mapping[str, Any], overrides: Sequence[str], seeds: int | None
+) -> dict[str, Any]:
+    """A copy of the document after `key=value` overrides, with this number of seeds where one is given."""
+    changed = copy.deepcopy(dict(document))
+    for override in overrides:
+        _override(changed, override)
+    return changed | ({} if seeds is None else {"seeds": seeds})
 
 
 def _override(document: dict[str, Any], override: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -281,3 +282,9 @@ class Lines:
         # Nobody's log is worth a run: its reader may be gone, its disk full, the stream closed.
         with suppress(OSError, ValueError):
             print(printable(text), file=self.stream, flush=True)
+
+
+def shown_by_default() -> Progress:
+    """Bars in a terminal and in a notebook, nothing elsewhere: somebody's program says what it likes itself."""
+    notebook = "ipykernel" in sys.modules
+    return Terminal(Console(stderr=not notebook)) if notebook or sys.stderr.isatty() else Silent()

@@ -55,7 +55,7 @@ FIRST_STEP = """
 import sys
 import tiny_data
 import disentangle_bench.study.study
-from disentangle_bench.models.build import new_objective
+from disentangle_bench.build import new_objective
 from disentangle_bench.specs import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train.plan import make_training
 network = NetworkSpec(latents=3, channels=(4, 4, 4, 4), hidden=16)

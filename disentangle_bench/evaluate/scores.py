@@ -28,19 +28,47 @@ LARGEST_SHARE = 0.05  # of rows that are tested on and were trained on too; abov
 def score_codes(
     codes: Any,
     factors: Any,
-    metrics: Iterable[str] = ("factor_vae", "mig", "beta_vae"),
+    metrics: Iterable[str | Callable[..., Any] | Metric] = ("factor_vae", "mig", "beta_vae"),
     seed: int = 0,
 ) -> dict[str, float]:
-    """All scores of the named metrics: headlines under their own names, details as `<headline>_<detail>`.
+    """All scores of some metrics: headlines under their own names, details as `<headline>_<detail>`.
 
-    `codes` [points, latents] are finite numbers and `factors` [points, factors] whole numbers, as NumPy
-    arrays, torch tensors or anything NumPy can read. The same arguments give the same scores; each metric
-    draws from a generator made of `seed` and its own name, so that naming another metric beside it changes
-    nothing. Factors that have one value take no part. What chance is at this size, `random_codes` of the same
-    rows and latents say.
+    The same arguments give the same scores. Each metric draws from a generator made of `seed` and its own name, so
+    that naming another metric beside it changes nothing. Factors that have one value take no part. What chance is at
+    this size, `random_codes` of the same rows and latents say.
 
-    Raises BenchError for tables that are not such, for factors none of which varies, for unknown, repeated or
-    failing metrics, for two metrics that give the same key and for a key that is a column of every run.
+    Parameters
+    ----------
+    codes
+        Finite numbers [points, latents], as anything that NumPy or torch can read.
+    factors
+        Whole numbers [points, factors].
+    metrics
+        Names of metrics, Metric objects, or functions of (codes, factors), which may take `rng` as well.
+    seed
+        Of the metrics' randomness.
+
+    Returns
+    -------
+    dict[str, float]
+        The scores by key.
+
+    Raises
+    ------
+    BenchError
+        For tables that are not such, factors none of which varies, unknown, repeated or failing metrics, and for a key
+        that two metrics give or that is a column of every run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from disentangle_bench import score_codes
+    >>> factors = np.stack(np.meshgrid(np.arange(4), np.arange(3), indexing="ij"), -1).reshape(-1, 2)
+    >>> def spread(codes, factors):
+    ...     return codes.std()
+    >>> scores = score_codes(factors.astype(float), factors, ["mig", spread])
+    >>> round(scores["mig"], 3), round(scores["spread"], 3)
+    (1.0, 1.041)
     """
     named = named_metrics(metrics)
     table, truth = checked_tables(codes, factors)
@@ -171,23 +199,34 @@ def refuse_keys(report: dict[str, Any], taken: Mapping[str, str]) -> None:
         report["failures"][name] = f"it gives the score {clash!r}, which is {taken[clash]}: name it otherwise"
 
 
-def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
-    """The metrics behind `names`, in that order; BenchError for a bare string, no name or one named twice."""
-    if isinstance(names, str):
-        raise BenchError(f"metrics must be a list of names: write [{names!r}].")
-    listed = list(names)
+def named_metrics(metrics: Iterable[str | Callable[..., Any] | Metric]) -> dict[str, Metric]:
+    """These metrics by name, in that order; BenchError for a bare string, no metric or one named twice.
+
+    A function has its own name, a Metric that of its first headline.
+    """
+    if isinstance(metrics, str):
+        raise BenchError(f"metrics must be a list of names: write [{metrics!r}].")
+    listed = list(metrics)
     if not listed:
         raise BenchError("no metrics named: give at least one, for instance ['mig'].")
-    for name in listed:
-        if listed.count(name) > 1:
+    found: dict[str, Metric] = {}
+    for entry in listed:
+        name, metric = _named_metric(entry)
+        if name in found:
             raise BenchError(f"metric {name!r} is named more than once.")
-    return {name: _named_metric(name) for name in listed}
+        found[name] = metric
+    return found
 
 
-def _named_metric(name: str) -> Metric:
-    found = registry.resolve("metric", name)
-    metric, source = as_metric(found, name), source_hash(name, found)
-    return metric if source is None else replace(metric, source=source)
+def _named_metric(entry: str | Callable[..., Any] | Metric) -> tuple[str, Metric]:
+    if isinstance(entry, str):
+        found = registry.resolve("metric", entry)
+        metric, source = as_metric(found, entry), source_hash(entry, found)
+        return entry, metric if source is None else replace(metric, source=source)
+    name = (
+        (*entry.headlines, "metric")[0] if isinstance(entry, Metric) else getattr(entry, "__name__", "metric")
+    )
+    return name, as_metric(entry, name)
 
 
 def revision_in_words(revision: int, source: str | None) -> int | str:

@@ -20,7 +20,6 @@ is written outside the study's directory, whatever a name says; a write that fai
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -139,7 +138,7 @@ class StudyDir:
         """Write the resolved grid, which makes the directory a study. Raises BenchError when it cannot be written."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(self.path / "grid.toml", tomli_w.dumps(_plain_grid(grid)))
+            write_text(self.path / "grid.toml", tomli_w.dumps(grid.document()))
             self.runs.mkdir(exist_ok=True)
 
     def _holds_something(self) -> bool:
@@ -321,8 +320,3 @@ class StudyDir:
                 tell(str(error))
                 continue
             yield record
-
-
-def _plain_grid(grid: Grid) -> dict[str, Any]:
-    """The grid as TOML can hold it: no nulls, lists for tuples."""
-    return json.loads(grid.model_dump_json(exclude_none=True))

@@ -20,12 +20,78 @@ from disentangle_bench.report.tables import Tables, tables_of
 
 
 def load_scores(study: str | Path) -> pd.DataFrame:
-    """The study's runs as a table, one row a run; what scores.csv holds (`runs_table` says which columns).
+    """The runs of a study as a table.
 
-    `table.attrs["headlines"]` lists the metrics' headline columns, `table.attrs["settings"]` the hyper-parameters and
-    settings. Raises BenchError where there is no study.
+    Parameters
+    ----------
+    study
+        A study directory.
+
+    Returns
+    -------
+    DataFrame
+        What scores.csv holds, a row a run or an evaluation that was put into the study (`runs_table` says which
+        columns). `attrs["headlines"]` lists the metrics' headline columns, `attrs["settings"]` the hyper-parameters and
+        settings.
+
+    Raises
+    ------
+    BenchError
+        Where there is no study, or a run of it cannot be read.
+
+    Examples
+    --------
+    >>> import disentangle_bench
+    >>> grid = {
+    ...     "name": "example",
+    ...     "metrics": ["mig"],
+    ...     "datasets": [{"name": "tiny_data:SQUARES"}],
+    ...     "models": [{"name": "pca"}],
+    ...     "network": {"latents": 3},
+    ... }
+    >>> outcome = disentangle_bench.run(grid, device="cpu", jobs=1)
+    >>> disentangle_bench.load_scores(outcome.path)[["model", "seed", "status"]].to_dict("records")
+    [{'model': 'pca', 'seed': 0, 'status': 'DONE'}]
     """
-    return runs_table(StudyDir(Path(study)).records(curves=False))
+    directory = StudyDir(Path(study))
+    return runs_table(chain(directory.records(curves=False), map(row_of, directory.entries())))
+
+
+def load_leaderboard(study: str | Path, *, sort: str | None = None) -> pd.DataFrame:
+    """The leaderboard of a study, best first within each data set.
+
+    Parameters
+    ----------
+    study
+        A study directory.
+    sort
+        The measure to rank by; the first metric unless given.
+
+    Returns
+    -------
+    DataFrame
+        What leaderboard.csv holds, a row a setting: means over seeds with their intervals, marks and ranks.
+
+    Raises
+    ------
+    BenchError
+        Where there is no study, no run has finished or `sort` is no measure.
+
+    Examples
+    --------
+    >>> import disentangle_bench
+    >>> grid = {
+    ...     "name": "example",
+    ...     "metrics": ["mig"],
+    ...     "datasets": [{"name": "tiny_data:SQUARES"}],
+    ...     "models": [{"name": "pca"}],
+    ...     "network": {"latents": 3},
+    ... }
+    >>> outcome = disentangle_bench.run(grid, device="cpu", jobs=1)
+    >>> disentangle_bench.load_leaderboard(outcome.path)["n_seeds"].tolist()
+    [1]
+    """
+    return make_tables([StudyDir(Path(study))], sort).leaderboard
 
 
 def make_tables(

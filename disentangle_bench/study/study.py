@@ -16,18 +16,16 @@ from pathlib import Path
 from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
-from disentangle_bench.device import pick_device
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluate.controls import Calibration, calibrate
 from disentangle_bench.evaluate.models import Scoring
 from disentangle_bench.grid import Grid, expand
-from disentangle_bench.grid_file import read_grid
 from disentangle_bench.precision import automatic
 from disentangle_bench.processes.cores import Cores, count_cores
 from disentangle_bench.progress import PhasesOf, Progress, Silent
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import DatasetSpec, RunSpec
-from disentangle_bench.stop import Stop, Stopped
+from disentangle_bench.stop import Stopped
 from disentangle_bench.study.checks import check_pairs, check_study
 from disentangle_bench.study.claims import Claims
 from disentangle_bench.study.core_tasks import ControlTasks, StudyTask
@@ -44,7 +42,6 @@ from disentangle_bench.study.plan import (
     all_runs,
     check_headlines,
     check_same_data,
-    default_study,
     missing_controls,
     outcome,
     plan,
@@ -151,40 +148,6 @@ class Study:
         for spec in {spec.program: spec for spec in runs}.values():
             check_pairs(spec, datasets[spec.dataset.label])
         return datasets
-
-
-def run(
-    grid: str | Path,
-    out: str | Path | None = None,
-    *,
-    device: str = "auto",
-    seeds: int | None = None,
-    overrides: Sequence[str] = (),
-    retry_failed: bool = False,
-    data_dir: str | Path | None = None,
-    time_limit: float | None = None,
-    jobs: int | None = None,
-    threads: int = 1,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Run what is not done yet of the grid in the TOML file `grid`, and write its tables: what `bench run` does.
-
-    The study directory is `out`, by default results/<grid name>. `overrides` are `key=value` texts such as
-    "training.steps=500"; `seeds` N means seeds 0..N-1; `data_dir` is where data files are kept. After `time_limit`
-    seconds a checkpoint is kept and Stopped raised; the same call goes on from there. Raises BenchError for a mistake
-    in the grid or its surroundings. On a CPU `jobs` runs are trained at a time, each in a process of its own with
-    `threads` threads; None stands for one a core. Another number of threads changes scores as another seed would.
-    """
-    checked = read_grid(Path(grid), overrides, seeds)
-    directory = StudyDir(Path(out) if out is not None else default_study(checked))
-    options = Options(
-        pick_device(device),
-        stop=Stop(time_limit),
-        retry_failed=retry_failed,
-        data_dir=data_dir,
-        jobs=Jobs(jobs, threads),
-    )
-    return Study(checked, directory, options, progress).train()
 
 
 def settled(grid: Grid, study: StudyDir, device: str, note: Callable[[str], None]) -> Grid:

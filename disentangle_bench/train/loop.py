@@ -149,7 +149,8 @@ def _record(training: Training, results: list[Result], steps: int) -> None:
 def curve_row(step: int, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
     """Means over the interval; a vector `kl_per_latent` becomes `kl_per_latent_0`, `kl_per_latent_1`, ..."""
     row: dict[str, float] = {"step": step}
-    for name, total in sums.items():
+    # Sums that come from a checkpoint are in another order.
+    for name, total in sorted(sums.items()):
         values = (total / steps).tolist()
         row |= (
             {f"{name}_{i}": v for i, v in enumerate(values)} if isinstance(values, list) else {name: values}

@@ -43,7 +43,7 @@ def test_default_is_this_packages_own_way():
     assert list(PROTOCOLS["default"].metrics) == list(registry.METRICS)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS.keys() - {"default"})
+@pytest.mark.parametrize("name", sorted(PROTOCOLS.keys() - {"default"}))
 def test_a_perfect_code_gets_one_and_noise_next_to_nothing(name):
     report = scored(name, PERFECT, QUICK[name])
     found = headlines(report)

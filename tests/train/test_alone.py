@@ -5,7 +5,7 @@ import math
 import pytest
 import tiny_data
 import torch
-from disentangle_bench.models.build import build_networks, new_objective
+from disentangle_bench.build import build_networks, new_objective
 from torch import nn
 from train_alone import train_alone
 

@@ -150,3 +150,9 @@ def test_tracing_the_update_changes_nothing() -> None:
     train(traced)
     for run in range(3):
         assert distance(weights(traced.state(), run), weights(plain.state(), run)) < 1e-12
+
+
+def test_columns_of_curves_are_in_one_order() -> None:
+    """A checkpoint's file gives sums back in another order than that in which they were logged."""
+    sums = {"loss": torch.tensor(2.0), "kl": torch.tensor(4.0)}
+    assert list(loop.curve_row(1, sums, 2).items()) == [("step", 1), ("kl", 2.0), ("loss", 1.0)]
