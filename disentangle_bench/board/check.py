@@ -1,0 +1,201 @@
+"""What an entry has to pass before it is shown: every problem in words, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disentangle_bench.board.definition import LARGEST_TEXT, Board, refuse_trick
+from disentangle_bench.board.entries import (
+    ABOUT,
+    CODES_FILE,
+    NAME,
+    SCORES,
+    Entry,
+    content,
+    entry_names,
+    entry_path,
+    fetched,
+    fetched_name,
+    read_codes,
+    read_entry,
+)
+from disentangle_bench.board.scores import Score, Table, computed, current, read_scores
+from disentangle_bench.errors import BenchError
+
+TOLERANCE = 1e-6
+
+
+def check_entries(
+    results: Path, board: Board, names: Sequence[str], data_dir: Path | None, fetch: bool = False
+) -> list[str]:
+    """What is wrong with these entries, or with all where none is named; nothing is written.
+
+    Their codes are held against those of all entries, and their scores computed again. With `fetch`, codes that lie
+    elsewhere are downloaded first. Raises BenchError for a name that no entry can have, and where the data set cannot
+    be had or is not the board's.
+    """
+    for name in names:
+        entry_path(results, board, name)
+    chosen = list(names) or entry_names(results, board)
+    problems = [] if names else list(_strays(results / "entries" / board.name))
+    tables: list[Table] = []
+    for name in chosen:
+        found, wrong = _entry(results, board, name, data_dir, fetch)
+        tables += found
+        problems += wrong
+    problems += _duplicates(tables, _others(results, board, chosen, data_dir))
+    problems += _scores(results, board, tables, board.factor_table(data_dir))
+    return problems
+
+
+def _strays(folder: Path) -> Iterator[str]:
+    """What lies among the entries and is none."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not NAME.fullmatch(path.name) or not path.is_dir():
+            yield f"{path} is no entry: a folder is needed, called AuthorYearWord, for instance Kingma2014Vae"
+
+
+def _entry(
+    results: Path, board: Board, name: str, data_dir: Path | None, fetch: bool
+) -> tuple[list[Table], list[str]]:
+    """The codes of an entry as far as they are such, and what is wrong with its files."""
+    try:
+        entry = read_entry(results, board, name)
+        files = entry.files(fetched(data_dir))
+    except BenchError as error:
+        return [], str(error).splitlines()
+    problems = list(_odd_files(entry))
+    tables = []
+    if fetch:
+        problems += _fetched(board, entry, fetched(data_dir))
+    for seed, path in files.items():
+        if not path.exists() and path.parent != entry.path:
+            if not fetch:
+                problems.append(
+                    f"{entry.path}: the codes of seed {seed} lie elsewhere: --fetch downloads them"
+                )
+            continue
+        try:
+            tables.append(Table(name, seed, read_codes(board, path)))
+        except BenchError as error:
+            problems += str(error).splitlines()
+    if len(files) < board.seeds:
+        problems.append(
+            f"{entry.path} has codes of {len(files)} seeds; the board needs at least {board.seeds}"
+        )
+    return tables, problems
+
+
+def _odd_files(entry: Entry) -> Iterator[str]:
+    for path in sorted(entry.path.iterdir()):
+        if path.name in (ABOUT, SCORES) or CODES_FILE.fullmatch(path.name):
+            try:
+                refuse_trick(path, LARGEST_TEXT if path.suffix != ".npz" else 1 << 62)
+            except BenchError as error:
+                yield str(error)
+        else:
+            yield f"{path} is no file of an entry: {ABOUT}, {SCORES} and codes-s<seed>.npz are allowed"
+
+
+def _fetched(board: Board, entry: Entry, folder: Path) -> Iterator[str]:
+    """Download the codes that lie elsewhere, and say what cannot be had."""
+    from disentangle_bench.data.download import fetch
+    from disentangle_bench.data.layouts import Layout
+    from disentangle_bench.data.official import FileFacts
+
+    for each in entry.about.codes:
+        if each.bytes > board.largest_bytes:
+            yield f"{entry.path / ABOUT}: {each.url} has {each.bytes} bytes; the board allows {board.largest_bytes}"
+            continue
+        try:
+            # The layout is that of a data set's file; codes have none, and are looked at when they are read.
+            layout = Layout("codes", (), 0, "", ())
+            fetch(
+                FileFacts(fetched_name(each), each.url, layout, {"sha256": each.sha256}, each.bytes), folder
+            )
+        except BenchError as error:
+            yield f"{entry.path / ABOUT}: {error}"
+
+
+def _others(results: Path, board: Board, chosen: Sequence[str], data_dir: Path | None) -> list[Table]:
+    """The codes of the entries that are not checked, as far as they can be read."""
+    tables = []
+    for name in entry_names(results, board):
+        if name not in chosen:
+            tables += _entry(results, board, name, data_dir, fetch=False)[0]
+    return tables
+
+
+def _duplicates(tables: Sequence[Table], others: Sequence[Table]) -> Iterator[str]:
+    """Codes that are those of another entry, or of another seed."""
+    first = {content(table.codes): table for table in reversed(others)}
+    for table in tables:
+        same = first.setdefault(content(table.codes), table)
+        if same is not table:
+            where = f"seed {same.seed}" if same.entry == table.entry else f"{same.entry}, seed {same.seed}"
+            yield f"{table.entry}: the codes of seed {table.seed} are the same as those of {where}"
+
+
+def _scores(
+    results: Path, board: Board, tables: Sequence[Table], factors: NDArray[np.int64]
+) -> Iterator[str]:
+    """Where the entries' scores.csv do not say what their codes give."""
+    metrics = [each.name for each in board.metrics]
+    found: dict[str, list[Score]] = {}
+    for number, scores, failures in computed(
+        board, factors, dict.fromkeys(range(len(tables)), metrics), tables
+    ):
+        table = tables[number]
+        path = results / "entries" / board.name / table.entry
+        where = f"{path / SCORES}: seed {table.seed}"
+        yield from (f"{where}: {metric} gave no score: {why}" for metric, why in failures.items())
+        if table.entry not in found:
+            try:
+                found[table.entry] = read_scores(path)
+            except BenchError as error:
+                found[table.entry] = []
+                yield str(error)
+            yield from _unknown(path, found[table.entry], tables, metrics)
+        yield from _differing(where, board, table, found[table.entry], scores)
+
+
+def _unknown(
+    path: Path, said: Sequence[Score], tables: Sequence[Table], metrics: Sequence[str]
+) -> Iterator[str]:
+    """Lines of a seed without codes, or of a metric that the board does not ask for."""
+    seeds = {table.seed for table in tables if table.entry == path.name}
+    for seed, metric in dict.fromkeys((each.seed, each.metric) for each in said):
+        if seed not in seeds or metric not in metrics:
+            yield f"{path / SCORES} has figures of {metric} for seed {seed}, which nobody asked for"
+
+
+def _differing(
+    where: str, board: Board, table: Table, said: Sequence[Score], scores: Sequence[Score]
+) -> Iterator[str]:
+    """Where the lines `said` of a seed are not the `scores` of its codes."""
+    fresh = current(board, said)
+    for metric in dict.fromkeys(score.metric for score in scores):
+        mine = {score.score: score for score in scores if score.metric == metric}
+        lines = fresh.get((table.seed, content(table.codes), metric))
+        if lines is None:
+            old = [each for each in said if (each.seed, each.metric) == (table.seed, metric)]
+            now = next(iter(mine.values())).revision
+            if not old:
+                why = "has no figures"
+            elif old[0].revision != now:
+                why = f"has figures of revision {old[0].revision}, and this version is at {now}"
+            else:
+                why = "has figures of other codes, or of another question"
+            yield f"{where}: {metric} {why}: `bench board score {board.name} {table.entry}` writes them"
+        for line in lines or ():
+            value = mine[line.score].value
+            if not _close(line.value, value):
+                yield f"{where}: {metric}: {line.score} is {line.value} in the file, and the codes give {value}"
+
+
+def _close(a: float | None, b: float | None) -> bool:
+    return a == b or (a is not None and b is not None and abs(a - b) <= TOLERANCE)

@@ -1,0 +1,177 @@
+"""scores.csv of an entry: what this package's metrics say of its codes, written by `bench board score` only."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disentangle_bench.board.definition import LARGEST_TEXT, Board, refuse_trick
+from disentangle_bench.board.entries import SCORES, content, fetched, read_codes, read_entry
+from disentangle_bench.errors import BenchError
+from disentangle_bench.files import read_small, write_text, writing
+
+
+@dataclass(frozen=True)
+class Score:
+    """A line of scores.csv: `value` is what the metric's headline `score` is for these codes, None where it failed.
+
+    `codes` and `question` are 16 digits of the codes and of the board's question (`Board.question`).
+    """
+
+    seed: int
+    codes: str
+    question: str
+    metric: str
+    revision: int
+    score: str
+    value: float | None
+
+
+COLUMNS = tuple(field.name for field in fields(Score))
+
+
+@dataclass(frozen=True)
+class Table:
+    """The codes [points, latents] of one seed of an entry."""
+
+    entry: str
+    seed: int
+    codes: NDArray[np.float16]
+
+
+def read_scores(entry: Path) -> list[Score]:
+    """The lines of the entry's scores.csv, none where there is no such file. BenchError names the line that is odd."""
+    path = entry / SCORES
+    if not path.exists() and not path.is_symlink():
+        return []
+    refuse_trick(path, LARGEST_TEXT)
+    found = []
+    try:
+        rows = csv.DictReader(io.StringIO(read_small(path).decode(), newline=""), strict=True)
+        if tuple(rows.fieldnames or ()) != COLUMNS:
+            raise BenchError(
+                f"{path}: its columns must be {','.join(COLUMNS)}: `bench board score` writes it"
+            )
+        for row in rows:
+            if None in row or None in row.values():
+                raise BenchError(f"{path}: line {rows.line_num} does not have a value for each column")
+            found.append(_score(row))
+    except (OSError, ValueError, csv.Error) as error:
+        raise BenchError(f"{path} cannot be read: {error}") from error
+    return found
+
+
+def _score(row: Mapping[str, str]) -> Score:
+    value = float(row["value"]) if row["value"] else None
+    if value is not None and not np.isfinite(value):
+        raise ValueError(f"the value {row['value']!r} is no finite number")
+    numbers = {"seed": int(row["seed"]), "revision": int(row["revision"]), "value": value}
+    return Score(**{**row, **numbers})  # type: ignore[arg-type]
+
+
+def write_scores(entry: Path, scores: Sequence[Score]) -> None:
+    """Write scores.csv whole, where it says something else."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for each in scores:
+        value = "" if each.value is None else f"{each.value:.9g}"
+        writer.writerow([*(getattr(each, name) for name in COLUMNS[:-1]), value])
+    path = entry / SCORES
+    with writing(path):
+        if not path.exists() or path.read_bytes() != text.getvalue().encode():
+            write_text(path, text.getvalue())
+
+
+def tables_of(results: Path, board: Board, name: str, data_dir: Path | None) -> list[Table]:
+    """The codes of all seeds of an entry. Raises BenchError where they are not such or are not here."""
+    found = []
+    for seed, path in read_entry(results, board, name).files(fetched(data_dir)).items():
+        if not path.exists() and not path.is_symlink():
+            raise BenchError(
+                f"{name}: the codes of seed {seed} lie elsewhere and are not here yet:"
+                f" `bench board check {board.name} {name} --fetch` downloads them"
+            )
+        found.append(Table(name, seed, read_codes(board, path)))
+    return found
+
+
+def computed(
+    board: Board, factors: NDArray[np.int64], asked: Mapping[int, Sequence[str]], tables: Sequence[Table]
+) -> Iterator[tuple[int, list[Score], dict[str, str]]]:
+    """For each table by its number, as `asked`: the scores of these metrics, and why metrics gave none."""
+    from disentangle_bench.evaluate.pool import score_many
+
+    metrics = board.named_metrics()
+    for chosen in dict.fromkeys(tuple(names) for names in asked.values()):
+        numbers = [number for number, names in asked.items() if tuple(names) == chosen]
+        codes = [tables[number].codes.astype(np.float32) for number in numbers]
+        seeds = [tables[number].seed for number in numbers]
+        reports = score_many(codes, factors, seeds, chosen)
+        for number, report in zip(numbers, reports, strict=True):
+            scores = []
+            for name in chosen:
+                about = (tables[number].seed, content(tables[number].codes), board.question, name)
+                for headline in metrics[name].headlines:
+                    value = report["scores"].get(headline)
+                    scores.append(Score(*about, metrics[name].revision, headline, value))
+            yield number, scores, report["failures"]
+
+
+def current(board: Board, scores: Sequence[Score]) -> dict[tuple[int, str, str], list[Score]]:
+    """Those scores, by seed, codes and metric, that are of this question and of this version's metrics."""
+    found: dict[tuple[int, str, str], list[Score]] = {}
+    for each in scores:
+        found.setdefault((each.seed, each.codes, each.metric), []).append(each)
+    metrics = board.named_metrics()
+    return {
+        key: group
+        for key, group in found.items()
+        if key[2] in metrics
+        and [each.score for each in group] == list(metrics[key[2]].headlines)
+        and {(each.question, each.revision) for each in group} == {(board.question, metrics[key[2]].revision)}
+    }
+
+
+def score_entries(
+    results: Path, board: Board, names: Sequence[str], data_dir: Path | None, everything: bool
+) -> dict[str, Any]:
+    """Score what these entries lack and what is stale, or `everything`, and write their scores.csv.
+
+    Says for each entry how many seeds have new figures (`scored`), and why metrics gave none (`failures`).
+    """
+    tables = [table for name in names for table in tables_of(results, board, name, data_dir)]
+    kept: dict[str, dict[tuple[int, str, str], list[Score]]] = {}
+    for name in names:
+        kept[name] = (
+            {} if everything else current(board, read_scores(results / "entries" / board.name / name))
+        )
+    asked = {}
+    for number, table in enumerate(tables):
+        here = (table.seed, content(table.codes))
+        lacks = [each.name for each in board.metrics if (*here, each.name) not in kept[table.entry]]
+        if lacks:
+            asked[number] = lacks
+    scored, failures = dict.fromkeys(names, 0), dict[str, str]()
+    if asked:
+        factors = board.factor_table(data_dir)
+        for number, scores, failed in computed(board, factors, asked, tables):
+            table = tables[number]
+            scored[table.entry] += 1
+            for score in scores:
+                kept[table.entry].setdefault((table.seed, score.codes, score.metric), []).append(score)
+            failures |= {f"{table.entry}, seed {table.seed}, {metric}": why for metric, why in failed.items()}
+    for name in names:
+        lines = []
+        for table in tables:
+            for each in board.metrics if table.entry == name else ():
+                lines += kept[name][table.seed, content(table.codes), each.name]
+        write_scores(results / "entries" / board.name / name, lines)
+    return {"scored": scored, "failures": failures}
