@@ -17,11 +17,11 @@ from disentangle_bench.board.entries import (
     Entry,
     content,
     entry_names,
-    entry_path,
     fetched,
     fetched_name,
     read_codes,
     read_entry,
+    there,
 )
 from disentangle_bench.board.scores import Score, Table, computed, current, read_scores
 from disentangle_bench.errors import BenchError
@@ -39,7 +39,7 @@ def check_entries(
     be had or is not the board's.
     """
     for name in names:
-        entry_path(results, board, name)
+        there(results, board, name)
     chosen = list(names) or entry_names(results, board)
     problems = [] if names else list(_strays(results / "entries" / board.name))
     tables: list[Table] = []

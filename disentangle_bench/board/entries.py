@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from disentangle_bench.board.definition import LARGEST_TEXT, Board, Sha256, checked, refuse_trick
 from disentangle_bench.data.load import default_data_dir
 from disentangle_bench.data.strict_npz import open_npz
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.evaluate.tables import checked_codes
 from disentangle_bench.files import sha256, sync, write_bytes, write_text, writing
 from disentangle_bench.grid_file import read_toml
@@ -157,12 +157,17 @@ def entry_path(results: Path, board: Board, name: str) -> Path:
     return path
 
 
-def read_entry(results: Path, board: Board, name: str) -> Entry:
-    """The entry of this name. Raises BenchError where there is none, and for what is wrong in entry.toml."""
+def there(results: Path, board: Board, name: str) -> Path:
+    """The folder of an entry that is there; else BenchError."""
     path = entry_path(results, board, name)
     if not path.is_dir():
-        known = ", ".join(entry_names(results, board)) or "none"
-        raise BenchError(f"the board {board.name} has no entry {name}; it has {known}")
+        raise unknown_name(f"entry of the board {board.name}", name, entry_names(results, board))
+    return path
+
+
+def read_entry(results: Path, board: Board, name: str) -> Entry:
+    """The entry of this name. Raises BenchError where there is none, and for what is wrong in entry.toml."""
+    path = there(results, board, name)
     refuse_trick(path / ABOUT, LARGEST_TEXT)
     document = read_toml(path / ABOUT, "entry")
     return Entry(path, checked(About, document, path / ABOUT, {"codes": CodesAt}))
