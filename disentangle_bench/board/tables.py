@@ -19,8 +19,8 @@ from disentangle_bench.board.scores import Score, current, read_scores
 from disentangle_bench.errors import BenchError
 from disentangle_bench.files import json_text, write_text, writing
 from disentangle_bench.report.statistics import among_the_best, deviation, spreads
+from disentangle_bench.report.study import csv_text
 
-DIGITS = "%.6g"
 FORMAT = 1  # of the JSON file; goes up where a field of it changes its meaning
 
 
@@ -48,10 +48,10 @@ def build(results: Path, name: str) -> Path:
     folder = results / "boards" / board.name
     if folder.is_symlink():
         raise BenchError(f"{folder} is a link to elsewhere, where nothing is written; delete the link")
-    table = pd.DataFrame(rows).to_csv(index=False, float_format=DIGITS, lineterminator="\n") if rows else ""
+    table = pd.DataFrame(rows).astype({"rank": "Int64"}) if rows else pd.DataFrame()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder.with_suffix(".csv"), table)
+        write_text(folder.with_suffix(".csv"), csv_text(table))
         write_text(folder.with_suffix(".json"), json_text(_export(board, entries, values, measures, rows)))
         write_text(folder / "index.html", page(board, entries, measures, rows))
     return folder / "index.html"
@@ -119,10 +119,9 @@ def _rows(
             row |= {f"{measure.name}_{key}": float(value) for key, value in numbers.items()}
             row |= {f"{measure.name}_n": int(counts[i, j]), f"best_{measure.name}": bool(best[j][i])}
         rows.append(row)
-    unranked = len(rows) + 1
-    rows.sort(key=lambda row: (row["control"], row["rank"] or unranked, row["entry"]))
-    whole = pd.DataFrame(rows).astype({"rank": "Int64"})
-    return [{str(key): value for key, value in row.items()} for row in whole.to_dict("records")]
+    # Controls have no rank, and stand last in an order of their own.
+    best_first = np.lexsort((np.arange(len(rows)), -(means * signs)[:, 0], ~ranked))
+    return [rows[i] for i in best_first]
 
 
 def _export(
