@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.board.definition import LARGEST_TEXT, Board, refuse_trick
+from disentangle_bench.board.definition import Board
 from disentangle_bench.board.entries import (
     ABOUT,
     CODES_FILE,
     NAME,
     SCORES,
-    Entry,
+    CodesAt,
+    codes_files,
     content,
     entry_names,
     fetched,
@@ -63,53 +64,49 @@ def _entry(
     results: Path, board: Board, name: str, data_dir: Path | None, fetch: bool
 ) -> tuple[list[Table], list[str]]:
     """The codes of an entry as far as they are such, and what is wrong with its files."""
+    problems: list[str] = []
+    elsewhere: tuple[CodesAt, ...] = ()
+    tables: list[Table] = []
     try:
-        entry = read_entry(results, board, name)
-        files = entry.files(fetched(data_dir))
+        path = there(results, board, name)
     except BenchError as error:
-        return [], str(error).splitlines()
-    problems = list(_odd_files(entry))
-    tables = []
+        return [], [str(error)]
+    for each in sorted(path.iterdir()):
+        if each.name not in (ABOUT, SCORES) and not CODES_FILE.fullmatch(each.name):
+            problems.append(
+                f"{each} is no file of an entry: {ABOUT}, {SCORES}, codes-s<seed>.npz are allowed"
+            )
+    try:
+        elsewhere = read_entry(results, board, name).about.codes
+        files = codes_files(path, elsewhere, fetched(data_dir))
+    except BenchError as error:
+        problems += str(error).splitlines()
+        files = codes_files(path)
     if fetch:
-        problems += _fetched(board, entry, fetched(data_dir))
-    for seed, path in files.items():
-        if not path.exists() and path.parent != entry.path:
+        problems += _fetched(board, path, elsewhere, fetched(data_dir))
+    for seed, file in files.items():
+        if file.parent != path and not file.exists():
             if not fetch:
-                problems.append(
-                    f"{entry.path}: the codes of seed {seed} lie elsewhere: --fetch downloads them"
-                )
+                problems.append(f"{path}: the codes of seed {seed} lie elsewhere: --fetch downloads them")
             continue
         try:
-            tables.append(Table(name, seed, read_codes(board, path)))
+            tables.append(Table(name, seed, read_codes(board, file)))
         except BenchError as error:
-            problems += str(error).splitlines()
+            problems.append(str(error))
     if len(files) < board.seeds:
-        problems.append(
-            f"{entry.path} has codes of {len(files)} seeds; the board needs at least {board.seeds}"
-        )
-    return tables, problems
+        problems.append(f"{path} has codes of {len(files)} seeds; the board needs at least {board.seeds}")
+    return tables, problems + list(_unasked(path, files, [each.name for each in board.metrics]))
 
 
-def _odd_files(entry: Entry) -> Iterator[str]:
-    for path in sorted(entry.path.iterdir()):
-        if path.name in (ABOUT, SCORES) or CODES_FILE.fullmatch(path.name):
-            try:
-                refuse_trick(path, LARGEST_TEXT if path.suffix != ".npz" else 1 << 62)
-            except BenchError as error:
-                yield str(error)
-        else:
-            yield f"{path} is no file of an entry: {ABOUT}, {SCORES} and codes-s<seed>.npz are allowed"
-
-
-def _fetched(board: Board, entry: Entry, folder: Path) -> Iterator[str]:
+def _fetched(board: Board, path: Path, elsewhere: Sequence[CodesAt], folder: Path) -> Iterator[str]:
     """Download the codes that lie elsewhere, and say what cannot be had."""
     from disentangle_bench.data.download import fetch
     from disentangle_bench.data.layouts import Layout
     from disentangle_bench.data.official import FileFacts
 
-    for each in entry.about.codes:
+    for each in elsewhere:
         if each.bytes > board.largest_bytes:
-            yield f"{entry.path / ABOUT}: {each.url} has {each.bytes} bytes; the board allows {board.largest_bytes}"
+            yield f"{path / ABOUT}: {each.url} has {each.bytes} bytes; the board allows {board.largest_bytes}"
             continue
         try:
             # The layout is that of a data set's file; codes have none, and are looked at when they are read.
@@ -118,7 +115,7 @@ def _fetched(board: Board, entry: Entry, folder: Path) -> Iterator[str]:
                 FileFacts(fetched_name(each), each.url, layout, {"sha256": each.sha256}, each.bytes), folder
             )
         except BenchError as error:
-            yield f"{entry.path / ABOUT}: {error}"
+            yield f"{path / ABOUT}: {error}"
 
 
 def _others(results: Path, board: Board, chosen: Sequence[str], data_dir: Path | None) -> list[Table]:
@@ -140,37 +137,34 @@ def _duplicates(tables: Sequence[Table], others: Sequence[Table]) -> Iterator[st
             yield f"{table.entry}: the codes of seed {table.seed} are the same as those of {where}"
 
 
+def _unasked(path: Path, seeds: Collection[int], metrics: Collection[str]) -> Iterator[str]:
+    """What is wrong with scores.csv itself: lines of a seed without codes, of a metric that the board does not name."""
+    try:
+        lines = dict.fromkeys((each.seed, each.metric) for each in read_scores(path))
+    except BenchError as error:
+        yield str(error)
+        return
+    for seed, metric in lines:
+        if seed not in seeds or metric not in metrics:
+            yield f"{path / SCORES} has figures of {metric} for seed {seed}, which nobody asked for"
+
+
 def _scores(
     results: Path, board: Board, tables: Sequence[Table], factors: NDArray[np.int64]
 ) -> Iterator[str]:
     """Where the entries' scores.csv do not say what their codes give."""
     metrics = [each.name for each in board.metrics]
-    found: dict[str, list[Score]] = {}
-    for number, scores, failures in computed(
-        board, factors, dict.fromkeys(range(len(tables)), metrics), tables
-    ):
+    asked = dict.fromkeys(range(len(tables)), metrics)
+    for number, scores, failures in computed(board, factors, asked, tables):
         table = tables[number]
         path = results / "entries" / board.name / table.entry
         where = f"{path / SCORES}: seed {table.seed}"
         yield from (f"{where}: {metric} gave no score: {why}" for metric, why in failures.items())
-        if table.entry not in found:
-            try:
-                found[table.entry] = read_scores(path)
-            except BenchError as error:
-                found[table.entry] = []
-                yield str(error)
-            yield from _unknown(path, found[table.entry], tables, metrics)
-        yield from _differing(where, board, table, found[table.entry], scores)
-
-
-def _unknown(
-    path: Path, said: Sequence[Score], tables: Sequence[Table], metrics: Sequence[str]
-) -> Iterator[str]:
-    """Lines of a seed without codes, or of a metric that the board does not ask for."""
-    seeds = {table.seed for table in tables if table.entry == path.name}
-    for seed, metric in dict.fromkeys((each.seed, each.metric) for each in said):
-        if seed not in seeds or metric not in metrics:
-            yield f"{path / SCORES} has figures of {metric} for seed {seed}, which nobody asked for"
+        try:
+            said = read_scores(path)
+        except BenchError:  # which was told with the entry
+            continue
+        yield from _differing(where, board, table, said, scores)
 
 
 def _differing(

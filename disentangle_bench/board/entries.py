@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -107,24 +107,20 @@ class Entry:
         """The name of the folder."""
         return self.path.name
 
-    def files(self, cache: Path) -> dict[int, Path]:
-        """Where the codes of each seed are, by seed; those that lie elsewhere, once they are `fetched`, in `cache`.
 
-        Raises BenchError for a seed that has codes both here and elsewhere.
-        """
-        found = {
-            int(match[1]): self.path / match[0] for match in map(CODES_FILE.fullmatch, self._names()) if match
-        }
-        for each in self.about.codes:
-            if each.seed in found:
-                raise BenchError(
-                    f"{self.path}: seed {each.seed} has both a file and an address of codes; keep one"
-                )
-            found[each.seed] = cache / fetched_name(each)
-        return dict(sorted(found.items()))
+def codes_files(path: Path, elsewhere: Sequence[CodesAt] = (), cache: Path | None = None) -> dict[int, Path]:
+    """Where the codes of each seed of the entry in `path` are, by seed.
 
-    def _names(self) -> list[str]:
-        return [path.name for path in self.path.iterdir()]
+    Those that lie `elsewhere` are in the folder `cache` once they are downloaded. Raises BenchError for a seed that has
+    codes both here and elsewhere.
+    """
+    names = (CODES_FILE.fullmatch(each.name) for each in path.iterdir())
+    found = {int(match[1]): path / match[0] for match in names if match}
+    for each in elsewhere:
+        if each.seed in found:
+            raise BenchError(f"{path}: seed {each.seed} has both a file and an address of codes; keep one")
+        found[each.seed] = (cache or path) / fetched_name(each)
+    return dict(sorted(found.items()))
 
 
 def entry_names(results: Path, board: Board) -> list[str]:

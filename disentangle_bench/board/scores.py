@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disentangle_bench.board.definition import LARGEST_TEXT, Board, refuse_trick
-from disentangle_bench.board.entries import SCORES, content, fetched, read_codes, read_entry
+from disentangle_bench.board.entries import SCORES, codes_files, content, fetched, read_codes, read_entry
 from disentangle_bench.errors import BenchError
 from disentangle_bench.files import read_small, write_text, writing
 
@@ -93,7 +93,8 @@ def write_scores(entry: Path, scores: Sequence[Score]) -> None:
 def tables_of(results: Path, board: Board, name: str, data_dir: Path | None) -> list[Table]:
     """The codes of all seeds of an entry. Raises BenchError where they are not such or are not here."""
     found = []
-    for seed, path in read_entry(results, board, name).files(fetched(data_dir)).items():
+    entry = read_entry(results, board, name)
+    for seed, path in codes_files(entry.path, entry.about.codes, fetched(data_dir)).items():
         if not path.exists() and not path.is_symlink():
             raise BenchError(
                 f"{name}: the codes of seed {seed} lie elsewhere and are not here yet:"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from disentangle_bench.board.definition import Board, read_board
-from disentangle_bench.board.entries import Entry, entry_names, read_entry
+from disentangle_bench.board.entries import Entry, codes_files, entry_names, read_entry
 from disentangle_bench.board.page import page
 from disentangle_bench.board.scores import Score, current, read_scores
 from disentangle_bench.errors import BenchError
@@ -74,7 +74,7 @@ def _values(board: Board, entry: Entry, measures: list[Measure]) -> dict[int, li
         by_seed.setdefault(score.seed, {})[score.score] = score
     names = [measure.name for measure in measures]
     whole = all(set(scores) == set(names) for scores in by_seed.values())
-    if not whole or not by_seed or set(by_seed) != set(entry.files(entry.path)):
+    if not whole or not by_seed or set(by_seed) != set(codes_files(entry.path, entry.about.codes)):
         raise BenchError(
             f"{entry.path} lacks scores of a seed, or has those of another revision or question:"
             f" `bench board score {board.name}` writes them"

@@ -213,6 +213,11 @@ def test_a_missing_key_is_named(results: Path, board: Board, entry: Path) -> Non
     found = problems(results, board)
     for key in ("method", "licence", "supervision", "tuning", "budget"):
         assert f"entry.toml: {key} is missing" in found
+    put(entry, codes=with_nan())
+    assert problems(results, board).splitlines() == [
+        *found.splitlines(),
+        f"{entry / 'codes-s0.npz'}: codes are not finite in row 5, latent 1; float16 ends at 65504",
+    ]
 
 
 @pytest.mark.parametrize(
