@@ -82,7 +82,13 @@ class Board(Table):
         """The metrics as this version has them, by name. Raises BenchError for one that it does not have."""
         from disentangle_bench.evaluate.scores import named_metrics
 
-        return named_metrics(each.name for each in self.metrics)
+        found = named_metrics(each.name for each in self.metrics)
+        for name, metric in found.items():
+            if not metric.headlines:
+                raise BenchError(
+                    f"the board {self.name}: the metric {name!r} has no figure to show; leave it out"
+                )
+        return found
 
     def load(self, data_dir: Path | None) -> FactorDataset:
         """The data set, on the CPU. Raises BenchError where it is not the board's."""
@@ -157,6 +163,7 @@ def new_board(
     named = [{"name": name, "revision": metric.revision} for name, metric in named_metrics(metrics).items()]
     document = {**asked, **facts, "points": points, "metrics": named}
     board = _board(path, document)
+    board.named_metrics()
     kept = {key: value for key, value in board.model_dump(mode="json", by_alias=True).items() if value != {}}
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

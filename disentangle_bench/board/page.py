@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 if TYPE_CHECKING:
     from disentangle_bench.board.definition import Board
-    from disentangle_bench.board.entries import Entry
-    from disentangle_bench.board.tables import Measure
+    from disentangle_bench.board.tables import Measure, Row
 
 
-def page(board: Board, entries: dict[str, Entry], measures: list[Measure], rows: list[dict[str, Any]]) -> str:
-    """The page; `rows` are those of the board's table. Every text of an entry is escaped."""
+def page(board: Board, rows: list[Row], measures: list[Measure]) -> str:
+    """The page. Every text of an entry is escaped."""
     style = (
         resources.files("disentangle_bench.report").joinpath("assets/report.css").read_text(encoding="utf-8")
     )
-    lines = []
-    for row in rows:
-        cells = [_cell(row, measure.name) for measure in measures]
-        lines.append({"row": row, "about": entries[row["entry"]].about, "cells": cells})
     return _template().render(
         board=board,
+        rows=rows,
+        measures=measures,
         style=Markup(style),  # this package's own
         policy=f"default-src 'none'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
-        measures=measures,
-        lines=lines,
-        ranked=sum(not row["control"] for row in rows),
+        ranked=sum(row.rank is not None for row in rows),
     )
 
 
-def _cell(row: dict[str, Any], name: str) -> dict[str, Any]:
-    mean, low, high = (row[f"{name}_{key}"] for key in ("mean", "ci_low", "ci_high"))
-    spread = "" if pd.isna(low) else f"[{low:.3f}, {high:.3f}]"
-    return {"mean": "-" if pd.isna(mean) else f"{mean:.3f}", "spread": spread, "best": row[f"best_{name}"]}
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _digest(text: str) -> str:
@@ -56,4 +49,5 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = _number
     return environment.get_template("board.html.jinja")

@@ -126,6 +126,7 @@ def test_exit_codes(here: Path) -> None:
         ("board new tiny --dataset squares --points 40", "never changes"),
         ("board new ../tiny --dataset squares", "is no name of a board"),
         ("board new other --dataset squares --points 40 --metric migg", "unknown metric 'migg'"),
+        ("board new other --dataset squares --points 40 --metric unsupervised", "has no figure to show"),
         ("board new other --dataset squares --points 40 --every row=9", "a whole number 1..4"),
         ("board check nothing", "there is no board"),
         ("board check tiny Doe2026Nobody", "unknown entry of the board tiny 'Doe2026Nobody'"),
