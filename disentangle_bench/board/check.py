@@ -16,7 +16,6 @@ from disentangle_bench.board.entries import (
     SCORES,
     CodesAt,
     codes_files,
-    content,
     entry_names,
     fetched,
     fetched_name,
@@ -129,9 +128,9 @@ def _others(results: Path, board: Board, chosen: Sequence[str], data_dir: Path |
 
 def _duplicates(tables: Sequence[Table], others: Sequence[Table]) -> Iterator[str]:
     """Codes that are those of another entry, or of another seed."""
-    first = {content(table.codes): table for table in reversed(others)}
+    first = {table.digest: table for table in reversed(others)}
     for table in tables:
-        same = first.setdefault(content(table.codes), table)
+        same = first.setdefault(table.digest, table)
         if same is not table:
             where = f"seed {same.seed}" if same.entry == table.entry else f"{same.entry}, seed {same.seed}"
             yield f"{table.entry}: the codes of seed {table.seed} are the same as those of {where}"
@@ -174,7 +173,7 @@ def _differing(
     fresh = current(board, said)
     for metric in dict.fromkeys(score.metric for score in scores):
         mine = {score.score: score for score in scores if score.metric == metric}
-        lines = fresh.get((table.seed, content(table.codes), metric))
+        lines = fresh.get((table.seed, table.digest, metric))
         if lines is None:
             old = [each for each in said if (each.seed, each.metric) == (table.seed, metric)]
             now = next(iter(mine.values())).revision

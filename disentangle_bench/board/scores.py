@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Table:
     entry: str
     seed: int
     codes: NDArray[np.float16]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 digits of the codes."""
+        return content(self.codes)
 
 
 def read_scores(entry: Path) -> list[Score]:
@@ -119,7 +125,7 @@ def computed(
         for number, report in zip(numbers, reports, strict=True):
             scores = []
             for name in chosen:
-                about = (tables[number].seed, content(tables[number].codes), board.question, name)
+                about = (tables[number].seed, tables[number].digest, board.question, name)
                 for headline in metrics[name].headlines:
                     value = report["scores"].get(headline)
                     scores.append(Score(*about, metrics[name].revision, headline, value))
@@ -144,35 +150,34 @@ def current(board: Board, scores: Sequence[Score]) -> dict[tuple[int, str, str],
 def score_entries(
     results: Path, board: Board, names: Sequence[str], data_dir: Path | None, everything: bool
 ) -> dict[str, Any]:
-    """Score what these entries lack and what is stale, or `everything`, and write their scores.csv.
+    """Score what these entries lack and what is stale, or `everything`, and write each one's scores.csv when it is done.
 
     Says for each entry how many seeds have new figures (`scored`), and why metrics gave none (`failures`).
     """
+    folder = results / "entries" / board.name
     tables = [table for name in names for table in tables_of(results, board, name, data_dir)]
-    kept: dict[str, dict[tuple[int, str, str], list[Score]]] = {}
-    for name in names:
-        kept[name] = (
-            {} if everything else current(board, read_scores(results / "entries" / board.name / name))
-        )
-    asked = {}
-    for number, table in enumerate(tables):
-        here = (table.seed, content(table.codes))
-        lacks = [each.name for each in board.metrics if (*here, each.name) not in kept[table.entry]]
-        if lacks:
-            asked[number] = lacks
+    kept = {name: {} if everything else current(board, read_scores(folder / name)) for name in names}
+
+    def lacks(table: Table) -> list[str]:
+        has = kept[table.entry]
+        return [each.name for each in board.metrics if (table.seed, table.digest, each.name) not in has]
+
+    def write_whole(name: str) -> None:
+        mine = [table for table in tables if table.entry == name]
+        if not any(map(lacks, mine)):
+            keys = [(table.seed, table.digest, each.name) for table in mine for each in board.metrics]
+            write_scores(folder / name, [score for key in keys for score in kept[name][key]])
+
+    asked = {number: lacking for number, table in enumerate(tables) if (lacking := lacks(table))}
     scored, failures = dict.fromkeys(names, 0), dict[str, str]()
-    if asked:
-        factors = board.factor_table(data_dir)
-        for number, scores, failed in computed(board, factors, asked, tables):
-            table = tables[number]
-            scored[table.entry] += 1
-            for score in scores:
-                kept[table.entry].setdefault((table.seed, score.codes, score.metric), []).append(score)
-            failures |= {f"{table.entry}, seed {table.seed}, {metric}": why for metric, why in failed.items()}
     for name in names:
-        lines = []
-        for table in tables:
-            for each in board.metrics if table.entry == name else ():
-                lines += kept[name][table.seed, content(table.codes), each.name]
-        write_scores(results / "entries" / board.name / name, lines)
+        write_whole(name)  # without the lines of what is no more
+    factors = board.factor_table(data_dir) if asked else np.empty((0, 0), np.int64)
+    for number, scores, failed in computed(board, factors, asked, tables):
+        table = tables[number]
+        scored[table.entry] += 1
+        for score in scores:
+            kept[table.entry].setdefault((table.seed, score.codes, score.metric), []).append(score)
+        failures |= {f"{table.entry}, seed {table.seed}, {metric}": why for metric, why in failed.items()}
+        write_whole(table.entry)
     return {"scored": scored, "failures": failures}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from boards import ABOUT, GOOD, codes_of, make_board, problems, results, score
+from boards import ABOUT, GOOD, codes_of, in_this_process, make_board, problems, results, score
 from tiny_data import squares
 
 from disentangle_bench.board.definition import Board, board_names, digest, read_board
@@ -95,6 +95,28 @@ def test_only_what_is_stale_is_scored(results: Path, board: Board) -> None:
     assert problems(results, board) == ""
     before = snapshot(results)
     assert score(results, board, everything=True) == {GOOD: 3, BAD: 3}
+    assert snapshot(results) == before
+
+
+def test_an_entry_is_kept_when_scoring_ends_early(
+    results: Path, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(results)
+    for name in (BAD, GOOD):
+        (results / "entries" / "tiny" / name / "scores.csv").unlink()
+
+    def interrupted(tables, factors, seeds, metrics):
+        yield from in_this_process(tables[:2], factors, seeds[:2], metrics)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score(results, board)
+    good = results / "entries" / "tiny" / GOOD / "scores.csv"
+    assert good.read_bytes() == before[good]
+    assert not (results / "entries" / "tiny" / BAD / "scores.csv").exists()
+    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", in_this_process)
+    assert score(results, board) == {GOOD: 0, BAD: 3}
     assert snapshot(results) == before
 
 
