@@ -150,7 +150,7 @@ def current(board: Board, scores: Sequence[Score]) -> dict[tuple[int, str, str],
 def score_entries(
     results: Path, board: Board, names: Sequence[str], data_dir: Path | None, everything: bool
 ) -> dict[str, Any]:
-    """Score what these entries lack and what is stale, or `everything`, and write each one's scores.csv when it is done.
+    """Score what these entries lack and what is stale, or `everything`; an entry that is done is written at once.
 
     Says for each entry how many seeds have new figures (`scored`), and why metrics gave none (`failures`).
     """
