@@ -1,16 +1,13 @@
-"""A board on the squares with an entry that is as it should be, in a folder of the test's own."""
+"""A board on the squares, codes for it, and what is said of them."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from tiny_data import squares
 
-from disentangle_bench import registry
 from disentangle_bench.board import check, scores
 from disentangle_bench.board.definition import Board, new_board
-from disentangle_bench.board.entries import write_entry
 from disentangle_bench.evaluate.pool import score_one
 
 GOOD = "Doe2026Good"
@@ -22,17 +19,6 @@ ABOUT = {
     "tuning": "none",
     "budget": "none",
 }
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A results folder with the board `tiny` and one scored entry; scoring happens in this process."""
-    monkeypatch.setitem(registry.DATASETS, "squares", "tiny_data:SQUARES")
-    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", in_this_process)
-    board = make_board(tmp_path)
-    write_entry(tmp_path, board, GOOD, ABOUT, {seed: codes_of(seed) for seed in range(2)})
-    score(tmp_path, board)
-    return tmp_path
 
 
 def in_this_process(tables, factors, seeds, metrics):

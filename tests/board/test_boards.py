@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from boards import ABOUT, GOOD, codes_of, in_this_process, make_board, problems, results, score
+from boards import ABOUT, GOOD, codes_of, in_this_process, make_board, problems, score
 from tiny_data import squares
 
 from disentangle_bench.board.definition import Board, board_names, digest, read_board
@@ -19,7 +19,6 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics import mig
 from disentangle_bench.report.statistics import spreads
 
-__all__ = ["results"]
 BAD = "Roe2026Bad"
 
 

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boards import ABOUT, GOOD, codes_of, problems, results, score
+from boards import ABOUT, GOOD, codes_of, problems, score
 
 from disentangle_bench.board.check import check_entries
 from disentangle_bench.board.definition import Board, read_board
 from disentangle_bench.board.entries import codes_file, read_codes, write_entry
 from disentangle_bench.errors import BenchError
-
-__all__ = ["results"]
 
 
 @pytest.fixture
