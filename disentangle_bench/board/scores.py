@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,15 +147,21 @@ def current(board: Board, scores: Sequence[Score]) -> dict[tuple[int, str, str],
 
 
 def score_entries(
-    results: Path, board: Board, names: Sequence[str], data_dir: Path | None, everything: bool
-) -> dict[str, Any]:
+    results: Path,
+    board: Board,
+    names: Sequence[str],
+    data_dir: Path | None,
+    everything: bool = False,
+    done: Callable[[str, int], None] = lambda entry, seeds: None,
+) -> dict[str, str]:
     """Score what these entries lack and what is stale, or `everything`; an entry that is done is written at once.
 
-    Says for each entry how many seeds have new figures (`scored`), and why metrics gave none (`failures`).
+    `done` hears of each entry when it is, and how many of its seeds have new figures. Says why metrics gave none.
     """
     folder = results / "entries" / board.name
     tables = [table for name in names for table in tables_of(results, board, name, data_dir)]
     kept = {name: {} if everything else current(board, read_scores(folder / name)) for name in names}
+    scored, failures = dict.fromkeys(names, 0), dict[str, str]()
 
     def lacks(table: Table) -> list[str]:
         has = kept[table.entry]
@@ -167,9 +172,9 @@ def score_entries(
         if not any(map(lacks, mine)):
             keys = [(table.seed, table.digest, each.name) for table in mine for each in board.metrics]
             write_scores(folder / name, [score for key in keys for score in kept[name][key]])
+            done(name, scored[name])
 
     asked = {number: lacking for number, table in enumerate(tables) if (lacking := lacks(table))}
-    scored, failures = dict.fromkeys(names, 0), dict[str, str]()
     for name in names:
         write_whole(name)  # without the lines of what is no more
     factors = board.factor_table(data_dir) if asked else np.empty((0, 0), np.int64)
@@ -180,4 +185,4 @@ def score_entries(
             kept[table.entry].setdefault((table.seed, score.codes, score.metric), []).append(score)
         failures |= {f"{table.entry}, seed {table.seed}, {metric}": why for metric, why in failed.items()}
         write_whole(table.entry)
-    return {"scored": scored, "failures": failures}
+    return failures

@@ -138,13 +138,17 @@ def score_entries(
     from disentangle_bench.processes.worker import fork_from_here
 
     fork_from_here()
-    named = entries or tuple(entry_names(results, found))
-    outcome = scores.score_entries(results, found, named, data_dir, everything)
-    for entry, seeds in outcome["scored"].items():
-        say(f"{entry}: {f'{seeds} seeds scored' if seeds else 'nothing to do'}")
-    for what, why in outcome["failures"].items():
+    failures = scores.score_entries(
+        results,
+        found,
+        entries or entry_names(results, found),
+        data_dir,
+        everything,
+        lambda entry, seeds: say(f"{entry}: {f'{seeds} seeds scored' if seeds else 'nothing to do'}"),
+    )
+    for what, why in failures.items():
         say(f"{what} gave no score: {why}", err=True)
-    if outcome["failures"]:
+    if failures:
         sys.exit(1)
 
 

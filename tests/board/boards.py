@@ -38,7 +38,9 @@ def codes_of(seed: int, points: int = 40, latents: int = 3) -> NDArray[np.float3
 
 def score(results: Path, board: Board, *names: str, everything: bool = False) -> dict[str, int]:
     chosen = names or sorted(path.name for path in (results / "entries" / board.name).iterdir())
-    return scores.score_entries(results, board, chosen, None, everything)["scored"]
+    scored: dict[str, int] = {}
+    assert scores.score_entries(results, board, chosen, None, everything, scored.__setitem__) == {}
+    return scored
 
 
 def problems(results: Path, board: Board, *names: str) -> str:

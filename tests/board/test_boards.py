@@ -1,6 +1,7 @@
 """Boards: the frozen question, rescoring, tables and the page."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -189,6 +190,27 @@ def test_tables_say_what_the_scores_say(results: Path, board: Board) -> None:
     before = snapshot(results)
     build(results, "tiny")
     assert snapshot(results) == before
+
+
+def test_the_best_are_marked_where_entries_are_told_apart(results: Path, board: Board) -> None:
+    truth = squares().factors(board.points(squares())).numpy().astype(np.float32)
+    for name, noise in (("Roe2026Truth", 0.001), ("Roe2026Noise", 100.0)):
+        codes = {seed: truth + noise * codes_of(seed, latents=3) for seed in (31, 32, 33)}
+        write_entry(results, board, name, ABOUT, codes)
+    score(results, board)
+    text = build(results, "tiny").read_text()
+    table = pd.read_csv(results / "boards" / "tiny.csv").set_index("entry")
+    assert table.index[0] == "Roe2026Truth"
+    assert table["mig_best"].to_dict() == {
+        "Roe2026Truth": True,
+        "Roe2026Noise": False,
+        BAD: False,
+        GOOD: False,
+    }
+    assert 'class="number best"' in text
+    for name in ("Roe2026Noise", BAD, GOOD):
+        shutil.rmtree(results / "entries" / "tiny" / name)
+    assert 'class="number best"' not in build(results, "tiny").read_text()  # alone, it is the best of nothing
 
 
 def test_a_board_without_entries_and_an_entry_without_scores(results: Path, board: Board) -> None:
