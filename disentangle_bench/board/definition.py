@@ -191,9 +191,13 @@ def _board(path: Path, document: dict[str, Any]) -> Board:
     for kind, name in [("data set", board.dataset), *(("metric", each.name) for each in board.metrics)]:
         try:
             registry.check(kind, name)
-            registry.check_allowed(kind, name)
         except BenchError as error:
             raise BenchError(f"{path}: {error}") from error
+        if ":" in name and not (kind == "data set" and registry.is_path(name)):
+            raise BenchError(
+                f"{path}: the {kind} {name!r} is code that is not this package's; a board names those of this package and"
+                " of installed ones, so that everyone can score its entries"
+            )
     return board
 
 

@@ -65,6 +65,7 @@ def test_a_board_is_never_overwritten(results: Path) -> None:
         ('protocol = "default"', 'protocol = "own"', "protocol = 'own': input should be 'default'"),
         ('"mig"', '"modularity"', "each metric is named once"),
         ('"mig"', '"os:system"', "is code that is not this package's"),
+        ('"mig"', '"./os:system"', "is code that is not this package's"),
         ('"mig"', '"migg"', "unknown metric 'migg'. Did you mean 'mig'"),
         ('"squares"', '"tiny_data:SQUARES"', "is code that is not this package's"),
         ("seeds = 2", "seeds = 0", "seeds = 0: "),
