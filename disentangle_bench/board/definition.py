@@ -195,8 +195,8 @@ def _board(path: Path, document: dict[str, Any]) -> Board:
             raise BenchError(f"{path}: {error}") from error
         if ":" in name and not (kind == "data set" and registry.is_path(name)):
             raise BenchError(
-                f"{path}: the {kind} {name!r} is code that is not this package's; a board names those of this package and"
-                " of installed ones, so that everyone can score its entries"
+                f"{path}: the {kind} {name!r} is code that is not this package's; a board names those of this"
+                " package and of installed ones, so that everyone can score its entries"
             )
     return board
 
