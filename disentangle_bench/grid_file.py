@@ -31,10 +31,18 @@ def read_grid(
     study keeps may be a stranger's: `allow` lists the "module:name" of it that may be imported; None stands for a
     grid that the user has named, all of whose names may. Raises BenchError naming file, key, value and what is allowed.
     """
+    document = read_toml(path, "grid file")
+    document.setdefault("name", path.stem)
+    document = with_overrides(document, overrides, seeds)
+    return check_grid(document, source=str(path), with_data=with_data, allow=allow)
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The document in the TOML file `path`, which messages call a `what`. Raises BenchError where it is none."""
     try:
-        document = tomllib.loads(read_small(path).decode())
+        return tomllib.loads(read_small(path).decode())
     except FileNotFoundError as error:
-        raise BenchError(f"there is no grid file {path}") from error
+        raise BenchError(f"there is no {what} {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} cannot be read: {error}") from error
     except (
@@ -43,9 +51,6 @@ def read_grid(
         raise BenchError(f"{path} is not valid TOML: {error}") from error
     except RecursionError as error:
         raise BenchError(f"{path} is not valid TOML: nested too deeply") from error
-    document.setdefault("name", path.stem)
-    document = with_overrides(document, overrides, seeds)
-    return check_grid(document, source=str(path), with_data=with_data, allow=allow)
 
 
 def check_grid(
@@ -63,7 +68,9 @@ def check_grid(
     try:
         grid = Grid.model_validate(dict(document))
     except ValidationError as error:
-        raise BenchError("\n".join(f"{source}: {_complaint(e)}" for e in error.errors())) from error
+        raise BenchError(
+            "\n".join(f"{source}: {complaint(e, _known_keys(e['loc'][:-1]))}" for e in error.errors())
+        ) from error
     try:
         grid = _with_lasting_paths(grid)
         if allow is not None:
@@ -166,11 +173,10 @@ def _override(document: dict[str, Any], override: str) -> None:
             place = place[key]
 
 
-def _complaint(error: Any) -> str:
-    """One pydantic error in the grid's own words: key, value, what is allowed."""
+def complaint(error: Any, known: Sequence[str]) -> str:
+    """One pydantic error in a file's own words: key, value, what is allowed; `known` keys may stand where it is."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
         return str(unknown_name(f"key {where!r}:", str(error["loc"][-1]), known))
     if error["type"] == "missing":
         return f"{where} is missing"

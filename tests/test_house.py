@@ -26,7 +26,7 @@ FLOORS = [
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 # Rooms and modules that open in an instant.
 WITHOUT_TORCH = {
-    *("cli", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
+    *("cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
     *("errors", "files", "locks", "progress", "shown", "source_hash", "stop", "streams", "version"),
     *(
         "evaluate/scores.py",

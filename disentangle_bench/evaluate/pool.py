@@ -21,13 +21,13 @@ TABLE_KEYS = ("points", "mutual_information")  # what a report says of the table
 
 
 def score_many(
-    tables: NDArray[np.float32],
+    tables: NDArray[np.float32] | Sequence[NDArray[np.float32]],
     factors: NDArray[np.int64],
     seeds: Sequence[int],
     metrics: Sequence[str],
     seconds: float | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """`score_one` of each of the tables [tables, points, latents] with its seed, in order, on all cores."""
+    """`score_one` of each of the tables [points, latents] with its seed, in order, on all cores."""
     waiting = (
         Task(_score, number, (codes, factors), tuple(metrics), seed, seconds)
         for number, (codes, seed) in enumerate(zip(tables, seeds, strict=True))
