@@ -2,7 +2,7 @@
 
     python benchmarks/protocols.py STUDY... --out docs/results/protocols.csv
 
-A row is what one protocol (disentangle_bench/evaluate/protocols.py) says of one table of codes. Two controls come
+A row is what one protocol (disentangle_bench/evaluation/protocols.py) says of one table of codes. Two controls come
 first. `mig_of_densities` is Chen et al.'s own MIG, which needs the posteriors, of 73,728 rows. The studies must have
 their weights.
 """
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.evaluate.encode import encode_dataset
-from disentangle_bench.evaluate.load import load_run
-from disentangle_bench.evaluate.protocol_metrics import mig_of_densities
-from disentangle_bench.evaluate.protocols import CHEN2018, PROTOCOLS, score_by_protocol
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.encode import encode_dataset
+from disentangle_bench.evaluation.load import load_run
+from disentangle_bench.evaluation.protocol_metrics import mig_of_densities
+from disentangle_bench.evaluation.protocols import CHEN2018, PROTOCOLS, score_by_protocol
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.metrics.controls import CONTROLS
 from disentangle_bench.models.vae import VAE
 from disentangle_bench.records.study_dir import StudyDir

@@ -14,9 +14,9 @@ from disentangle_bench.version import __version__
 if TYPE_CHECKING:
     from disentangle_bench.data.load import load_dataset
     from disentangle_bench.errors import BenchError
-    from disentangle_bench.evaluate.evaluate import evaluate
-    from disentangle_bench.evaluate.load import load_run
-    from disentangle_bench.evaluate.scores import score_codes
+    from disentangle_bench.evaluation.evaluate import evaluate
+    from disentangle_bench.evaluation.load import load_run
+    from disentangle_bench.evaluation.scores import score_codes
     from disentangle_bench.grid import Grid
     from disentangle_bench.metrics.metric import Metric
     from disentangle_bench.report.published import load_published
@@ -42,14 +42,14 @@ _HOMES = {
     "BenchError": "errors",
     "Grid": "grid",
     "Metric": "metrics.metric",
-    "evaluate": "evaluate.evaluate",
+    "evaluate": "evaluation.evaluate",
     "load_dataset": "data.load",
     "load_leaderboard": "report.study",
     "load_published": "report.published",
-    "load_run": "evaluate.load",
+    "load_run": "evaluation.load",
     "load_scores": "report.study",
     "run": "study.run",
-    "score_codes": "evaluate.scores",
+    "score_codes": "evaluation.scores",
 }
 
 

@@ -15,7 +15,7 @@ from forked import Bench, ends_well
 
 from disentangle_bench.data import cache
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.pool import score_many, score_one
+from disentangle_bench.evaluation.pool import score_many, score_one
 from disentangle_bench.processes import worker as worker_module
 from disentangle_bench.processes.cores import Cores, Task
 from disentangle_bench.processes.worker import Caller, Surroundings, Worker

@@ -14,10 +14,10 @@ from torch import nn
 from disentangle_bench import BenchError, load_run, run
 from disentangle_bench.cli import main
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.evaluate.evaluate import evaluate
-from disentangle_bench.evaluate.representation import as_encoder, load_encoder
-from disentangle_bench.evaluate.scores import score_codes
-from disentangle_bench.evaluate.tables import reduced_tokens
+from disentangle_bench.evaluation.evaluate import evaluate
+from disentangle_bench.evaluation.representation import as_encoder, load_encoder
+from disentangle_bench.evaluation.scores import score_codes
+from disentangle_bench.evaluation.tables import reduced_tokens
 from disentangle_bench.records.record import load_record_file
 
 SQUARES = "tiny_data:SQUARES"

@@ -9,7 +9,7 @@ import pytest
 import tiny_data
 from forked import Bench
 
-from disentangle_bench.evaluate.pool import score_one
+from disentangle_bench.evaluation.pool import score_one
 from disentangle_bench.records.study_dir import StudyDir
 
 EXITS = """
@@ -92,7 +92,7 @@ def test_a_script_without_a_guard_scores_with_a_metric_of_its_own(folder: Path) 
     """Processes for metrics do not do the script's work again."""
     (folder / "script.py").write_text(
         "import numpy as np\n"
-        "from disentangle_bench.evaluate.pool import score_one\n"
+        "from disentangle_bench.evaluation.pool import score_one\n"
         "print('begun')\n"
         "codes = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)\n"
         "factors = np.arange(60).reshape(60, 1) % 3\n"

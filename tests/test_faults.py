@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate import controls as calibrate
+from disentangle_bench.evaluation import controls as calibrate
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.records.table_files import TableFiles
 from disentangle_bench.study.claims import Claims

@@ -18,7 +18,7 @@ FLOORS = [
     {"grid", "randomness", "precision"},
     {"build", "grid_file"},
     {"records", "processes"},
-    {"evaluate", "train"},
+    {"evaluation", "train"},
     {"report"},
     {"study", "board"},
     {"cli"},
@@ -29,10 +29,10 @@ WITHOUT_TORCH = {
     *("cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
     *("errors", "files", "locks", "progress", "shown", "source_hash", "stop", "streams", "version"),
     *(
-        "evaluate/scores.py",
-        "evaluate/tables.py",
-        "evaluate/protocols.py",
-        "evaluate/protocol_metrics.py",
+        "evaluation/scores.py",
+        "evaluation/tables.py",
+        "evaluation/protocols.py",
+        "evaluation/protocol_metrics.py",
         "study/plan.py",
         "study/finished.py",
         "study/claims.py",
@@ -120,7 +120,7 @@ def test_files_and_functions_can_be_read_at_once(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_belongs_together_is_handed_on_as_one(path: Path) -> None:
-    if room_of(path) in ("study", "evaluate", "board"):
+    if room_of(path) in ("study", "evaluation", "board"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 count = len(node.args) + len(node.keywords)

@@ -13,9 +13,9 @@ from train_alone import train_alone
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.load import load_run
-from disentangle_bench.evaluate.pictures import run_pictures, traversals
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.load import load_run
+from disentangle_bench.evaluation.pictures import run_pictures, traversals
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import is_fitted
 from disentangle_bench.records.run_record import RunRecord

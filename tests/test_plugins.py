@@ -15,9 +15,9 @@ from disentangle_bench import registry
 from disentangle_bench.cli import main
 from disentangle_bench.data.factor_dataset import Symmetry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.controls import calibrate
-from disentangle_bench.evaluate.models import Scoring
-from disentangle_bench.evaluate.scores import random_codes, score_codes
+from disentangle_bench.evaluation.controls import calibrate
+from disentangle_bench.evaluation.models import Scoring
+from disentangle_bench.evaluation.scores import random_codes, score_codes
 from disentangle_bench.progress import PhasesOf, Silent
 from disentangle_bench.specs import ScoringSpec
 

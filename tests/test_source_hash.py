@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from disentangle_bench import registry
 from disentangle_bench.cli import main
-from disentangle_bench.evaluate.scores import named_metrics
+from disentangle_bench.evaluation.scores import named_metrics
 from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.progress import Silent

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import disentangle_bench
-from disentangle_bench.evaluate.scores import named_metrics
+from disentangle_bench.evaluation.scores import named_metrics
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.grid_file import read_grid
 from disentangle_bench.records.run_record import RunRecord

@@ -39,8 +39,8 @@ def enter_controls(results: Path, board: Board, dataset: FactorDataset) -> list[
 
 def _codes(dataset: FactorDataset, board: Board, seed: int) -> Iterator[NDArray[np.float32]]:
     """Codes [points, latents] of each of the controls, in their order."""
-    from disentangle_bench.evaluate.controls import principal_components, untrained
-    from disentangle_bench.evaluate.encode import encode_dataset
+    from disentangle_bench.evaluation.controls import principal_components, untrained
+    from disentangle_bench.evaluation.encode import encode_dataset
 
     drawn = (board.drawn.number, board.drawn.seed)
     blind, factors = encode_dataset(untrained(dataset, seed).encode, dataset, *drawn)

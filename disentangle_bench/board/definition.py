@@ -80,7 +80,7 @@ class Board(Table):
 
     def named_metrics(self) -> dict[str, Metric]:
         """The metrics as this version has them, by name. Raises BenchError for one that it does not have."""
-        from disentangle_bench.evaluate.scores import named_metrics
+        from disentangle_bench.evaluation.scores import named_metrics
 
         found = named_metrics(each.name for each in self.metrics)
         for name, metric in found.items():
@@ -124,7 +124,7 @@ class Board(Table):
 
 def drawn_points(dataset: FactorDataset, number: int, seed: int) -> NDArray[np.int64]:
     """So many positions in the data set, drawn without replacement as for the scoring of runs, ascending."""
-    from disentangle_bench.evaluate.encode import points_of
+    from disentangle_bench.evaluation.encode import points_of
 
     index: NDArray[np.int64] = points_of(dataset, number, seed, "scoring points").cpu().numpy()
     return index
@@ -147,7 +147,7 @@ def new_board(
     `asked` has the keys `dataset`, and perhaps `every` and `seeds`, as in the file. Raises BenchError where there is
     such a board, for more points than images, and for what the file cannot say.
     """
-    from disentangle_bench.evaluate.scores import named_metrics
+    from disentangle_bench.evaluation.scores import named_metrics
 
     number, seed = drawn
     if path.exists() or path.is_symlink():

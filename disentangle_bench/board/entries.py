@@ -21,7 +21,7 @@ from disentangle_bench.board.definition import LARGEST_TEXT, Board, Sha256, chec
 from disentangle_bench.data.load import default_data_dir
 from disentangle_bench.data.strict_npz import open_npz
 from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.evaluate.tables import checked_codes
+from disentangle_bench.evaluation.tables import checked_codes
 from disentangle_bench.files import sha256, sync, write_bytes, write_text, writing
 from disentangle_bench.grid_file import read_toml
 from disentangle_bench.specs import NonNegativeInt, PositiveInt, Table, as_tuple

@@ -23,16 +23,17 @@ def page(board: Board, rows: list[Row], measures: list[Measure]) -> str:
         resources.files("disentangle_bench.report").joinpath("assets/report.css").read_text(encoding="utf-8")
     )
     ranked = [row for row in rows if row.rank is not None]
-    return _template().render(
-        board=board,
-        rows=rows,
-        measures=measures,
-        style=Markup(style),  # this package's own
-        policy=f"default-src 'none'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
-        ranked=len(ranked),
+    shown = {
+        "board": board,
+        "rows": rows,
+        "measures": measures,
+        "style": Markup(style),  # this package's own
+        "policy": f"default-src 'none'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
+        "ranked": len(ranked),
         # As in a study's tables: where nothing is told apart, nothing is bold.
-        bold=[any(not row.cells[j].best for row in ranked) for j in range(len(measures))],
-    )
+        "bold": [any(not row.cells[j].best for row in ranked) for j in range(len(measures))],
+    }
+    return _template().render(shown)
 
 
 def _number(value: float) -> str:

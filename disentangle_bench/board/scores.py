@@ -113,7 +113,7 @@ def computed(
     board: Board, factors: NDArray[np.int64], asked: Mapping[int, Sequence[str]], tables: Sequence[Table]
 ) -> Iterator[tuple[int, list[Score], dict[str, str]]]:
     """For each table by its number, as `asked`: the scores of these metrics, and why metrics gave none."""
-    from disentangle_bench.evaluate.pool import score_many
+    from disentangle_bench.evaluation.pool import score_many
 
     metrics = board.named_metrics()
     for chosen in dict.fromkeys(tuple(names) for names in asked.values()):

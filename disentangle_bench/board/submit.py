@@ -83,8 +83,8 @@ def submit(
     `choose`), `device`, `data_dir` and `allow`. Raises BenchError where the runs are of several settings, lack
     weights, or saw other data.
     """
-    from disentangle_bench.evaluate.encode import encode_dataset
-    from disentangle_bench.evaluate.load import load_run
+    from disentangle_bench.evaluation.encode import encode_dataset
+    from disentangle_bench.evaluation.load import load_run
 
     folder = StudyDir(study)
     runs = choose(folder, board, options["select"])

@@ -20,7 +20,7 @@ from disentangle_bench.board.scores import current, read_scores
 from disentangle_bench.errors import BenchError
 from disentangle_bench.files import json_text, write_text, writing
 from disentangle_bench.report.statistics import among_the_best, deviation, spreads
-from disentangle_bench.report.study import csv_text
+from disentangle_bench.report.tables import csv_text
 
 FORMAT = 1  # of the JSON file; goes up where a field of it changes its meaning
 

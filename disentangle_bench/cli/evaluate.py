@@ -23,7 +23,7 @@ from disentangle_bench.cli.output import make_progress, say
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from disentangle_bench.evaluate.evaluate import Asked
+    from disentangle_bench.evaluation.evaluate import Asked
     from disentangle_bench.grid import Grid
     from disentangle_bench.records.record import Record
     from disentangle_bench.specs import DatasetSpec
@@ -120,8 +120,8 @@ class EvaluateCommand:
         """The evaluation."""
         from disentangle_bench.data.table_file import read_arrays
         from disentangle_bench.device import pick_device
-        from disentangle_bench.evaluate import evaluate as evaluation
-        from disentangle_bench.evaluate.representation import load_encoder
+        from disentangle_bench.evaluation import evaluate as evaluation
+        from disentangle_bench.evaluation.representation import load_encoder
         from disentangle_bench.progress import PhasesOf
         from disentangle_bench.study.study import load
 
@@ -150,8 +150,8 @@ class EvaluateCommand:
 
     def asked(self, grid: Grid | None) -> Asked:
         """The metrics and the points, as the study has them where it goes into one."""
-        from disentangle_bench.evaluate.evaluate import Asked, default_metrics
-        from disentangle_bench.evaluate.scores import named_metrics
+        from disentangle_bench.evaluation.evaluate import Asked, default_metrics
+        from disentangle_bench.evaluation.scores import named_metrics
         from disentangle_bench.specs import ScoringSpec
 
         if grid is not None:

@@ -123,7 +123,7 @@ def calibrate(
     import pandas as pd
 
     from disentangle_bench.device import pick_device
-    from disentangle_bench.evaluate.models import Scoring
+    from disentangle_bench.evaluation.models import Scoring
     from disentangle_bench.files import write_text, writing
     from disentangle_bench.processes.worker import fork_from_here
     from disentangle_bench.specs import DatasetSpec, ScoringSpec

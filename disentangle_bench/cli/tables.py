@@ -84,7 +84,7 @@ def list_command(kind: str) -> None:
 def describe(kind: str, name: str) -> str:
     """One line on a registered thing: what it can be set to, or where it is from."""
     if kind == "metric":
-        from disentangle_bench.evaluate.scores import named_metrics
+        from disentangle_bench.evaluation.scores import named_metrics
 
         found = named_metrics([name])[name]
         return f"{', '.join(found.headlines) or 'diagnostics'} (revision {found.revision}): {found.paper}"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.scores import named_metrics, revision_in_words
+from disentangle_bench.evaluation.scores import named_metrics, revision_in_words
 
 
 @dataclass(frozen=True)

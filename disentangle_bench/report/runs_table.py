@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from disentangle_bench.evaluate.scores import COLUMNS, revision_in_words
+from disentangle_bench.evaluation.scores import COLUMNS, revision_in_words
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.report.foreign import TRAINED, ForeignRow
 from disentangle_bench.report.measures import KEPT, STATISTICS

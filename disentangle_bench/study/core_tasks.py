@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.controls import Calibration
-from disentangle_bench.evaluate.models import Scoring
+from disentangle_bench.evaluation.controls import Calibration
+from disentangle_bench.evaluation.models import Scoring
 from disentangle_bench.processes.cores import Task
 from disentangle_bench.progress import Progress
 from disentangle_bench.records.run_record import RunRecord

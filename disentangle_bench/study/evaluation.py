@@ -8,10 +8,10 @@ from typing import Any
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.controls import Calibration, calibrate
-from disentangle_bench.evaluate.load import load_run
-from disentangle_bench.evaluate.models import score_model
-from disentangle_bench.evaluate.scores import givers, refuse_keys
+from disentangle_bench.evaluation.controls import Calibration, calibrate
+from disentangle_bench.evaluation.load import load_run
+from disentangle_bench.evaluation.models import score_model
+from disentangle_bench.evaluation.scores import givers, refuse_keys
 from disentangle_bench.progress import PhasesOf
 from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.study import tasks

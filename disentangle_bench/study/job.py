@@ -12,10 +12,10 @@ import torch
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.models import Scored, Scoring, score_models
-from disentangle_bench.evaluate.pictures import run_pictures
-from disentangle_bench.evaluate.provenance import provenance
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.models import Scored, Scoring, score_models
+from disentangle_bench.evaluation.pictures import run_pictures
+from disentangle_bench.evaluation.provenance import provenance
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import Fitted, is_fitted
 from disentangle_bench.progress import Phases
 from disentangle_bench.records.run_record import RunRecord

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.evaluate.models import Scoring
+from disentangle_bench.evaluation.models import Scoring
 from disentangle_bench.grid import Grid
 from disentangle_bench.progress import Progress
 from disentangle_bench.records.study_dir import StudyDir

@@ -9,7 +9,7 @@ from typing import Any
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.scores import named_metrics
+from disentangle_bench.evaluation.scores import named_metrics
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.records.run_record import FAILED
 from disentangle_bench.records.study_dir import StudyDir

@@ -17,8 +17,8 @@ from disentangle_bench.data.download import get_missing
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import default_data_dir, find_source, load_dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.controls import Calibration, calibrate
-from disentangle_bench.evaluate.models import Scoring
+from disentangle_bench.evaluation.controls import Calibration, calibrate
+from disentangle_bench.evaluation.models import Scoring
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.precision import automatic
 from disentangle_bench.processes.cores import Cores, count_cores

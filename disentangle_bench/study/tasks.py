@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.controls import Calibration, calibrate
-from disentangle_bench.evaluate.load import load_run
-from disentangle_bench.evaluate.models import Scoring, score_model
+from disentangle_bench.evaluation.controls import Calibration, calibrate
+from disentangle_bench.evaluation.load import load_run
+from disentangle_bench.evaluation.models import Scoring, score_model
 from disentangle_bench.processes.worker import Caller
 from disentangle_bench.specs import DatasetSpec
 from disentangle_bench.study.job import Control, Job, run_job

@@ -8,7 +8,7 @@ from tiny_data import squares
 
 from disentangle_bench.board import check, scores
 from disentangle_bench.board.definition import Board, new_board
-from disentangle_bench.evaluate.pool import score_one
+from disentangle_bench.evaluation.pool import score_one
 
 GOOD = "Doe2026Good"
 ABOUT = {

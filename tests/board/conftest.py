@@ -13,7 +13,7 @@ from disentangle_bench.board.entries import write_entry
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder with the board `tiny` and one scored entry; scoring happens in this process."""
     monkeypatch.setitem(registry.DATASETS, "squares", "tiny_data:SQUARES")
-    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", in_this_process)
+    monkeypatch.setattr("disentangle_bench.evaluation.pool.score_many", in_this_process)
     board = make_board(tmp_path)
     write_entry(tmp_path, board, GOOD, ABOUT, {seed: codes_of(seed) for seed in range(2)})
     score(tmp_path, board)

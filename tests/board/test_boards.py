@@ -110,13 +110,13 @@ def test_an_entry_is_kept_when_scoring_ends_early(
         yield from in_this_process(tables[:2], factors, seeds[:2], metrics)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", interrupted)
+    monkeypatch.setattr("disentangle_bench.evaluation.pool.score_many", interrupted)
     with pytest.raises(KeyboardInterrupt):
         score(results, board)
     good = results / "entries" / "tiny" / GOOD / "scores.csv"
     assert good.read_bytes() == before[good]
     assert not (results / "entries" / "tiny" / BAD / "scores.csv").exists()
-    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", in_this_process)
+    monkeypatch.setattr("disentangle_bench.evaluation.pool.score_many", in_this_process)
     assert score(results, board) == {GOOD: 0, BAD: 3}
     assert snapshot(results) == before
 

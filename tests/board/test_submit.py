@@ -14,7 +14,7 @@ from disentangle_bench import registry
 from disentangle_bench.board.definition import read_board
 from disentangle_bench.board.entries import read_codes, read_entry
 from disentangle_bench.cli import main
-from disentangle_bench.evaluate.load import load_run
+from disentangle_bench.evaluation.load import load_run
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.study.options import Options
@@ -37,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, in which a board is made."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("disentangle_bench.evaluate.pool.score_many", in_this_process)
+    monkeypatch.setattr("disentangle_bench.evaluation.pool.score_many", in_this_process)
     made = bench("board new tiny --dataset squares --points 40 --metric mig --metric sap --seeds 2")
     assert made.exit_code == 0, made.output
     return tmp_path

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from known_tables import full_factorial, perfect_code, rng
 
-from disentangle_bench.evaluate.scores import score_codes
+from disentangle_bench.evaluation.scores import score_codes
 from disentangle_bench.metrics.controls import CONTROLS, symmetric
 
 FACTORS = np.repeat(full_factorial(), 20, axis=0)

@@ -7,7 +7,7 @@ import pytest
 from known_tables import full_factorial, perfect_code, rng
 
 from disentangle_bench import registry
-from disentangle_bench.evaluate.scores import score_codes
+from disentangle_bench.evaluation.scores import score_codes
 from disentangle_bench.metrics.metric import Metric
 
 FACTORS = full_factorial()

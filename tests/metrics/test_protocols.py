@@ -11,9 +11,9 @@ from known_tables import full_factorial, perfect_code, rng
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.protocol_metrics import dci_forest, mig_of_densities
-from disentangle_bench.evaluate.protocols import PROTOCOLS, score_by_protocol
-from disentangle_bench.evaluate.scores import overlap_note, random_codes, score_report
+from disentangle_bench.evaluation.protocol_metrics import dci_forest, mig_of_densities
+from disentangle_bench.evaluation.protocols import PROTOCOLS, score_by_protocol
+from disentangle_bench.evaluation.scores import overlap_note, random_codes, score_report
 from disentangle_bench.records.schemas import ScoresKept, checked
 
 NAMES = ("shape", "scale", "orientation", "posX", "posY")
@@ -188,7 +188,7 @@ def test_what_cannot_be_scored_is_said(arguments, message):
 def test_a_protocol_says_where_it_is_from(name):
     protocol = PROTOCOLS[name]
     assert protocol.name == name
-    assert name == "default" or "arXiv:" in protocol.paper
+    assert name == "default" or "arXiv:" in protocol.source.paper
 
 
 GOLDEN_KEYS = {

@@ -7,7 +7,7 @@ import torch
 from known_tables import full_factorial, perfect_code
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.scores import (
+from disentangle_bench.evaluation.scores import (
     named_metrics,
     overlap_note,
     random_codes,
@@ -15,7 +15,7 @@ from disentangle_bench.evaluate.scores import (
     score_report,
     share_trained_on,
 )
-from disentangle_bench.evaluate.tables import checked_codes
+from disentangle_bench.evaluation.tables import checked_codes
 from disentangle_bench.metrics.metric import Metric
 
 FACTORS = full_factorial()

@@ -13,12 +13,12 @@ from train_alone import train_alone
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.reconstruction import (
+from disentangle_bench.evaluation.reconstruction import (
     importance_weighted_bound,
     measure_reconstruction,
     reconstruction_bounds,
 )
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import NetworkSize, Step, is_fitted, with_hypers
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.train.alone import own_gradients

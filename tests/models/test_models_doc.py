@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from disentangle_bench import models, registry
 from disentangle_bench.cli import main
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import NetworkSize

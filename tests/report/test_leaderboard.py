@@ -13,7 +13,7 @@ from rich.console import Console
 from synthetic_study import record
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.scores import COLUMNS
+from disentangle_bench.evaluation.scores import COLUMNS
 from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.records.run_record import RunRecord

@@ -5,10 +5,10 @@ import math
 import pytest
 import tiny_data
 import torch
-from disentangle_bench.build import build_networks, new_objective
 from torch import nn
 from train_alone import train_alone
 
+from disentangle_bench.build import build_networks, new_objective
 from disentangle_bench.models.objective import Adam
 from disentangle_bench.models.vae import VAE
 from disentangle_bench.specs import NetworkSpec, RunSpec, TrainingSpec

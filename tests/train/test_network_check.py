@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.load import load_run
+from disentangle_bench.evaluation.load import load_run
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.models.vae import VAE

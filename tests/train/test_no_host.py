@@ -24,8 +24,8 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.registered import DSpritesRendered, Shapes3DRendered
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.variants import COLOR, NOISY, vary
-from disentangle_bench.evaluate.encode import encode_dataset, encode_stack
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.encode import encode_dataset, encode_stack
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import Likelihood, NetworkSize
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.train import stacked

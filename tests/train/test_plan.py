@@ -6,9 +6,9 @@ import torch
 from stack_cases import distance, runs_of
 
 import disentangle_bench
-from disentangle_bench.evaluate import models as evaluated
-from disentangle_bench.evaluate import provenance
-from disentangle_bench.evaluate.models import Scoring
+from disentangle_bench.evaluation import models as evaluated
+from disentangle_bench.evaluation import provenance
+from disentangle_bench.evaluation.models import Scoring
 from disentangle_bench.progress import PhasesOf, Silent
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.specs import ScoringSpec

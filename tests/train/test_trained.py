@@ -7,8 +7,8 @@ from stack_cases import NETWORK
 from torch import Tensor
 
 from disentangle_bench.build import build_networks
-from disentangle_bench.evaluate.encode import encode_stack
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.encode import encode_stack
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.vae import VAE
 from disentangle_bench.specs import RunSpec
 

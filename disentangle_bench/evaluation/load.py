@@ -11,7 +11,7 @@ from disentangle_bench import registry
 from disentangle_bench.build import build_networks, build_nothing, new_objective
 from disentangle_bench.device import pick_device
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import with_data_facts
 from disentangle_bench.records.run_record import RunRecord, load_record
 

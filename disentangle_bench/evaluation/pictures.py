@@ -12,7 +12,7 @@ from torch import Tensor
 from disentangle_bench import randomness
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.trained_model import TrainedModel
 
 SHOWN = 10  # images in a row
 SIDE = 8  # samples are a square of as many

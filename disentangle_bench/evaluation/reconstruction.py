@@ -12,9 +12,9 @@ from torch.nn import functional
 from disentangle_bench import randomness
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.pixels import as_floats
-from disentangle_bench.evaluate.encode import ENCODING_BATCH, points_of
-from disentangle_bench.evaluate.representation import Encoder
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.encode import ENCODING_BATCH, points_of
+from disentangle_bench.evaluation.representation import Encoder
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import Likelihood
 
 

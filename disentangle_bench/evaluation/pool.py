@@ -61,7 +61,7 @@ def score_one(
     """
     if seconds is not None:
         return score_limited(codes, factors, metrics, seed, seconds, on_metric)
-    from disentangle_bench.evaluate.scores import add_part, metric_report, score_report
+    from disentangle_bench.evaluation.scores import add_part, metric_report, score_report
 
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
     for name in metrics:
@@ -85,7 +85,7 @@ def score_limited(
     The clock starts with the metric, not with its process. A metric that kills its process counts so too. None waits
     for each as long as it takes.
     """
-    from disentangle_bench.evaluate.scores import add_part, score_report
+    from disentangle_bench.evaluation.scores import add_part, score_report
 
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
     worker = None
@@ -171,13 +171,13 @@ if hasattr(os, "register_at_fork"):
 
 def _begin(caller: Caller) -> None:
     """Import what metrics need, before any clock runs."""
-    import disentangle_bench.evaluate.scores  # noqa: F401
+    import disentangle_bench.evaluation.scores  # noqa: F401
 
 
 def _report(
     caller: Caller, name: str, codes: NDArray[np.float32], factors: NDArray[np.int64], seed: int
 ) -> dict[str, Any]:
-    from disentangle_bench.evaluate.scores import metric_report
+    from disentangle_bench.evaluation.scores import metric_report
 
     return metric_report(name, codes, factors, seed)
 

@@ -14,11 +14,24 @@ import numpy as np
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.evaluate import protocol_metrics
-from disentangle_bench.evaluate.scores import add_part, generator, information_table, metric_report
-from disentangle_bench.evaluate.tables import checked_codes, checked_factors, checked_tables
+from disentangle_bench.evaluation import protocol_metrics
+from disentangle_bench.evaluation.scores import add_part, generator, information_table, metric_report
+from disentangle_bench.evaluation.tables import checked_codes, checked_factors, checked_tables
 from disentangle_bench.metrics import dci, infomec, mig, modularity
 from disentangle_bench.metrics.metric import Codes, Factors, Metric
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a protocol is from: `code` is the paper's repository where there is one.
+
+    `note` says what cannot be had from codes alone or is done otherwise here.
+    """
+
+    name: str
+    paper: str
+    code: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,19 +40,15 @@ class Protocol:
 
     `points` rows are drawn once for all metrics, with or without replacement (`replace`); "all" leaves the whole table
     to the metrics, which may draw from it themselves. Factors of the names in `left_out` take no part. `metrics` by
-    name are this package's with the paper's constants, or the paper's own. `codes` says what the paper scores, `code`
-    is its repository where there is one, and `note` what cannot be had from codes alone or is done otherwise here.
+    name are this package's with the paper's constants, or the paper's own. `codes` says what the paper scores.
     """
 
-    name: str
-    paper: str
+    source: Source
     points: int | Literal["all"]
     metrics: Mapping[str, Metric]
-    code: str = ""
     replace: bool = False
     left_out: tuple[str, ...] = ()
     codes: Literal["mean", "sample"] = "mean"
-    note: str = ""
 
 
 def _own_metrics() -> dict[str, Metric]:
@@ -52,16 +61,22 @@ OWN = _own_metrics()
 MIG_OF_ALL = replace(mig.METRIC, score=partial(mig.mig, points=None))
 
 DEFAULT = Protocol(
-    name="default",
-    paper="this package",
+    source=Source(
+        "default",
+        "this package",
+        note="The 2019 study's constants; docs/metrics.md names what differs.",
+    ),
     points="all",
     metrics=OWN,
-    note="The 2019 study's constants; docs/metrics.md names what differs.",
 )
 DLIB2019 = Protocol(
-    name="dlib2019",
-    paper="Locatello et al. 2019, Challenging Common Assumptions (arXiv:1811.12359)",
-    code="github.com/google-research/disentanglement_lib",
+    source=Source(
+        "dlib2019",
+        "Locatello et al. 2019, Challenging Common Assumptions (arXiv:1811.12359)",
+        code="github.com/google-research/disentanglement_lib",
+        note="Latents that tie share a vote here, there the first has it; codes are centred before SAP here alone. Constant"
+        " latents make its modularity and explicitness fail.",
+    ),
     points="all",
     metrics={
         **{
@@ -69,13 +84,15 @@ DLIB2019 = Protocol(
         },
         "dci": replace(dci.METRIC, score=partial(dci.dci, booster="exact")),
     },
-    note="Latents that tie share a vote here, there the first has it; codes are centred before SAP here alone. Constant"
-    " latents make its modularity and explicitness fail.",
 )
 INFOGAN_CR = Protocol(
-    name="infogan_cr",
-    paper="Lin et al. 2020, InfoGAN-CR and ModelCentrality (arXiv:1906.06034)",
-    code="github.com/fjxmlzn/InfoGAN-CR",
+    source=Source(
+        "infogan_cr",
+        "Lin et al. 2020, InfoGAN-CR and ModelCentrality (arXiv:1906.06034)",
+        code="github.com/fjxmlzn/InfoGAN-CR",
+        note="Its votes are drawn from the whole data set and go through the factors in turn, the pairs of a point share"
+        " one value, and its classifier is that of an older scikit-learn. Its SAP and explicitness are not here.",
+    ),
     points=73_728,
     replace=True,
     codes="sample",
@@ -87,42 +104,46 @@ INFOGAN_CR = Protocol(
         "dci_lasso": protocol_metrics.DCI_LASSO,
         "dci_forest": protocol_metrics.DCI_FOREST,
     },
-    note="Its votes are drawn from the whole data set and go through the factors in turn, the pairs of a point share"
-    " one value, and its classifier is that of an older scikit-learn. Its SAP and explicitness are not here.",
 )
 INFOMEC = Protocol(
-    name="infomec",
-    paper="Hsu et al. 2023, Disentanglement via Latent Quantization (arXiv:2305.18378)",
-    code="github.com/kylehkhsu/latent_quantization",
+    source=Source(
+        "infomec",
+        "Hsu et al. 2023, Disentanglement via Latent Quantization (arXiv:2305.18378)",
+        code="github.com/kylehkhsu/latent_quantization",
+        note="The constants of disentangle/metrics/infomec.py; what its training logs has 3 neighbours and prunes below"
+        " 1/8. Discrete latents, which it counts instead, are scored as numbers here.",
+    ),
     points=10_000,
     metrics={
         "infomec": replace(infomec.METRIC, score=partial(infomec.infomec, neighbours=10, prune_range=1 / 20))
     },
-    note="The constants of disentangle/metrics/infomec.py; what its training logs has 3 neighbours and prunes below"
-    " 1/8. Discrete latents, which it counts instead, are scored as numbers here.",
 )
 CHEN2018 = Protocol(
-    name="chen2018",
-    paper="Chen et al. 2018, Isolating Sources of Disentanglement in VAEs (arXiv:1802.04942)",
-    code="github.com/rtqichen/beta-tcvae",
+    source=Source(
+        "chen2018",
+        "Chen et al. 2018, Isolating Sources of Disentanglement in VAEs (arXiv:1802.04942)",
+        code="github.com/rtqichen/beta-tcvae",
+        note="Its entropies come from the posteriors' densities (`protocol_metrics.mig_of_densities` has them); here a"
+        " histogram of 20 bins stands for them.",
+    ),
     points="all",
     left_out=("shape",),
     codes="sample",
     metrics={"mig": MIG_OF_ALL},
-    note="Its entropies come from the posteriors' densities (`protocol_metrics.mig_of_densities` has them); here a"
-    " histogram of 20 bins stands for them.",
 )
 FACTORVAE2018 = Protocol(
-    name="factorvae2018",
-    paper="Kim and Mnih 2018, Disentangling by Factorising (arXiv:1802.05983)",
+    source=Source(
+        "factorvae2018",
+        "Kim and Mnih 2018, Disentangling by Factorising (arXiv:1802.05983)",
+        note="Its code is not public: 500 votes of 100 points are what two who rebuilt it took (github.com/fjxmlzn/"
+        "InfoGAN-CR, github.com/Schlumberger/joint-vae). It prunes latents that equal the prior, here a standard deviation"
+        " below .05 stands for that.",
+    ),
     points="all",
     metrics={"factor_vae": protocol_metrics.PRUNED_VOTES},
-    note="Its code is not public: 500 votes of 100 points are what two who rebuilt it took (github.com/fjxmlzn/"
-    "InfoGAN-CR, github.com/Schlumberger/joint-vae). It prunes latents that equal the prior, here a standard deviation"
-    " below .05 stands for that.",
 )
 PROTOCOLS: dict[str, Protocol] = {
-    each.name: each for each in (DEFAULT, DLIB2019, INFOGAN_CR, INFOMEC, CHEN2018, FACTORVAE2018)
+    each.source.name: each for each in (DEFAULT, DLIB2019, INFOGAN_CR, INFOMEC, CHEN2018, FACTORVAE2018)
 }
 
 
@@ -187,7 +208,7 @@ def _kept(
     left_out = [name for name in factor_names if name in protocol.left_out]
     if len(left_out) == len(factor_names):
         raise BenchError(
-            f"the protocol {protocol.name!r} leaves {', '.join(left_out)} out: no factor is left."
+            f"the protocol {protocol.source.name!r} leaves {', '.join(left_out)} out: no factor is left."
         )
     return table, truth[:, [name not in left_out for name in factor_names]], left_out
 

@@ -15,10 +15,10 @@ from disentangle_bench import randomness
 from disentangle_bench.build import build_networks, new_objective
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.pixels import as_floats
-from disentangle_bench.evaluate.encode import encode_dataset
-from disentangle_bench.evaluate.models import Scoring
-from disentangle_bench.evaluate.pool import score_one
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.encode import encode_dataset
+from disentangle_bench.evaluation.models import Scoring
+from disentangle_bench.evaluation.pool import score_one
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.metrics.controls import CONTROLS, symmetric
 from disentangle_bench.metrics.metric import Codes, Factors
 from disentangle_bench.models.objective import with_data_facts

@@ -10,7 +10,7 @@ import numpy as np
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.tables import as_table, checked_codes, checked_factors, checked_tables
+from disentangle_bench.evaluation.tables import as_table, checked_codes, checked_factors, checked_tables
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
 from disentangle_bench.metrics.mutual_information import information_shares
 from disentangle_bench.records.schemas import RUN_COLUMNS

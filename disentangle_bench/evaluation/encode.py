@@ -13,7 +13,7 @@ from torch.func import vmap
 
 from disentangle_bench import randomness
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.product_form import use_products
 from disentangle_bench.precision import PRECISIONS, caller, float32_products
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.encode import encode_dataset, encode_stack
-from disentangle_bench.evaluate.pool import score_many, score_one
-from disentangle_bench.evaluate.reconstruction import measure_reconstruction, reconstruction_bounds
-from disentangle_bench.evaluate.scores import refuse_keys
-from disentangle_bench.evaluate.trained_model import TrainedModel
+from disentangle_bench.evaluation.encode import encode_dataset, encode_stack
+from disentangle_bench.evaluation.pool import score_many, score_one
+from disentangle_bench.evaluation.reconstruction import measure_reconstruction, reconstruction_bounds
+from disentangle_bench.evaluation.scores import refuse_keys
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.progress import Phases
 from disentangle_bench.specs import RunSpec, ScoringSpec
 

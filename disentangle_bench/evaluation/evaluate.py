@@ -12,20 +12,20 @@ from torch import Tensor
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluate.controls import symmetric_codes
-from disentangle_bench.evaluate.encode import encode_points, points_of
-from disentangle_bench.evaluate.pool import score_one
-from disentangle_bench.evaluate.protocols import find_protocol, score_by_protocol
-from disentangle_bench.evaluate.provenance import provenance
-from disentangle_bench.evaluate.reconstruction import decoded_reconstruction, reconstruction_bounds
-from disentangle_bench.evaluate.representation import Encoder, as_encoder
-from disentangle_bench.evaluate.scores import (
+from disentangle_bench.evaluation.controls import symmetric_codes
+from disentangle_bench.evaluation.encode import encode_points, points_of
+from disentangle_bench.evaluation.pool import score_one
+from disentangle_bench.evaluation.protocols import find_protocol, score_by_protocol
+from disentangle_bench.evaluation.provenance import provenance
+from disentangle_bench.evaluation.reconstruction import decoded_reconstruction, reconstruction_bounds
+from disentangle_bench.evaluation.representation import Encoder, as_encoder
+from disentangle_bench.evaluation.scores import (
     generator,
     overlap_note,
     random_codes,
     refuse_keys,
 )
-from disentangle_bench.evaluate.tables import checked_tables, reduced_tokens
+from disentangle_bench.evaluation.tables import checked_tables, reduced_tokens
 from disentangle_bench.files import sha256
 from disentangle_bench.metrics.controls import ground_truth
 from disentangle_bench.metrics.metric import Codes, Factors
@@ -225,7 +225,7 @@ def _scored(
     scored = list(report["metrics"])
     notes = [about.get("note"), overlap_note(report)]
     if asked.protocol != "default":
-        notes += [report["protocol"]["note"], find_protocol(asked.protocol).note]
+        notes += [report["protocol"]["note"], find_protocol(asked.protocol).source.note]
     found = {
         "name": subject.name,
         "seed": asked.seed,
