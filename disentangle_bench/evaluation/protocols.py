@@ -74,8 +74,8 @@ DLIB2019 = Protocol(
         "dlib2019",
         "Locatello et al. 2019, Challenging Common Assumptions (arXiv:1811.12359)",
         code="github.com/google-research/disentanglement_lib",
-        note="Latents that tie share a vote here, there the first has it; codes are centred before SAP here alone. Constant"
-        " latents make its modularity and explicitness fail.",
+        note="Latents that tie share a vote here, there the first has it; codes are centred before SAP here "
+        "alone. Constant latents make its modularity and explicitness fail.",
     ),
     points="all",
     metrics={
@@ -90,8 +90,9 @@ INFOGAN_CR = Protocol(
         "infogan_cr",
         "Lin et al. 2020, InfoGAN-CR and ModelCentrality (arXiv:1906.06034)",
         code="github.com/fjxmlzn/InfoGAN-CR",
-        note="Its votes are drawn from the whole data set and go through the factors in turn, the pairs of a point share"
-        " one value, and its classifier is that of an older scikit-learn. Its SAP and explicitness are not here.",
+        note="Its votes are drawn from the whole data set and go through the factors in turn, the pairs of a "
+        "point share one value, and its classifier is that of an older scikit-learn. Its SAP and "
+        "explicitness are not here.",
     ),
     points=73_728,
     replace=True,
@@ -110,8 +111,8 @@ INFOMEC = Protocol(
         "infomec",
         "Hsu et al. 2023, Disentanglement via Latent Quantization (arXiv:2305.18378)",
         code="github.com/kylehkhsu/latent_quantization",
-        note="The constants of disentangle/metrics/infomec.py; what its training logs has 3 neighbours and prunes below"
-        " 1/8. Discrete latents, which it counts instead, are scored as numbers here.",
+        note="The constants of disentangle/metrics/infomec.py; what its training logs has 3 neighbours and "
+        "prunes below 1/8. Discrete latents, which it counts instead, are scored as numbers here.",
     ),
     points=10_000,
     metrics={
@@ -123,8 +124,8 @@ CHEN2018 = Protocol(
         "chen2018",
         "Chen et al. 2018, Isolating Sources of Disentanglement in VAEs (arXiv:1802.04942)",
         code="github.com/rtqichen/beta-tcvae",
-        note="Its entropies come from the posteriors' densities (`protocol_metrics.mig_of_densities` has them); here a"
-        " histogram of 20 bins stands for them.",
+        note="Its entropies come from the posteriors' densities (`protocol_metrics.mig_of_densities` has "
+        "them); here a histogram of 20 bins stands for them.",
     ),
     points="all",
     left_out=("shape",),
@@ -135,9 +136,9 @@ FACTORVAE2018 = Protocol(
     source=Source(
         "factorvae2018",
         "Kim and Mnih 2018, Disentangling by Factorising (arXiv:1802.05983)",
-        note="Its code is not public: 500 votes of 100 points are what two who rebuilt it took (github.com/fjxmlzn/"
-        "InfoGAN-CR, github.com/Schlumberger/joint-vae). It prunes latents that equal the prior, here a standard deviation"
-        " below .05 stands for that.",
+        note="Its code is not public: 500 votes of 100 points are what two who rebuilt it took "
+        "(github.com/fjxmlzn/InfoGAN-CR, github.com/Schlumberger/joint-vae). It prunes latents that "
+        "equal the prior, here a standard deviation below .05 stands for that.",
     ),
     points="all",
     metrics={"factor_vae": protocol_metrics.PRUNED_VOTES},

@@ -187,7 +187,7 @@ def test_what_cannot_be_scored_is_said(arguments, message):
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_says_where_it_is_from(name):
     protocol = PROTOCOLS[name]
-    assert protocol.name == name
+    assert protocol.source.name == name
     assert name == "default" or "arXiv:" in protocol.source.paper
 
 
