@@ -14,6 +14,7 @@ from disentangle_bench.board.entries import (
     CODES_FILE,
     NAME,
     SCORES,
+    TO_FILL_IN,
     CodesAt,
     codes_files,
     entry_names,
@@ -76,7 +77,10 @@ def _entry(
                 f"{each} is no file of an entry: {ABOUT}, {SCORES}, codes-s<seed>.npz are allowed"
             )
     try:
-        elsewhere = read_entry(results, board, name).about.codes
+        about = read_entry(results, board, name).about
+        elsewhere = about.codes
+        left = [key for key, value in about if isinstance(value, str) and TO_FILL_IN in value]
+        problems += [f"{path / ABOUT}: {key} is still {TO_FILL_IN}" for key in left]
         files = codes_files(path, elsewhere, fetched(data_dir))
     except BenchError as error:
         problems += str(error).splitlines()

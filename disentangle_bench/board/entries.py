@@ -30,6 +30,7 @@ NAME = re.compile(r"(?=.{7,60}\Z)[A-Z][A-Za-z]*[0-9]{4}[A-Z][A-Za-z0-9]*")
 CODES_FILE = re.compile(r"codes-s(0|[1-9][0-9]{0,8})\.npz")
 ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~%+-]+)+(\?[A-Za-z0-9_=&-]*)?")
 ABOUT, SCORES = "entry.toml", "scores.csv"
+TO_FILL_IN = "to be filled in"  # what its author has not said yet, which `bench board check` refuses
 FLOAT16 = np.dtype("<f2")
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip archive can say
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle_bench.cli.board import results_option, score_entries
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     PointCount,
@@ -18,6 +19,7 @@ from disentangle_bench.cli.options import (
     metric_limit_option,
     plugin_metrics,
     plugin_option,
+    refuse_options,
 )
 from disentangle_bench.cli.output import make_progress, say
 from disentangle_bench.errors import BenchError
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 @click.option(
     "--into", "study", type=click.Path(path_type=Path), metavar="STUDY", help="Put it in this study's tables."
 )
+@click.option("--board", metavar="NAME", help="Enter its codes in this board.")
+@click.option("--entry", metavar="AuthorYearWord", help="The entry's name, with --board.")
+@results_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write the record of the evaluation here, as JSON."
 )
@@ -78,6 +83,9 @@ class EvaluateCommand:
     name: str | None = None
     seed: int = 0
     study: Path | None = None
+    board: str | None = None
+    entry: str | None = None
+    results: Path = Path("results")
     out: Path | None = None
     device: str = "auto"
     plugins: tuple[Path, ...] = ()
@@ -89,6 +97,11 @@ class EvaluateCommand:
         """Evaluate, print, and keep what was asked to be kept."""
         if (self.what is None) == (self.codes is None):
             raise BenchError("name either MODULE:NAME (or a file of a network), or --codes FILE")
+        if (self.board is None) != (self.entry is None):
+            raise BenchError("--board NAME and --entry AuthorYearWord go together")
+        if self.board is not None and self.entry is not None:
+            self.enter(self.board, self.entry)
+            return
         own = self.points is not None or self.metrics or self.plugins or self.protocol != "default"
         if self.study is not None and own:
             raise BenchError(
@@ -105,6 +118,40 @@ class EvaluateCommand:
             keep(record, self.study)
         if record.failures:
             sys.exit(1)
+
+    def enter(self, name: str, entry: str) -> None:
+        """Put codes of the board's points into an entry, and score it."""
+        from disentangle_bench.board.definition import read_board
+        from disentangle_bench.board.entries import entry_path, write_entry
+        from disentangle_bench.data.table_file import read_arrays
+        from disentangle_bench.device import pick_device
+        from disentangle_bench.evaluation.encode import encode_points
+        from disentangle_bench.evaluation.representation import load_encoder
+        from disentangle_bench.evaluation.tables import reduced_tokens
+        from disentangle_bench.processes.worker import fork_from_here
+
+        refuse_options("with --board, whose question is frozen", "every", "metrics", "plugins", "protocol")
+        refuse_options("with --board", "points", "name", "study", "out", "metric_seconds")
+        fork_from_here()
+        board = read_board(self.results, name)
+        if self.dataset not in (None, board.dataset):
+            raise BenchError(
+                f"the board {name} is of {board.dataset}, not of {self.dataset}; leave --dataset out"
+            )
+        dataset = board.load(self.data_dir)
+        index = board.points(dataset)
+        if self.codes is not None:
+            codes = read_arrays(self.codes, ("codes",))["codes"]
+            codes = codes[index] if len(codes) == len(dataset) else codes
+        else:
+            encoder = load_encoder(str(self.what), pick_device(self.device))
+            codes = encode_points(encoder.encode, dataset, index).numpy()
+        about = {} if entry_path(self.results, board, entry).exists() else blank(self.what or str(self.codes))
+        path = write_entry(self.results, board, entry, about, {self.seed: reduced_tokens(codes)[0]})
+        score_entries(self.results, board, (entry,), self.data_dir)
+        say(
+            f"{path} has codes of seed {self.seed}. `bench board check {name} {entry}` says what it still lacks"
+        )
 
     def grid(self) -> Grid | None:
         """The grid of the study that it goes into; None without one."""
@@ -180,6 +227,14 @@ class EvaluateCommand:
             labels = ", ".join(repr(spec.label) for spec in grid.datasets)
             raise BenchError(f"name one of the study's data sets with --dataset: {labels}")
         return fitting[0]
+
+
+def blank(what: str) -> dict[str, str]:
+    """What a new entry says of itself, which is for its author to fill in."""
+    from disentangle_bench.board.entries import TO_FILL_IN
+
+    asked = dict.fromkeys(("licence", "tuning", "budget"), TO_FILL_IN)
+    return {"method": f"{what}: {TO_FILL_IN}", "supervision": "none"} | asked
 
 
 # What a reader calls the controls, and what they are.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+from click.core import ParameterSource
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
@@ -170,3 +171,12 @@ def with_metrics(grid: Grid, names: Iterable[str]) -> Grid:
     for name in names:
         registry.resolve("metric", name)
     return grid.model_copy(update={"metrics": tuple(dict.fromkeys((*grid.metrics, *names)))})
+
+
+def refuse_options(where: str, *names: str) -> None:
+    """Raise BenchError where one of these options, which would do nothing, was given on the command line."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is ParameterSource.COMMANDLINE:
+            raise BenchError(f"{parameter.opts[0]} does nothing {where}; leave it out")

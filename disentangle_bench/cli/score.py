@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
@@ -17,6 +16,7 @@ from disentangle_bench.cli.options import (
     plugin_metrics,
     plugin_option,
     refuse_jobs,
+    refuse_options,
     with_metrics,
 )
 from disentangle_bench.cli.output import finish, make_progress, say
@@ -149,14 +149,6 @@ def calibrate(
         write_text(path, table.to_csv(index=False))
     say(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
     say(f"{images.provenance} data, {seeds} seeds; written to {path}")
-
-
-def refuse_options(where: str, *names: str) -> None:
-    """Raise BenchError where one of these options, which would do nothing, was given on the command line."""
-    context = click.get_current_context()
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise BenchError(f"--{name.replace('_', '-')} does nothing {where}; leave it out")
 
 
 def score_codes_file(

@@ -57,6 +57,7 @@ def load_dataset(
 
     Examples
     --------
+    >>> from disentangle_bench import load_dataset
     >>> dataset = load_dataset("dsprites_rendered", every={"orientation": 5, "posX": 4, "posY": 4})
     >>> len(dataset), dataset.factor_sizes
     (9216, (3, 6, 8, 8, 8))

@@ -77,12 +77,12 @@ def encode_dataset(
 def encode_points(
     encode: Callable[[Tensor], Tensor],
     dataset: FactorDataset,
-    index: Tensor,
+    index: Tensor | NDArray[np.int64],
     on_points: Callable[[int], None] = lambda n: None,
 ) -> Tensor:
     """What `encode` makes of the uint8 images at these positions, on the CPU."""
     codes = []
-    for part in index.split(ENCODING_BATCH):
+    for part in torch.as_tensor(index, device=dataset.device).split(ENCODING_BATCH):
         codes.append(encode(dataset.images(part)))
         on_points(len(part))
     return torch.cat(codes).cpu()

@@ -17,10 +17,41 @@ from disentangle_bench.records.run_record import RunRecord, load_record
 
 
 def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ()) -> TrainedModel:
-    """The trained model in a run directory, ready to encode, decode, reconstruct and sample on `device`.
+    """Load a trained model, ready to encode, decode, reconstruct and sample. Reads safetensors and JSON only.
 
-    Reads safetensors and JSON only. A model that is not this package's or an installed one's is loaded if `allow` has
-    its "module:name". Raises BenchError where it has not, where `path` is no finished run or its weights do not fit.
+    Parameters
+    ----------
+    path
+        The directory of a finished run, `<study>/runs/<id>`.
+    device
+        Where the model computes.
+    allow
+        The "module:name" of models that may be imported, beside this package's and installed ones.
+
+    Returns
+    -------
+    TrainedModel
+        Its methods: `encode(images)`, `decode(latents)`, `reconstruct(images)`, `sample(n, seed)`.
+
+    Raises
+    ------
+    BenchError
+        Where `path` is no finished run, its weights do not fit, or its model is not allowed.
+
+    Examples
+    --------
+    >>> import disentangle_bench
+    >>> grid = {
+    ...     "name": "example",
+    ...     "metrics": ["mig"],
+    ...     "datasets": [{"name": "tiny_data:SQUARES"}],
+    ...     "models": [{"name": "pca"}],
+    ...     "network": {"latents": 3},
+    ... }
+    >>> study = disentangle_bench.run(grid, device="cpu", jobs=1).path
+    >>> model = disentangle_bench.load_run(next((study / "runs").iterdir()))
+    >>> model.encode(disentangle_bench.load_dataset("tiny_data:SQUARES").images([0, 1])).shape
+    torch.Size([2, 3])
     """
     record = load_record(Path(path), weights=True)
     registry.check_allowed("model", record.spec.model, allow)
