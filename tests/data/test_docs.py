@@ -1,13 +1,11 @@
-"""The examples of docs/data.md run as they stand, and that of `load_dataset`."""
+"""The examples of docs/data.md run as they stand."""
 
-import doctest
 import re
 from pathlib import Path
 
 import pytest
 
 from disentangle_bench.data.checks import CHECKS
-from disentangle_bench.data.load import load_dataset
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -29,18 +27,3 @@ def test_the_data_set_by_code_is_as_every_one_must_be(check, tmp_path):
     bars = names["Bars"]().load(data_dir=tmp_path)
     check(bars)
     assert [int(image.max()) for image in bars.images([0, 255])] == [255, 255 // 16]
-
-
-def test_the_example_of_load_dataset_runs():
-    (example,) = doctest.DocTestFinder().find(
-        load_dataset, "load_dataset", globs={"load_dataset": load_dataset}
-    )
-    result = doctest.DocTestRunner().run(example)
-    assert (result.attempted, result.failed) == (4, 0)
-
-
-def test_there_are_examples_of_each_kind_of_data():
-    assert all(
-        any(kind in code for code in EXAMPLES)
-        for kind in ("mine.npz", "mine.h5", "photos/", "hold_out", "(DataSource)", "DataLoader", "codes.csv")
-    )
