@@ -12,7 +12,7 @@ from stack_cases import CASES, alone, distance, runs_of, weights
 from disentangle_bench.data.array_store import ArrayStore, HostStore
 from disentangle_bench.device import pick_device
 from disentangle_bench.stop import Stop, Stopped
-from disentangle_bench.study.study import run
+from disentangle_bench.study.run import run
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.loop import CheckpointKeeper, train
 from disentangle_bench.train.objective import make_objective

@@ -16,7 +16,7 @@ from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.models.vae import VAE
 from disentangle_bench.study.checks import check_study
-from disentangle_bench.study.study import run
+from disentangle_bench.study.run import run
 
 
 class Average(nn.Module):
