@@ -27,11 +27,11 @@ import h5py
 import numpy as np
 import torch
 
-from disentangle_bench.data import dsprites, shapes3d
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.layouts import Layout
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.official import FILES, FileFacts
+from disentangle_bench.data.registered import DSprites, Shapes3D
 
 BATCH = 64
 
@@ -143,8 +143,9 @@ def load(key: str, hashes: dict[str, str], folder: Path) -> FactorDataset:
         return load_dataset(key, data_dir=folder)
     name, suffix = key.split(".")
     files = [replace(f, hashes=hashes, size=None) for f in FILES[name] if f.name.endswith(suffix)]
-    loader = {"dsprites": dsprites.load_official, "shapes3d": shapes3d.load_official}[name]
-    return loader(data_dir=folder, files=files)
+    source = {"dsprites": DSprites, "shapes3d": Shapes3D}[name]()
+    source.files = files
+    return source.load(data_dir=folder)
 
 
 def gathers(folder: Path, files: dict[str, FileFacts], device: str) -> None:

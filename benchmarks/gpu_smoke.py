@@ -118,7 +118,7 @@ def tiny_runs(model: str = "factor_vae"):
 def stack(specs, device: torch.device, compiled: bool):
     import tiny_data
 
-    from disentangle_bench.launch.job import make_objective
+    from disentangle_bench.train.objective import make_objective
     from disentangle_bench.train.stacked import Stacked
 
     squares = tiny_data.squares().to(device)

@@ -40,8 +40,8 @@ from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.train.precision import PRECISIONS, float32_products
+from disentangle_bench.precision import PRECISIONS, float32_products
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 # Counted for one image channel: floating-point operations and bytes of a training step of one model at batch 64, when

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.spec import Grid, ModelSpec, expand, read_grid
+from disentangle_bench.grid import Grid, ModelSpec, expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.records.study_dir import StudyDir
 
 START_SECONDS = 30  # to import, to load the data and to write tables
 SCORE_SECONDS = 2  # a run, encoded and scored beside others

@@ -17,7 +17,7 @@ from torch.nn import functional
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.networks import Decoder, Discriminator, Encoder
 from disentangle_bench.models.objective import NetworkSize
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 
 BATCH, LATENTS = 64, 10
 HYPERS = {"beta_vae": ("beta",), "factor_vae": ("gamma",)}

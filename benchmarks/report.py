@@ -12,13 +12,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
 import synthetic_study
 
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records.study_dir import StudyDir
 
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
 start = time.perf_counter()
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records.study_dir import StudyDir
 {work}
 seconds = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)
@@ -26,7 +26,7 @@ busy = used.ru_utime + used.ru_stime
 print(f"{{seconds:.1f}} s ({{busy:.1f}} s of a core), {{used.ru_maxrss / 1024:.0f}} MiB at most")
 """
 WORK = {
-    "tables (all six CSV files)": """
+    "tables (all CSV files)": """
 from disentangle_bench.report.study import make_tables, write_csv
 study = StudyDir(Path(sys.argv[1]))
 write_csv(study.path, make_tables([study]))

@@ -289,7 +289,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "published": published,
     "cost": cost,
     **{name: partial(run_table, name) for name in RUN_TABLES},
-    **{name: partial(from_file, name) for name in ("shares", "protocols")},
+    **{name: partial(from_file, name) for name in ("shares", "protocols", "infogan")},
 }
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from loops import SIZES, plain_loop
 from peers import PEERS
 
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.launch.cores import count_cores
+from disentangle_bench.processes.cores import count_cores
 
 RUNS = 8
 EVERY = {"orientation": 4, "posX": 2, "posY": 2}  # 46,080 images

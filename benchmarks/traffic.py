@@ -28,8 +28,8 @@ from torch.utils import _pytree as pytree
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 # Bytes per second; assumed, nine tenths of the data sheets' 3.35e12 and 4.8e12.

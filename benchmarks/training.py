@@ -24,8 +24,8 @@ from loops import BATCH, STUDY_STEPS, plain_loop, rate_of, sampled_pixels, specs
 from peers import PEERS
 
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.launch.job import make_objective
 from disentangle_bench.train.alone import Alone
+from disentangle_bench.train.objective import make_objective
 
 
 @dataclass

@@ -14,20 +14,42 @@ from disentangle_bench.version import __version__
 if TYPE_CHECKING:
     from disentangle_bench.data.load import load_dataset
     from disentangle_bench.errors import BenchError
-    from disentangle_bench.launch.job import load_run
-    from disentangle_bench.pipeline import run
-    from disentangle_bench.report.runs_table import load_scores
-    from disentangle_bench.scoring import score_codes
+    from disentangle_bench.evaluation.evaluate import evaluate
+    from disentangle_bench.evaluation.load import load_run
+    from disentangle_bench.evaluation.scores import score_codes
+    from disentangle_bench.grid import Grid
+    from disentangle_bench.metrics.metric import Metric
+    from disentangle_bench.report.published import load_published
+    from disentangle_bench.report.study import load_leaderboard, load_scores
+    from disentangle_bench.study.run import run
 
-__all__ = ["BenchError", "__version__", "load_dataset", "load_run", "load_scores", "run", "score_codes"]
+__all__ = [
+    "BenchError",
+    "Grid",
+    "Metric",
+    "__version__",
+    "evaluate",
+    "load_dataset",
+    "load_leaderboard",
+    "load_published",
+    "load_run",
+    "load_scores",
+    "run",
+    "score_codes",
+]
 
 _HOMES = {
     "BenchError": "errors",
+    "Grid": "grid",
+    "Metric": "metrics.metric",
+    "evaluate": "evaluation.evaluate",
     "load_dataset": "data.load",
-    "load_run": "launch.job",
-    "load_scores": "report.runs_table",
-    "run": "pipeline",
-    "score_codes": "scoring",
+    "load_leaderboard": "report.study",
+    "load_published": "report.published",
+    "load_run": "evaluation.load",
+    "load_scores": "report.study",
+    "run": "study.run",
+    "score_codes": "evaluation.scores",
 }
 
 

@@ -23,3 +23,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
     near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=2, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return BenchError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def decapitalised(message: str) -> str:
+    """The message as it stands after a colon."""
+    return message[:1].lower() + message[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -24,8 +25,20 @@ from disentangle_bench.shown import printable
 LINE_EVERY = 10.0  # seconds between plain lines within one phase
 
 
+class Phases(Protocol):
+    """What training and evaluation say of the runs that they are about."""
+
+    def phase(self, name: str, total: int, done: int = 0) -> None:
+        """A phase begins ("training", "encoding", "scoring") of `total` units, some of them done."""
+        ...
+
+    def advance(self, units: int) -> None:
+        """That many units of the phase are done."""
+        ...
+
+
 class Progress(Protocol):
-    """What the pipeline tells whoever watches."""
+    """What a study says to whoever watches. Runs that train together are named by all their ids."""
 
     def study(self, runs: int) -> AbstractContextManager[None]:
         """Around the whole work of `runs` runs."""
@@ -40,24 +53,36 @@ class Progress(Protocol):
         ...
 
     def run_started(self, ids: Sequence[str]) -> None:
-        """These runs begin, together; what is told next is about them."""
+        """These runs begin, together."""
         ...
 
-    def turn_to(self, ids: Sequence[str]) -> None:
-        """What is told next is about these runs, which have begun before; for several jobs at once."""
+    def phase(self, ids: Sequence[str], name: str, total: int, done: int = 0) -> None:
+        """A phase of these runs begins, as `Phases.phase`."""
         ...
 
-    def phase(self, name: str, total: int, done: int = 0) -> None:
-        """A phase of the run begins ("training", "encoding", "scoring") of `total` units, some of them done."""
-        ...
-
-    def advance(self, units: int) -> None:
-        """That many units of the phase are done."""
+    def advance(self, ids: Sequence[str], units: int) -> None:
+        """That many units of these runs' phase are done."""
         ...
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """The run is saved; `failure` is the reason if it has no result."""
         ...
+
+
+@dataclass(frozen=True)
+class PhasesOf:
+    """The phases of these runs, shown in `progress`."""
+
+    progress: Progress
+    ids: Sequence[str]
+
+    def phase(self, name: str, total: int, done: int = 0) -> None:
+        """A phase begins."""
+        self.progress.phase(self.ids, name, total, done)
+
+    def advance(self, units: int) -> None:
+        """That many units of the phase are done."""
+        self.progress.advance(self.ids, units)
 
 
 def together(ids: Sequence[str]) -> str:
@@ -87,13 +112,10 @@ class Silent:
     def run_started(self, ids: Sequence[str]) -> None:
         """Say nothing."""
 
-    def turn_to(self, ids: Sequence[str]) -> None:
+    def phase(self, ids: Sequence[str], name: str, total: int, done: int = 0) -> None:
         """Say nothing."""
 
-    def phase(self, name: str, total: int, done: int = 0) -> None:
-        """Say nothing."""
-
-    def advance(self, units: int) -> None:
+    def advance(self, ids: Sequence[str], units: int) -> None:
         """Say nothing."""
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
@@ -115,12 +137,13 @@ class Terminal:
         )
         self.overall: TaskID | None = None
         self.jobs: dict[str, TaskID] = {}
-        self.job = ""
+        self.job_of: dict[str, str] = {}  # by run: the name of those that it trains with
 
     @contextmanager
     def study(self, runs: int) -> Iterator[None]:
         """The bars are live within."""
-        self._clear()
+        for job in list(self.jobs):
+            self._clear(job)
         with self.bars:
             self.overall = self.bars.add_task("study", total=runs, rate="runs")
             yield
@@ -128,12 +151,11 @@ class Terminal:
     def preparing(self, what: str, done: int, total: int) -> None:
         """A bar for the data set, gone when it is ready."""
         self.bars.start()
-        self.job = what
         if what not in self.jobs:
             self.jobs[what] = self.bars.add_task(what, total=total, rate="")
         self.bars.update(self.jobs[what], completed=done)
         if done >= total:
-            self._clear()
+            self._clear(what)
             self.bars.stop()
 
     def note(self, text: str) -> None:
@@ -141,30 +163,27 @@ class Terminal:
         self.bars.console.print(printable(text), markup=False)
 
     def run_started(self, ids: Sequence[str]) -> None:
-        """Remember the runs' name for their phases."""
-        self.job = together(ids)
+        """Remember which runs are together."""
+        self.job_of |= dict.fromkeys(ids, together(ids))
 
-    def turn_to(self, ids: Sequence[str]) -> None:
-        """Go on with these runs' bar."""
-        self.job = together(ids)
-
-    def phase(self, name: str, total: int, done: int = 0) -> None:
+    def phase(self, ids: Sequence[str], name: str, total: int, done: int = 0) -> None:
         """A fresh bar for the phase."""
-        self._clear()
-        description = f"{self.job} [dim]{name}[/dim]"
-        self.jobs[self.job] = self.bars.add_task(description, total=total, completed=done, rate="")
+        job = together(ids)
+        self._clear(job)
+        description = f"{job} [dim]{name}[/dim]"
+        self.jobs[job] = self.bars.add_task(description, total=total, completed=done, rate="")
 
-    def advance(self, units: int) -> None:
+    def advance(self, ids: Sequence[str], units: int) -> None:
         """Move the phase's bar and its rate."""
-        if self.job in self.jobs:
-            bar = self.jobs[self.job]
+        bar = self.jobs.get(together(ids))
+        if bar is not None:
             self.bars.advance(bar, units)
             speed = self.bars.tasks[self.bars.task_ids.index(bar)].speed
             self.bars.update(bar, rate=_rate(speed) if speed else "")
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Move the study's bar; a failure gets a line that stays."""
-        self._clear()
+        self._clear(self.job_of.pop(run_id, run_id))
         if self.overall is not None:
             self.bars.advance(self.overall)
         if failure is not None:
@@ -172,16 +191,16 @@ class Terminal:
                 "FAILED", printable(f"{run_id}: {failure.splitlines()[0]}"), style="red", markup=False
             )
 
-    def _clear(self) -> None:
-        if self.job in self.jobs:
-            self.bars.remove_task(self.jobs.pop(self.job))
+    def _clear(self, job: str) -> None:
+        if job in self.jobs:
+            self.bars.remove_task(self.jobs.pop(job))
 
 
 @dataclass
 class _Job:
     """What `Lines` remembers of a job at work."""
 
-    runs: int
+    name: str
     began: float
     phase: str = ""
     started: float = 0.0
@@ -197,8 +216,7 @@ class Lines:
         self.stream = stream
         self.runs = self.begun = 0
         self.last = 0.0
-        self.jobs: dict[str, _Job] = {}
-        self.job = ""
+        self.jobs: dict[str, _Job] = {}  # by run; those that train together share one
 
     @contextmanager
     def study(self, runs: int) -> Iterator[None]:
@@ -217,52 +235,56 @@ class Lines:
 
     def run_started(self, ids: Sequence[str]) -> None:
         """Say which runs begin."""
-        self.job = together(ids)
-        self.jobs[self.job] = _Job(len(ids), time.monotonic())
-        self._say(f"[{self.begun + 1}/{self.runs}] {self.job}")
+        self.jobs |= dict.fromkeys(ids, _Job(together(ids), time.monotonic()))
+        self._say(f"[{self.begun + 1}/{self.runs}] {together(ids)}")
         self.begun += len(ids)
 
-    def turn_to(self, ids: Sequence[str]) -> None:
-        """Go on counting these runs."""
-        self.job = together(ids)
-
-    def phase(self, name: str, total: int, done: int = 0) -> None:
+    def phase(self, ids: Sequence[str], name: str, total: int, done: int = 0) -> None:
         """Start counting."""
-        job = self.jobs.setdefault(self.job, _Job(1, time.monotonic()))
+        job = self._job(ids)
         job.phase, job.total, job.started = name, total, time.monotonic()
         job.done = job.before = done
 
-    def advance(self, units: int) -> None:
+    def advance(self, ids: Sequence[str], units: int) -> None:
         """A line with rate and time left, no more often than every ten seconds.
 
         The rate is that since the line before: a first step that compiles takes as long as thousands after it.
         """
-        job = self.jobs[self.job]
+        job = self._job(ids)
         job.done += units
         now = time.monotonic()
         if now - self.last > LINE_EVERY and job.done < job.total:
             rate = (job.done - job.before) / max(now - job.started, 1e-9)
             left = (job.total - job.done) / max(rate, 1e-9)
             self._say(
-                f"  {self._whose()}{job.phase} {job.done}/{job.total}, {_rate(rate)}, {left:.0f} s left"
+                f"  {self._whose(job)}{job.phase} {job.done}/{job.total}, {_rate(rate)}, {left:.0f} s left"
             )
             job.started, job.before = now, job.done
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Say how the run ended."""
-        job = self.jobs.setdefault(self.job, _Job(1, time.monotonic()))
+        job = self._job([run_id])
         took = time.monotonic() - job.began
         end = f"done in {took:.0f} s" if failure is None else f"FAILED: {failure.splitlines()[0]}"
-        self._say(f"  {self._whose()}{end}")
-        job.runs -= 1
-        if not job.runs:
-            del self.jobs[self.job]
+        self._say(f"  {self._whose(job)}{end}")
+        self.jobs.pop(run_id, None)
 
-    def _whose(self) -> str:
-        return f"{self.job}: " if len(self.jobs) > 1 else ""
+    def _job(self, ids: Sequence[str]) -> _Job:
+        """The job of those of these runs that are not finished."""
+        found = next((self.jobs[run_id] for run_id in ids if run_id in self.jobs), None)
+        return found or self.jobs.setdefault(ids[0], _Job(ids[0], time.monotonic()))
+
+    def _whose(self, job: _Job) -> str:
+        return f"{job.name}: " if len({id(each) for each in self.jobs.values()}) > 1 else ""
 
     def _say(self, text: str) -> None:
         self.last = time.monotonic()
         # Nobody's log is worth a run: its reader may be gone, its disk full, the stream closed.
         with suppress(OSError, ValueError):
             print(printable(text), file=self.stream, flush=True)
+
+
+def shown_by_default() -> Progress:
+    """Bars in a terminal and in a notebook, nothing elsewhere: somebody's program says what it likes itself."""
+    notebook = "ipykernel" in sys.modules
+    return Terminal(Console(stderr=not notebook)) if notebook or sys.stderr.isatty() else Silent()

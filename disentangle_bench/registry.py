@@ -39,10 +39,10 @@ MODELS = {
 }
 
 DATASETS = {
-    "dsprites": "disentangle_bench.data.registered:DSPRITES",
-    "shapes3d": "disentangle_bench.data.registered:SHAPES3D",
-    "dsprites_rendered": "disentangle_bench.data.registered:DSPRITES_RENDERED",
-    "shapes3d_rendered": "disentangle_bench.data.registered:SHAPES3D_RENDERED",
+    "dsprites": "disentangle_bench.data.registered:DSprites",
+    "shapes3d": "disentangle_bench.data.registered:Shapes3D",
+    "dsprites_rendered": "disentangle_bench.data.registered:DSpritesRendered",
+    "shapes3d_rendered": "disentangle_bench.data.registered:Shapes3DRendered",
     "color_dsprites": "disentangle_bench.data.registered:COLOR_DSPRITES",
     "noisy_dsprites": "disentangle_bench.data.registered:NOISY_DSPRITES",
     "color_dsprites_rendered": "disentangle_bench.data.registered:COLOR_DSPRITES_RENDERED",
@@ -66,19 +66,27 @@ METRICS = {
     "unsupervised": "disentangle_bench.metrics.unsupervised:METRIC",
 }
 
-# A data set may also be named by its path; this makes a source of it.
-PATH_SOURCE = "disentangle_bench.data.user:user_source"
+# "local" is the process itself: see study/study.py.
+LAUNCHERS = {
+    "local": "disentangle_bench.study.launchers.here:Here",
+    "ray": "disentangle_bench.study.launchers.ray:OnRay",
+}
 
-TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS}
+# A data set may also be named by its path; this is its source.
+PATH_SOURCE = "disentangle_bench.data.user:UserSource"
+
+TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS, "launcher": LAUNCHERS, "encoder": {}}
 ENTRY_POINTS = {
     "model": "disentangle_bench.models",
     "data set": "disentangle_bench.datasets",
     "metric": "disentangle_bench.metrics",
+    "launcher": "disentangle_bench.launchers",
+    "encoder": "disentangle_bench.encoders",
 }
 
 
 def names(kind: str) -> list[str]:
-    """All names of `kind` ("model", "data set", "metric"): the tree's, then those of installed packages."""
+    """All names of `kind`, one of TABLES: the tree's, then those of installed packages."""
     return [*TABLES[kind], *sorted(_installed(kind))]
 
 
@@ -99,22 +107,29 @@ def lasting(name: str) -> str:
 
 
 def resolve(kind: str, name: str) -> Any:
-    """The object behind `name`: the tree's, an installed package's, or "module:attribute".
+    """The object behind `name`: the tree's, an installed package's, or "module:attribute"; a data set's class, made.
 
     A module that is not installed may be a file of that name in the current directory. Raises BenchError for an
     unknown name, for one that two packages claim, and for a module or attribute that cannot be had, with its error.
     """
     check(kind, name)
     if kind == "data set" and name not in names(kind) and is_path(name):
-        return resolve(kind, PATH_SOURCE)(Path(name))
+        return _imported(kind, name, PATH_SOURCE)(Path(name))
     if name in TABLES[kind] and name in _installed(kind):
         raise BenchError(
             f"{kind} {name!r} is this package's own; {_installed(kind)[name]} must choose another name"
         )
-    target = TABLES[kind].get(name) or _installed(kind).get(name) or name
+    return _imported(
+        kind, name, TABLES[kind].get(name) or _installed(kind).get(name) or name, made=kind == "data set"
+    )
+
+
+def _imported(kind: str, name: str, target: str, made: bool = False) -> Any:
+    """What stands at `target`, "module:attribute"; an object of it where it is a class and is to be `made`."""
     module_name, _, attribute = target.partition(":")
     try:
-        return getattr(_module(module_name), attribute)
+        found = getattr(_module(module_name), attribute)
+        return found() if made and isinstance(found, type) else found
     except (
         Exception,
         SystemExit,

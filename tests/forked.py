@@ -17,7 +17,7 @@ import pytest
 PRELOADED = [
     "torch._dynamo",
     "sklearn.linear_model",
-    "disentangle_bench.pipeline",
+    "disentangle_bench.study.study",
     "disentangle_bench.report.figures",
     "disentangle_bench.metrics.factor_vae",
     "disentangle_bench.metrics.mig",

@@ -14,7 +14,8 @@ from test_rundir import record
 from test_streams import RUN
 
 from disentangle_bench.errors import BenchError, Damaged
-from disentangle_bench.rundir import WEIGHTS_SUM, StudyDir
+from disentangle_bench.records.run_record import WEIGHTS_SUM
+from disentangle_bench.records.study_dir import StudyDir
 
 ABOUT = {
     "step": 300,
@@ -41,16 +42,16 @@ def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
         "moments": np.ones((1, 3)),
         "b": np.zeros((1, 0)),
     }
-    study.save_checkpoint(ABOUT, tensors)
-    ((about, path),) = study.checkpoints()
+    study.checkpoints.save(ABOUT, tensors)
+    ((about, path),) = study.checkpoints.each()
     assert about == ABOUT
     for bit in flips(path, 500):
         with pytest.raises(Damaged):
-            study.load_checkpoint(path)
-        assert all(found == ABOUT for found, _ in study.checkpoints()), (
+            study.checkpoints.load(path)
+        assert all(found == ABOUT for found, _ in study.checkpoints.each()), (
             f"bit {bit} changes what is said of runs"
         )
-    about, arrays = study.load_checkpoint(path)
+    about, arrays = study.checkpoints.load(path)
     assert about == ABOUT
     assert all(np.array_equal(arrays[name], tensors[name]) for name in tensors)
 
@@ -58,12 +59,12 @@ def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_tensors_under_the_same_head_is_found(tmp_path: Path) -> None:
     """Equal bytes under other names are other tensors."""
     study = StudyDir(tmp_path)
-    study.save_checkpoint(ABOUT, {"a": np.zeros((1, 2)), "b": np.ones((1, 2))})
-    ((_, path),) = study.checkpoints()
+    study.checkpoints.save(ABOUT, {"a": np.zeros((1, 2)), "b": np.ones((1, 2))})
+    ((_, path),) = study.checkpoints.each()
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"a":', b'"?":').replace(b'"b":', b'"a":').replace(b'"?":', b'"b":'))
     with pytest.raises(Damaged, match="tensors"):
-        study.load_checkpoint(path)
+        study.checkpoints.load(path)
 
 
 def test_a_damaged_checkpoint_is_told_and_the_run_starts_from_its_beginning(tmp_path: Path) -> None:

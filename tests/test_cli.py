@@ -19,9 +19,11 @@ from pydantic import ValidationError
 
 from disentangle_bench.cli import main
 from disentangle_bench.data import download
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.spec import RunSpec, expand, read_grid
-from disentangle_bench.train.precision import has_instructions
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.precision import has_instructions
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import RunSpec
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ def test_auto_is_the_precision_of_the_device_and_then_of_the_study(
     here: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
-    monkeypatch.setattr("disentangle_bench.pipeline.automatic", lambda device: precision)
+    monkeypatch.setattr("disentangle_bench.study.study.automatic", lambda device: precision)
     first = bench(*AUTO)
     assert first.exit_code == 0, first.output
     assert f'"auto" stands for {precision}: cpu has ' in first.stderr
@@ -187,7 +189,7 @@ def test_auto_is_the_precision_of_the_device_and_then_of_the_study(
     for run in before:
         assert json.loads((study.runs / run / "spec.json").read_text())["training"]["precision"] == precision
     # On another machine the study goes on with what it has.
-    monkeypatch.setattr("disentangle_bench.pipeline.automatic", lambda device: other)
+    monkeypatch.setattr("disentangle_bench.study.study.automatic", lambda device: other)
     again = bench(*AUTO)
     assert again.exit_code == 0, again.output
     assert f'"auto" stands for {precision}: as results/tiny was begun with' in again.stderr

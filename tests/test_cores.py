@@ -15,13 +15,13 @@ from forked import Bench, ends_well
 
 from disentangle_bench.data import cache
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch import worker as worker_module
-from disentangle_bench.launch.cores import Cores, Task
-from disentangle_bench.launch.on_cores import Jobs
-from disentangle_bench.launch.score_pool import score_many, score_one
-from disentangle_bench.launch.worker import Desk, Surroundings, Worker
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.train.stop import Stop, Stopped
+from disentangle_bench.evaluation.pool import score_many, score_one
+from disentangle_bench.processes import worker as worker_module
+from disentangle_bench.processes.cores import Cores, Task
+from disentangle_bench.processes.worker import Caller, Surroundings, Worker
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.stop import Stop, Stopped
+from disentangle_bench.study.options import Jobs
 
 RUN = ("run", "tiny.toml", "--set", "controls=true", "--set", "training.steps=150")
 DEADLY = """
@@ -29,10 +29,10 @@ import os
 from disentangle_bench.models.vae import VAE
 
 class Deadly(VAE):
-    def losses(self, call, images, noise, hyper, step):
-        if len(images) == 8:  # a batch of the grid's
+    def losses(self, call, step):
+        if len(step.images) == 8:  # a batch of the grid's
             os._exit(7)
-        return super().losses(call, images, noise, hyper, step)
+        return super().losses(call, step)
 
 class Unbuilt(VAE):
     def build(self, *arguments):
@@ -82,7 +82,7 @@ def test_tables_are_the_same_byte_for_byte(folder: Path) -> None:
     )
     assert done.stdout == "begun\n", done.stderr
     one, *others = (csv_files(folder / name) for name in ("jobs1", "jobs2", "jobs3", "script"))
-    assert len(one) == 6
+    assert len(one) == 7
     assert others == [one] * 3
     controls = [(folder / f"jobs{n}/controls").glob("*.json") for n in (1, 2)]
     first, second = (next(files).read_bytes() for files in controls)
@@ -167,27 +167,27 @@ def test_the_number_of_processes() -> None:
 # Tasks for the tests below.
 
 
-def double(desk: Desk, number: int) -> int:
-    desk.phase("doubling", 1)
+def double(caller: Caller, number: int) -> int:
+    caller.phase("doubling", 1)
     return 2 * number
 
 
-def refuse(desk: Desk) -> None:
+def refuse(caller: Caller) -> None:
     raise BenchError("not like this")
 
 
-def break_down(desk: Desk) -> None:
+def break_down(caller: Caller) -> None:
     raise ZeroDivisionError("a fault of ours")
 
 
-def die(desk: Desk, number: int) -> None:
+def die(caller: Caller, number: int) -> None:
     os._exit(number)
 
 
-def wait_for_a_stop(desk: Desk) -> None:
-    desk.phase("training", 1)
+def wait_for_a_stop(caller: Caller) -> None:
+    caller.phase("training", 1)
     while True:
-        desk.stop.check()
+        caller.stop.check()
         time.sleep(0.01)
 
 

@@ -9,14 +9,13 @@ import pytest
 import tiny_data
 from forked import Bench
 
-from disentangle_bench.launch.score_pool import score_one
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.evaluation.pool import score_one
+from disentangle_bench.records.study_dir import StudyDir
 
 EXITS = """
 import os, sys
-from disentangle_bench.data.source import DataSource
 from disentangle_bench.models.vae import BetaVAE
-from tiny_data import SQUARES
+from tiny_data import Squares
 
 def quits(codes, factors):
     sys.exit(0)
@@ -39,10 +38,9 @@ class Build(BetaVAE):
     def build(self, image_shape, size):
         sys.exit(0)
 
-def load(*, data_dir=None, notify=None):
-    sys.exit(0)
-
-DATA = DataSource("squares", SQUARES.factor_names, SQUARES.factor_sizes, SQUARES.image_shape, "user", load)
+class Data(Squares):
+    def open(self, data_dir, notify):
+        sys.exit(0)
 """
 
 
@@ -80,7 +78,7 @@ def test_a_model_that_exits_costs_its_run(folder: Path, model: str) -> None:
     assert records["vae"].failure is None
 
 
-@pytest.mark.parametrize("what", ['models=[{name="exits:Build"}]', 'datasets=[{name="exits:DATA"}]'])
+@pytest.mark.parametrize("what", ['models=[{name="exits:Build"}]', 'datasets=[{name="exits:Data"}]'])
 def test_what_exits_before_any_run_is_refused(folder: Path, what: str) -> None:
     code, said = run(
         folder, 'metrics=["mig"]', *({'models=[{name="vae"}]', what} if "data" in what else {what})
@@ -94,7 +92,7 @@ def test_a_script_without_a_guard_scores_with_a_metric_of_its_own(folder: Path) 
     """Processes for metrics do not do the script's work again."""
     (folder / "script.py").write_text(
         "import numpy as np\n"
-        "from disentangle_bench.launch.score_pool import score_one\n"
+        "from disentangle_bench.evaluation.pool import score_one\n"
         "print('begun')\n"
         "codes = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)\n"
         "factors = np.arange(60).reshape(60, 1) % 3\n"

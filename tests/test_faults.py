@@ -22,10 +22,11 @@ from click.testing import CliRunner, Result
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.finished import rebuild_tables
-from disentangle_bench.launch import calibrate
-from disentangle_bench.launch.claims import Claims
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.evaluation import controls as calibrate
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.records.table_files import TableFiles
+from disentangle_bench.study.claims import Claims
+from disentangle_bench.study.finished import rebuild_tables
 
 SMALL = ("--set", "scoring.points=40", "--set", "controls=false", "--set", 'metrics=["mig"]')
 PLUGIN = """
@@ -142,7 +143,7 @@ def test_a_full_disk_at_a_run_at_scores_and_at_tables(
 
     kept_tables = {path: path.read_bytes() for path in study.glob("*.csv")}
     with monkeypatch.context() as patch:
-        patch.setattr(StudyDir, "tables_are_current", lambda self: False)
+        patch.setattr(TableFiles, "are_current", lambda self: False)
         with pytest.raises(BenchError, match="No space left"):
             rebuild_tables(directory, Claims(directory))
     assert {path: path.read_bytes() for path in study.glob("*.csv")} == kept_tables

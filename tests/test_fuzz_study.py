@@ -18,12 +18,13 @@ from click.testing import CliRunner
 from disentangle_bench import load_run
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.plan import plan
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.html import write_report
-from disentangle_bench.report.runs_table import load_scores
 from disentangle_bench.report.status import study_status
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.spec import expand, read_grid
+from disentangle_bench.report.study import load_scores
+from disentangle_bench.study.plan import plan
 
 BAIT = "from pathlib import Path\nPath('pwned').touch()\n\nclass Model:\n    def build(self): ...\n"
 HOSTILE: list[Any] = [
@@ -76,14 +77,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.exit_code == 0, done.output
     study = StudyDir(folder / "study")
     phase = {"phase": "training", "done": 1, "total": 6}
-    study.write_progress({"host": "a", "pid": 1, "updated": 9e12, "runs": {"a": phase}})
+    study.progress.write({"host": "a", "pid": 1, "updated": 9e12, "runs": {"a": phase}})
     record = next(study.records())
     about = {
         "step": 3,
         "data": "squares-1",
         "runs": [{"id": "a", "curves": [], "seconds": 1.0, "failure": None}],
     }
-    study.save_checkpoint(about, study.load(record.spec.id, weights=True).weights)
+    study.checkpoints.save(about, study.load(record.spec.id, weights=True).weights)
     study.save_stack_size("vae on cpu", {"runs": 2, "speeds": {"1": 0.5}})
     return study.path
 
@@ -167,8 +168,8 @@ def look(study: StudyDir, own: Path) -> None:
         lambda: plan(grid, study),
         study.dataset_names,
         study.controls,
-        lambda: [study.load_checkpoint(path) for _, path in study.checkpoints()],
-        lambda: study.drop_finished_checkpoints(["run"]),
+        lambda: [study.checkpoints.load(path) for _, path in study.checkpoints.each()],
+        lambda: study.checkpoints.drop(["run"], lambda run_id: True),
         lambda: study.stack_size("vae on cpu"),
         *[lambda run=run: load_run(run) for run in runs],
     ]

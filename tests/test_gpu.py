@@ -3,12 +3,12 @@
 import pytest
 import tiny_data
 import torch
+from train_alone import train_alone
 
+from disentangle_bench import randomness
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.train import randomness
-from disentangle_bench.train.alone import train_alone
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.train.objective import make_objective
 
 pytestmark = [
     pytest.mark.gpu,

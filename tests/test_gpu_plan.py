@@ -12,7 +12,8 @@ import pytest
 import torch
 from gpu_speed import Lines, Place, RowSpec, row_spec, row_specs
 
-from disentangle_bench.spec import expand, read_grid
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import read_grid
 from disentangle_bench.train.estimate import noise_dataset
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,9 @@ from click.testing import CliRunner
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.spec import RunSpec, check_grid, expand
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid
+from disentangle_bench.specs import RunSpec
 
 CHUNKS, EACH = 20, 110
 HOSTILE: list[Any] = [

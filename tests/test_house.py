@@ -10,36 +10,34 @@ import disentangle_bench
 ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
-    {"shown"},
-    {"errors", "locks", "progress", "source_hash", "streams", "version"},
-    {"registry", "files"},
-    {"spec", "schemas", "data", "models", "metrics"},
-    {"scoring", "train", "rundir"},
-    {"plan"},
-    {"launch", "report"},
-    {"finished"},
-    {"pipeline"},
+    {"shown", "errors", "stop", "streams", "version"},
+    {"files", "locks", "progress", "source_hash", "device"},
+    {"registry"},
+    {"specs", "metrics", "data"},
+    {"models"},
+    {"grid", "randomness", "precision"},
+    {"build", "grid_file"},
+    {"records", "processes"},
+    {"evaluation", "train"},
+    {"report"},
+    {"study", "board"},
     {"cli"},
 ]
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+# Rooms and modules that open in an instant.
 WITHOUT_TORCH = {
-    "report",
-    "spec",
-    "registry",
-    "rundir",
-    "metrics",
-    "scoring",
-    "errors",
-    "progress",
-    "plan",
-    "finished",
-    "files",
-    "schemas",
-    "shown",
-    "source_hash",
-    "streams",
-    "version",
-    "cli",
+    *("cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
+    *("errors", "files", "locks", "progress", "shown", "source_hash", "stop", "streams", "version"),
+    *(
+        "evaluation/scores.py",
+        "evaluation/tables.py",
+        "evaluation/protocols.py",
+        "evaluation/protocol_metrics.py",
+        "study/plan.py",
+        "study/finished.py",
+        "study/claims.py",
+    ),
+    *("models/settings.py", "study/launchers/mailbox.py"),
 }
 
 
@@ -79,7 +77,7 @@ def test_arrows_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_torch_where_a_table_must_open_in_an_instant(path: Path) -> None:
-    if room_of(path) in WITHOUT_TORCH:
+    if WITHOUT_TORCH & {room_of(path), path.relative_to(ROOT).as_posix()}:
         assert not {name for name in imports(path) if name.split(".")[0] in ("torch", "torchvision")}
 
 
@@ -105,3 +103,25 @@ def test_nothing_unpickles(path: Path) -> None:
 
 def test_no_junk_drawer() -> None:
     assert not [path for path in modules() if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_ARGUMENTS = 350, 60, 6
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_can_be_read_at_once(path: Path) -> None:
+    source = path.read_text()
+    assert source.count("\n") <= MOST_LINES
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            said = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno
+            assert node.end_lineno - said < MOST_LINES_OF_A_FUNCTION, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_belongs_together_is_handed_on_as_one(path: Path) -> None:
+    if room_of(path) in ("study", "evaluation", "board"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                count = len(node.args) + len(node.keywords)
+                assert count <= MOST_ARGUMENTS, f"{path}:{node.lineno}: {ast.unparse(node.func)} has {count}"

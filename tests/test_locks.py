@@ -12,8 +12,8 @@ import pytest
 import tiny_data
 
 from disentangle_bench import locks
-from disentangle_bench.launch.claims import MOST_PRESENT, PRESENT, Claims
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.study.claims import MOST_PRESENT, PRESENT, Claims
 
 
 class Windows(types.ModuleType):

@@ -9,17 +9,20 @@ import tiny_data
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from train_alone import train_alone
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import load_run, make_objective
-from disentangle_bench.launch.pictures import run_pictures, traversals
+from disentangle_bench.evaluation.load import load_run
+from disentangle_bench.evaluation.pictures import run_pictures, traversals
+from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import is_fitted
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.spec import RunSpec, check_grid
-from disentangle_bench.train.alone import train_alone
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import RunSpec
 from disentangle_bench.train.fit import train_fitted
-from disentangle_bench.train.trained import TrainedModel
+from disentangle_bench.train.objective import make_objective
 
 SQUARES = tiny_data.squares()
 LATENTS = 4

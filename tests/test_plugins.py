@@ -15,9 +15,11 @@ from disentangle_bench import registry
 from disentangle_bench.cli import main
 from disentangle_bench.data.factor_dataset import Symmetry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.calibrate import calibrate
-from disentangle_bench.progress import Silent
-from disentangle_bench.scoring import random_codes, score_codes
+from disentangle_bench.evaluation.controls import calibrate
+from disentangle_bench.evaluation.models import Scoring
+from disentangle_bench.evaluation.scores import random_codes, score_codes
+from disentangle_bench.progress import PhasesOf, Silent
+from disentangle_bench.specs import ScoringSpec
 
 # The ten lines of the README.
 METRIC = '''
@@ -121,7 +123,8 @@ def test_a_plugin_may_import_what_lies_beside_it(folder: Path) -> None:
     np.savez(folder / "codes.npz", codes=np.eye(6), factors=np.arange(6)[:, None])
     for limit in ((), ("--metric-limit", "60s")):  # here, and in a process of its own
         output = bench(folder, "score", "--codes", "codes.npz", "--plugin", "plug/spread.py", *limit)
-        assert float(output.split()[1]) == pytest.approx(np.eye(6).std() / 2, abs=1e-5)
+        scores = dict(line.split(maxsplit=1) for line in output.splitlines() if " " in line)
+        assert float(scores["spread"].split()[0]) == pytest.approx(np.eye(6).std() / 2, abs=1e-5)
 
 
 def test_a_broken_metric_is_named_and_the_run_goes_on(folder: Path) -> None:
@@ -163,10 +166,11 @@ def test_a_file_that_hides_an_installed_module_is_refused(tmp_path: Path) -> Non
 
 def test_a_model_and_a_data_set_of_ones_own(folder: Path) -> None:
     (folder / "mine.py").write_text(
+        "from disentangle_bench.models.objective import Hyper\n"
         "from disentangle_bench.models.vae import BetaVAE\n"
         "from tiny_data import SQUARES as mydata\n"
         "class Heavy(BetaVAE):\n"
-        "    hypers = {'beta': 9.0}\n"
+        "    beta = Hyper(9.0)\n"
     )
     bench(
         folder,
@@ -188,12 +192,13 @@ def test_scoring_anyones_codes(tmp_path: Path) -> None:
     np.savez(tmp_path / "codes.npz", codes=factors.astype(np.float32), factors=factors)
     result = CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "codes.npz"), "--metric", "mig"])
     assert result.exit_code == 0
-    name, score, chance = result.output.splitlines()[0].split(maxsplit=2)
+    name, score, chance, ceiling = result.stdout.split()
     assert name == "mig"
     assert float(score) == pytest.approx(1, abs=0.01)
+    assert float(ceiling) == pytest.approx(1, abs=0.01)
     # Beside it what the same table gives to random codes of the same shape.
     expected = score_codes(random_codes(len(factors), 3), factors, ["mig"])["mig"]
-    assert chance == f"(chance {expected:.6g})"
+    assert chance == f"{expected:.6g}"
     np.savez(tmp_path / "alone.npz", codes=np.zeros((48, 2)) + np.arange(48)[:, None])
     assert CliRunner().invoke(main, ["score", "--codes", str(tmp_path / "alone.npz")]).exit_code == 2
     with_set = [
@@ -252,12 +257,13 @@ def test_what_a_file_lacks_is_named(tmp_path: Path, arrays: dict[str, np.ndarray
 
 
 @pytest.mark.parametrize("name", ["codes.csv", "codes.npy"])
-def test_codes_in_a_file_without_names_are_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+def test_codes_without_factors_are_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     np.save(path, np.eye(4)) if name.endswith("npy") else np.savetxt(path, np.eye(4), delimiter=",")
     result = CliRunner().invoke(main, ["score", "--codes", str(path), "--metric", "mig"])
     assert result.exit_code == 2
-    assert "an .npz is needed: np.savez(" in result.output
+    assert "holds no array `factors`" in result.output or "no factor" in result.output
+    assert "--dataset" in result.output
 
 
 @pytest.mark.parametrize(
@@ -335,8 +341,9 @@ def test_the_control_up_to_symmetries_stands_where_the_data_has_some() -> None:
     plain = tiny_data.squares()
     # As if images did not show which row the square is in.
     blind = replace(plain, symmetry=Symmetry("row", "light", torch.zeros(3, 4)))
+    scoring, phases = Scoring(("mig",), ScoringSpec()), PhasesOf(Silent(), ["controls"])
     without, having = (
-        {row["control"]: row["mig"] for row in calibrate(data, ["mig"], "all", [0], Silent()).rows}
+        {row["control"]: row["mig"] for row in calibrate(data, scoring, [0], phases).rows}
         for data in (plain, blind)
     )
     assert without.keys() | {"symmetric"} == having.keys()

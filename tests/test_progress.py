@@ -14,10 +14,10 @@ def test_the_rate_is_that_since_the_line_before(monkeypatch: pytest.MonkeyPatch)
     out = io.StringIO()
     lines = Lines(out)
     lines.run_started(["run"])
-    lines.phase("training", 300_000)
+    lines.phase(["run"], "training", 300_000)
     for seconds, steps in ((60, 100), (20, 50_000), (20, 50_000)):
         now[0] += seconds
-        lines.advance(steps)
+        lines.advance(["run"], steps)
     said = out.getvalue().splitlines()[1:]
     assert said == [
         "  training 100/300000, 1.67/s, 179940 s left",

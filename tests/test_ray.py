@@ -171,10 +171,10 @@ import os
 from disentangle_bench.models.vae import VAE
 
 class Deadly(VAE):
-    def losses(self, call, images, *others):
-        if len(images) > 2:  # not when the driver tries whether it fits
+    def losses(self, call, step):
+        if len(step.images) > 2:  # not when the driver tries whether it fits
             os._exit(7)
-        return super().losses(call, images, *others)
+        return super().losses(call, step)
 """
 
 

@@ -12,9 +12,12 @@ import pytest
 from forked import processes
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.files import write_bytes
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.study import make_tables
-from disentangle_bench.rundir import RunRecord, StudyDir, write_bytes
-from disentangle_bench.spec import check_grid, expand
 
 GRID = check_grid(
     {"name": "g", "datasets": [{"name": "dsprites_rendered"}], "models": [{"name": "vae"}], "seeds": 40}
@@ -160,7 +163,7 @@ def test_files_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
     try:
         study.write_grid(GRID)
         study.save(record())
-        study.save_checkpoint({"runs": [{"id": "a"}]}, {"x": np.zeros(3, np.float32)})
+        study.checkpoints.save({"runs": [{"id": "a"}]}, {"x": np.zeros(3, np.float32)})
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in study.path.rglob("*") if path.is_file()}

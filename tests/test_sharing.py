@@ -15,10 +15,11 @@ from forked import Bench, ends_well
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.claims import Claims
-from disentangle_bench.plan import in_shard
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.spec import check_grid, expand, read_grid
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid, read_grid
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.study.claims import Claims
+from disentangle_bench.study.plan import in_shard
 
 STEPS = ("--set", "training.steps=300", "--set", "scoring.points=40", "--checkpoint-every", "0.1s")
 
@@ -100,8 +101,8 @@ def test_what_a_killed_process_had_claimed_is_free(folder: Path) -> None:
 CLAIM = """
 import sys
 from pathlib import Path
-from disentangle_bench.launch.claims import Claims
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.study.claims import Claims
+from disentangle_bench.records.study_dir import StudyDir
 claims = Claims(StudyDir(Path(sys.argv[1])))
 with claims.working():
     print(claims.take(sys.argv[2:]), flush=True)
@@ -165,9 +166,9 @@ def test_a_wrong_shard_is_a_message(shard: str, tmp_path: Path) -> None:
 def test_status_shows_every_process(tmp_path: Path) -> None:
     study = StudyDir(tmp_path)
     for pid in (1, 2):
-        study.write_progress({"host": "node/../a", "pid": pid, "updated": time.time(), "runs": {}})
-    assert [told["pid"] for told in study.progress()] == [1, 2]
+        study.progress.write({"host": "node/../a", "pid": pid, "updated": time.time(), "runs": {}})
+    assert [told["pid"] for told in study.progress.each()] == [1, 2]
     assert {path.parent for path in tmp_path.rglob("*.json")} == {tmp_path / "progress"}
     with pytest.raises(BenchError):
         study.run_path("../escaped")
-    json.dumps(study.progress())
+    json.dumps(study.progress.each())

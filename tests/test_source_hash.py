@@ -14,13 +14,17 @@ from click.testing import CliRunner
 
 from disentangle_bench import registry
 from disentangle_bench.cli import main
-from disentangle_bench.launch.claims import Claims
-from disentangle_bench.launch.job import Job
-from disentangle_bench.launch.work import Work
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.scoring import named_metrics
+from disentangle_bench.evaluation.scores import named_metrics
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid
+from disentangle_bench.progress import Silent
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.source_hash import source_hash
-from disentangle_bench.spec import check_grid, expand
+from disentangle_bench.study.claims import Claims
+from disentangle_bench.study.job import Job
+from disentangle_bench.study.opened import OpenStudy
+from disentangle_bench.study.options import Options
+from disentangle_bench.study.work import Work
 from disentangle_bench.train.checkpoint import Checkpoint
 
 ONE = "def own(codes, factors):\n    return 1.0\n"
@@ -128,6 +132,10 @@ def test_runs_of_an_edited_model_stand_in_rows_of_their_own(here: Path) -> None:
 def test_a_checkpoint_of_an_edited_model_is_not_gone_on_from(here: Path) -> None:
     study, notes = StudyDir(here / "study"), list[str]()
 
+    class Noting(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
     def next_job() -> tuple[Work, Job]:
         (here / "own_model.py").write_text(MODEL.format(text))
         registry.load_plugin(here / "own_model.py")
@@ -135,7 +143,9 @@ def test_a_checkpoint_of_an_edited_model_is_not_gone_on_from(here: Path) -> None
         grid = check_grid(tomllib.loads(tiny_data.GRID) | asked)
         study.write_grid(grid)
         (spec,) = expand(grid)
-        work = Work([spec], grid, study, Claims(study), {spec.dataset.label: squares}, note=notes.append)
+        opened = OpenStudy(grid, study, Options(torch.device("cpu")), Noting(), Claims(study))
+        opened.datasets = {spec.dataset.label: squares}
+        work = Work([spec], opened)
         (job,) = work.jobs(spec.dataset.label, lambda group: 1)
         work.claims.release([spec.id])
         return work, job

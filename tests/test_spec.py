@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.spec import RunSpec, check_grid, expand, read_grid
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid, read_grid
+from disentangle_bench.specs import RunSpec
 
 GRIDS = Path(__file__).parents[1] / "grids"
 SMALL = {"name": "g", "datasets": [{"name": "dsprites_rendered"}], "models": [{"name": "vae"}]}
@@ -162,7 +164,7 @@ def test_broken_toml_names_the_file(tmp_path: Path, text: str) -> None:
 
 
 def test_the_resolved_grid_is_a_grid_again(tmp_path: Path) -> None:
-    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.records.study_dir import StudyDir
 
     grid = read_grid(GRIDS / "quickstart.toml")
     StudyDir(tmp_path / "s").write_grid(grid)

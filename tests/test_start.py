@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import disentangle_bench
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.scoring import named_metrics
-from disentangle_bench.spec import Grid, RunSpec, expand, read_grid
+from disentangle_bench.evaluation.scores import named_metrics
+from disentangle_bench.grid import Grid, expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import RunSpec
 
 GRID = """
 name = "finished"
@@ -51,16 +54,16 @@ finally:
 FIRST_STEP = """
 import sys
 import tiny_data
-import disentangle_bench.pipeline
-from disentangle_bench.launch.job import new_objective
-from disentangle_bench.spec import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
-from disentangle_bench.train.plan import make_program
+import disentangle_bench.study.study
+from disentangle_bench.build import new_objective
+from disentangle_bench.specs import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
+from disentangle_bench.train.plan import make_training
 network = NetworkSpec(latents=3, channels=(4, 4, 4, 4), hidden=16)
 spec = RunSpec(
     dataset=DatasetSpec(name="tiny_data:SQUARES"), model="factor_vae", hypers={"gamma": 10.0}, seed=0,
     options={"discriminator_width": 16, "discriminator_layers": 2}, network=network, training=TrainingSpec(),
 )
-make_program(new_objective(spec), (spec,), tiny_data.squares()).advance()
+make_training(new_objective(spec), (spec,), tiny_data.squares()).advance()
 print(" ".join(sys.modules))
 """
 

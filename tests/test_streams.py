@@ -14,8 +14,8 @@ from forked import Bench, processes
 
 from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.progress import Lines
+from disentangle_bench.stop import Stop
 from disentangle_bench.streams import go_on_unread
-from disentangle_bench.train.stop import Stop
 
 RUN = ["run", "tiny.toml", "--seeds", "1", "--set", "controls=false", "--set", 'models=[{name="vae"}]']
 PRINTS = """

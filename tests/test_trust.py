@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from disentangle_bench import load_run
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 
 BAIT = "from pathlib import Path\nPath('pwned').touch()\n\nclass Model:\n    def build(self): ...\n"
 

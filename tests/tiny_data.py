@@ -1,5 +1,7 @@
 """A data set small enough for any test: a bright square on a 16 x 16 image, 4 x 4 places and 3 brightnesses."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -8,41 +10,36 @@ from disentangle_bench.data.source import DataSource
 from disentangle_bench.models.vae import BetaVAE
 
 
-class Squares:
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+class Squares(DataSource):
+    name = "squares"
+    factor_names = ("row", "column", "light")
+    factor_sizes: tuple[int, ...] = (4, 4, 3)
+    image_shape = (1, 16, 16)
+    fingerprint = "squares-1"
 
     def images(self, index: Tensor) -> Tensor:
-        row, column, light = index // 12, index // 3 % 4, index % 3
-        place = torch.arange(16, device=self.device) // 4
+        row, column, light = self.factors(index).T
+        place = torch.arange(16, device=index.device) // 4
         inside = (place[None, :, None] == row[:, None, None]) & (place[None, None] == column[:, None, None])
         return (inside * (85 * (light + 1))[:, None, None]).to(torch.uint8)[:, None]
 
     def to(self, device: torch.device) -> "Squares":
-        return Squares(device)
+        return self
 
 
-def squares(*, data_dir: object = None, notify: object = None) -> FactorDataset:
+SQUARES = Squares()
+
+
+def squares() -> FactorDataset:
     """The squares: factors row 4, column 4, light 3."""
-    return FactorDataset(
-        name="squares",
-        factor_names=("row", "column", "light"),
-        factor_sizes=(4, 4, 3),
-        image_shape=(1, 16, 16),
-        provenance="user",
-        fingerprint="squares-1",
-        store=Squares(torch.device("cpu")),
-    )
-
-
-SQUARES = DataSource("squares", ("row", "column", "light"), (4, 4, 3), (1, 16, 16), "user", squares)
+    return SQUARES.load(data_dir=Path())
 
 
 class Exploding(BetaVAE):
     """A beta-VAE whose KL term overflows float32."""
 
-    def kl_weight(self, hyper):
-        return hyper["beta"] * 1e38 * 1e38
+    def kl_weight(self, step):
+        return self.beta * 1e38 * 1e38
 
 
 def crashing_metric(codes, factors):

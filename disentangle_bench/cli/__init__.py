@@ -3,7 +3,7 @@
 Each module below adds its commands to `main` when it is imported.
 """
 
-from disentangle_bench.cli import data, pictures, report, run, score, tables
+from disentangle_bench.cli import board, data, evaluate, pictures, report, run, score, tables
 from disentangle_bench.cli.group import main
 
-__all__ = ["data", "main", "pictures", "report", "run", "score", "tables"]
+__all__ = ["board", "data", "evaluate", "main", "pictures", "report", "run", "score", "tables"]

@@ -70,8 +70,8 @@ def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
 def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
     """Draw a contact sheet of data set NAME: a row per factor, sweeping its values."""
     from disentangle_bench.data.contact_sheet import save_contact_sheet
-    from disentangle_bench.pipeline import load
-    from disentangle_bench.spec import DatasetSpec
+    from disentangle_bench.specs import DatasetSpec
+    from disentangle_bench.study.study import load
 
     dataset = load(DatasetSpec(name=name), make_progress(), data_dir)
     path = out or Path(f"{Path(name).stem}.png")

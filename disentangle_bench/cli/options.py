@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+from click.core import ParameterSource
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from disentangle_bench.spec import Grid
+    from disentangle_bench.grid import Grid
 
 
 def grid_options(command: Any) -> Any:
@@ -73,6 +74,35 @@ def refuse_jobs(device: str, *given: int | None) -> None:
     """Raise BenchError where --jobs or --threads were given for a device that is no CPU."""
     if device != "cpu" and any(number is not None for number in given):
         raise BenchError("--jobs and --threads are for --device cpu")
+
+
+class PointCount(click.ParamType):
+    """A number of points; `all` stands for every one."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or `all`."""
+        if value == "all":
+            return "all"
+        if not re.fullmatch(r"[1-9]\d{0,15}", str(value)) or int(value) < 2:
+            self.fail(f"{value!r} is no number of points; write all or a whole number from 2", param, ctx)
+        return int(value)
+
+
+class StepOfFactor(click.ParamType):
+    """(factor, k) from a text such as `orientation=4`."""
+
+    name = "factor=k"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """The factor and the step."""
+        found = re.fullmatch(r"([^=]+)=([1-9]\d{0,8})", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no factor with a step; write for instance orientation=4", param, ctx)
+        return found[1], int(found[2])
 
 
 class Shard(click.ParamType):
@@ -141,3 +171,12 @@ def with_metrics(grid: Grid, names: Iterable[str]) -> Grid:
     for name in names:
         registry.resolve("metric", name)
     return grid.model_copy(update={"metrics": tuple(dict.fromkeys((*grid.metrics, *names)))})
+
+
+def refuse_options(where: str, *names: str) -> None:
+    """Raise BenchError where one of these options, which would do nothing, was given on the command line."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is ParameterSource.COMMANDLINE:
+            raise BenchError(f"{parameter.opts[0]} does nothing {where}; leave it out")

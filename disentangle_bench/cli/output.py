@@ -15,9 +15,9 @@ from disentangle_bench.shown import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from disentangle_bench.plan import Outcome
     from disentangle_bench.progress import Progress
-    from disentangle_bench.report.study import Tables
+    from disentangle_bench.report.tables import Tables
+    from disentangle_bench.study.plan import Outcome
 
 UNREADABLE_SHOWN = 5
 
@@ -30,7 +30,7 @@ def say(text: object, err: bool = False, nl: bool = True) -> None:
 def finish(outcome: Outcome) -> None:
     """The leaderboard, and how the study stands; exit code 1 where a run has failed or cannot be read."""
     if outcome.done + outcome.failed:
-        print_leaderboard(outcome.path, told=outcome.unreadable.values())
+        print_leaderboard(outcome.path, said=outcome.unreadable.values())
     for name, reason in outcome.metric_failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)
     say(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
@@ -61,32 +61,32 @@ def say_unreadable(study: Path, unreadable: Collection[str]) -> None:
     )
 
 
-def print_leaderboard(study: Path, told: Collection[str] = ()) -> None:
-    """The study's leaderboard on standard output, and on standard error what keeps runs apart and was not `told`."""
+def print_leaderboard(study: Path, said: Collection[str] = ()) -> None:
+    """The study's leaderboard on standard output, and on standard error the notes that were not `said` before."""
+    from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.study import make_tables
-    from disentangle_bench.rundir import StudyDir
 
     tables = make_tables([StudyDir(study)])
-    untold = tuple(warning for warning in tables.warnings if warning not in told)
-    print_tables(replace(tables, warnings=untold), "table", str(study))
+    notes = tuple(warning for warning in tables.warnings if warning not in said)
+    print_tables(replace(tables, warnings=notes), "table", str(study))
 
 
 def print_tables(tables: Tables, style: str, title: str, sort: str | None = None) -> None:
     """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
     from disentangle_bench.report import render
-    from disentangle_bench.report.study import csv_text
+    from disentangle_bench.report.tables import csv_text
 
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
     if style == "csv":
-        say(csv_text(tables.board), nl=False)
+        say(csv_text(tables.leaderboard), nl=False)
     elif style == "markdown":
-        say(render.markdown(tables.rows, tables.board, tables.warnings), nl=False)
+        say(render.markdown(tables.rows, tables.leaderboard, tables.warnings), nl=False)
     elif style == "latex":
-        say(render.latex(tables.rows, tables.board, tables.warnings), nl=False)
+        say(render.latex(tables.rows, tables.leaderboard, tables.warnings), nl=False)
     else:
         terminal = console()
-        terminal.print(render.terminal_table(tables.rows, tables.board, title, terminal.width, sort))
+        terminal.print(render.terminal_table(tables.rows, tables.leaderboard, title, terminal.width, sort))
 
 
 def console() -> Console:

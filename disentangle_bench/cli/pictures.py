@@ -15,7 +15,7 @@ from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from disentangle_bench.data.factor_dataset import FactorDataset
-    from disentangle_bench.train.trained import TrainedModel
+    from disentangle_bench.evaluation.trained_model import TrainedModel
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 
@@ -28,8 +28,8 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
 @allow_option
 def sample(run: Path, count: int, seed: int, out: Path | None, allow: tuple[str, ...]) -> None:
     """Draw images decoded from the prior of the run directory RUN."""
-    from disentangle_bench.launch.job import load_run
-    from disentangle_bench.launch.pictures import sample_picture
+    from disentangle_bench.evaluation.load import load_run
+    from disentangle_bench.evaluation.pictures import sample_picture
 
     write(out or Path(f"samples-{run.name}.png"), sample_picture(load_run(run, allow=allow), count, seed))
 
@@ -49,7 +49,7 @@ def traverse(
 
     As a GIF (--out moves.gif), all latents move at once.
     """
-    from disentangle_bench.launch import pictures
+    from disentangle_bench.evaluation import pictures
 
     path = out or Path(f"traversals-{run.name}.png")
     if path.suffix not in (".png", ".gif"):
@@ -72,7 +72,7 @@ def interpolate(
     run: Path, first: int, last: int, out: Path | None, data_dir: Path | None, allow: tuple[str, ...]
 ) -> None:
     """Draw what RUN decodes between the codes of two images, which stand at the ends."""
-    from disentangle_bench.launch.pictures import interpolation_picture
+    from disentangle_bench.evaluation.pictures import interpolation_picture
 
     content = interpolation_picture(*load(run, data_dir, allow), first, last)
     write(out or Path(f"interpolation-{run.name}.png"), content)
@@ -84,7 +84,7 @@ def interpolate(
 @allow_option
 def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
     """Say where the pictures of RUN are; draw them if they are not there."""
-    from disentangle_bench.launch.pictures import run_pictures
+    from disentangle_bench.evaluation.pictures import run_pictures
 
     folder = run / "pictures"
     if not (folder.is_dir() and any(folder.iterdir())):
@@ -99,8 +99,8 @@ def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
 
 def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[TrainedModel, FactorDataset]:
     """The run's model and its data set, on the CPU."""
-    from disentangle_bench import pipeline
-    from disentangle_bench.launch.job import load_run
+    from disentangle_bench.evaluation.load import load_run
+    from disentangle_bench.study import study as pipeline
 
     model = load_run(run, allow=allow)
     registry.check_allowed("data set", model.spec.dataset.name, allow)
@@ -109,7 +109,7 @@ def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[Trai
 
 def write(path: Path, content: bytes) -> None:
     """Write a picture and say so."""
-    from disentangle_bench.rundir import write_bytes
+    from disentangle_bench.files import write_bytes
 
     try:
         write_bytes(path, content)

@@ -23,8 +23,9 @@ RUNNING_SHOWN = 20
 @click.argument("study", type=click.Path(path_type=Path))
 def report(study: Path) -> None:
     """Write STUDY/report, a folder of HTML that opens from a disk without a network."""
+    from disentangle_bench.files import writing
+    from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.html import write_report
-    from disentangle_bench.rundir import StudyDir, writing
 
     with writing(study / "report"):
         page = write_report(StudyDir(study))
@@ -52,7 +53,8 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
 
     tradeoff, curves, metric_correlation and, where runs have it, mutual_information.
     """
-    from disentangle_bench.rundir import StudyDir, writing
+    from disentangle_bench.files import writing
+    from disentangle_bench.records.study_dir import StudyDir
 
     if tensorboard is not None:
         from disentangle_bench.report.tensorboard import write_events
@@ -78,9 +80,10 @@ def status(study: Path, allow: tuple[str, ...]) -> None:
 
     It reads the disk alone, so it can be asked from another terminal, or another machine that sees the directory.
     """
+    from disentangle_bench.grid import expand
+    from disentangle_bench.grid_file import read_grid
+    from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.status import study_status
-    from disentangle_bench.rundir import StudyDir
-    from disentangle_bench.spec import expand, read_grid
 
     if not (study / "grid.toml").is_file():
         raise BenchError(f"{study} holds no study (there is no {study / 'grid.toml'})")

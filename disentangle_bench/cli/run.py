@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,9 +30,11 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.streams import go_on_unread
 
 if TYPE_CHECKING:
-    from disentangle_bench.plan import Plan
-    from disentangle_bench.rundir import StudyDir
-    from disentangle_bench.spec import Grid
+    from disentangle_bench.grid import Grid
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.stop import Stop
+    from disentangle_bench.study.launchers import Launcher
+    from disentangle_bench.study.plan import Plan
 
 
 @main.command("run")
@@ -67,10 +70,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--launcher",
-    type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Train here, or on a Ray cluster.",
+    metavar="NAME",
+    help="Train here, on a Ray cluster (ray), or where an installed launcher does.",
 )
 @click.option(
     "--address",
@@ -91,92 +94,125 @@ if TYPE_CHECKING:
 @metric_limit_option
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
-def run_command(
-    grid: Path,
-    overrides: tuple[str, ...],
-    seeds: int | None,
-    out: Path | None,
-    device: str,
-    data_dir: Path | None,
-    plugins: tuple[Path, ...],
-    time_limit: float | None,
-    checkpoint_every: float,
-    stack_size: int | None,
-    jobs: int | None,
-    threads: int | None,
-    shard: tuple[int, int],
-    launcher: str,
-    address: str | None,
-    gpus_per_job: float | None,
-    cpus_per_job: int,
-    metric_seconds: float | None,
-    retry_failed: bool,
-    dry_run: bool,
-) -> None:
+def run_command(**given: Any) -> None:
     """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
 
     Finished runs are kept and never repeated; stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time and give the
     same command to go on from its checkpoint. Several such commands at once share the work.
     """
-    from disentangle_bench.finished import is_finished, see_to
-    from disentangle_bench.plan import default_study, plan
-    from disentangle_bench.rundir import StudyDir
-    from disentangle_bench.spec import read_grid
-    from disentangle_bench.train.stop import Stop
-
     go_on_unread("stdout")  # what it prints is kept in the study too
-    if launcher == "local" and (address is not None or gpus_per_job is not None):
-        raise BenchError("--address and --gpus-per-job are for --launcher ray")
-    if launcher == "ray" and (jobs is not None or threads is not None):
-        raise BenchError("--jobs and --threads are for this machine; a Ray cluster has --cpus-per-job")
-    stop = Stop(time_limit)
-    checked = with_metrics(read_grid(grid, overrides, seeds), plugin_metrics(plugins))
-    study = StudyDir(out or default_study(checked))
-    if checked.training.open:
-        checked = with_precision(checked, study, device, launcher)
-    todo = plan(checked, study, retry_failed, shard)
-    if todo.failed and not dry_run:
-        click.echo(
-            f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
-        )
-    if device in ("auto", "cpu") and not dry_run and is_finished(todo, checked, study, retry_failed):
-        with stopping_politely(stop):
-            outcome = see_to(checked, study, shard)
-        finish(outcome)
-        return
-    # Not before: torch alone takes longer than all that is left to do where nothing is to train.
-    from disentangle_bench.launch.checks import check_study
-    from disentangle_bench.launch.on_cores import Jobs
-    from disentangle_bench.launch.ray_cluster import Cluster
-    from disentangle_bench.launch.worker import fork_from_here
-    from disentangle_bench.pipeline import Conditions, pick_device, run_study
+    RunCommand(**given).do()
 
-    fork_from_here()
-    place = pick_device(device)
-    refuse_jobs(place.type, jobs, threads)
-    if launcher == "local":
-        warn_of_slow_precisions(todo, str(place))
-    if dry_run:
-        check_study(checked)
-        processes = Jobs(jobs, threads or 1).processes(len(todo.train)) if place.type == "cpu" else 1
-        print_plan(study.path, todo, str(place), processes)
-        if todo.unreadable:
-            sys.exit(1)
-        return
-    gpus = 0 if device == "cpu" else gpus_per_job
-    cluster = Cluster(address, gpus, cpus_per_job) if launcher == "ray" else None
-    conditions = Conditions(
-        place, stack_size, checkpoint_every, stop, retry_failed, data_dir, shard, metric_seconds, cluster,
-        jobs=Jobs(jobs, threads or 1),
-    )  # fmt: skip
-    with stopping_politely(stop):
-        outcome = run_study(checked, study, conditions, make_progress())
-    finish(outcome)
+
+@dataclass(frozen=True)
+class RunCommand:
+    """`bench run` with what was given on the command line."""
+
+    grid: Path
+    overrides: tuple[str, ...]
+    seeds: int | None
+    out: Path | None
+    device: str
+    data_dir: Path | None
+    plugins: tuple[Path, ...]
+    time_limit: float | None
+    checkpoint_every: float
+    stack_size: int | None
+    jobs: int | None
+    threads: int | None
+    shard: tuple[int, int]
+    launcher: str
+    address: str | None
+    gpus_per_job: float | None
+    cpus_per_job: int
+    metric_seconds: float | None
+    retry_failed: bool
+    dry_run: bool
+
+    def do(self) -> None:
+        """Run the grid, or only see to the tables where nothing is left to train or score."""
+        from disentangle_bench.grid_file import read_grid
+        from disentangle_bench.records.study_dir import StudyDir
+        from disentangle_bench.stop import Stop
+        from disentangle_bench.study.finished import is_finished, see_to
+        from disentangle_bench.study.plan import default_study, plan
+
+        self.check_launcher()
+        stop = Stop(self.time_limit)
+        grid = with_metrics(read_grid(self.grid, self.overrides, self.seeds), plugin_metrics(self.plugins))
+        study = StudyDir(self.out or default_study(grid))
+        if grid.training.open:
+            grid = with_precision(grid, study, self.device, self.launcher)
+        todo = plan(grid, study, self.retry_failed, self.shard)
+        if todo.failed and not self.dry_run:
+            click.echo(
+                f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
+            )
+        at_once = self.device in ("auto", "cpu") and not self.dry_run
+        if at_once and is_finished(todo, grid, study, self.retry_failed):
+            with stopping_politely(stop):
+                outcome = see_to(grid, study, self.shard)
+            finish(outcome)
+        else:
+            # Not before: torch alone takes longer than all that is left to do where nothing is to train.
+            self.train(grid, study, todo, stop)
+
+    def check_launcher(self) -> None:
+        """Raise BenchError for options that the launcher does not have, and for a launcher that is not there."""
+        registry.check("launcher", self.launcher)
+        if self.launcher != "ray" and (self.address is not None or self.gpus_per_job is not None):
+            raise BenchError("--address and --gpus-per-job are for --launcher ray")
+        if self.launcher != "local" and (self.jobs is not None or self.threads is not None):
+            raise BenchError("--jobs and --threads are for this machine; a Ray cluster has --cpus-per-job")
+
+    def train(self, grid: Grid, study: StudyDir, todo: Plan, stop: Stop) -> None:
+        """Do what is left, or say what that is."""
+        from disentangle_bench.device import pick_device
+        from disentangle_bench.processes.worker import fork_from_here
+        from disentangle_bench.study.options import Jobs, Options
+        from disentangle_bench.study.study import Study
+
+        fork_from_here()
+        place = pick_device(self.device)
+        refuse_jobs(place.type, self.jobs, self.threads)
+        jobs = Jobs(self.jobs, self.threads or 1)
+        if self.launcher == "local":
+            warn_of_slow_precisions(todo, str(place))
+        if self.dry_run:
+            processes = jobs.processes(len(todo.train)) if place.type == "cpu" else 1
+            print_plan(grid, study.path, todo, str(place), processes)
+            return
+        options = Options(
+            device=place,
+            stack_size=self.stack_size,
+            checkpoint_every=self.checkpoint_every,
+            stop=stop,
+            retry_failed=self.retry_failed,
+            data_dir=self.data_dir,
+            shard=self.shard,
+            metric_seconds=self.metric_seconds,
+            launcher=self.make_launcher(),
+            jobs=jobs,
+        )
+        with stopping_politely(stop):
+            outcome = Study(grid, study, options, make_progress()).train()
+        finish(outcome)
+
+    def make_launcher(self) -> Launcher | None:
+        """The launcher that was asked for; None for this machine."""
+        if self.launcher == "local":
+            return None
+        found = registry.resolve("launcher", self.launcher)
+        if self.launcher == "ray":
+            gpus = 0 if self.device == "cpu" else self.gpus_per_job
+            return found(self.address, gpus, self.cpus_per_job)
+        return found()
 
 
 def with_precision(grid: Grid, study: StudyDir, device: str, launcher: str) -> Grid:
     """The grid with a precision in the place of "auto"; a line on standard error says which."""
-    from disentangle_bench.pipeline import pick_device, settled
+    from disentangle_bench.device import pick_device
+    from disentangle_bench.study.study import settled
 
     if launcher == "ray":
         raise BenchError(
@@ -193,8 +229,9 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
 
     Nothing is trained or written, and no image is read.
     """
-    from disentangle_bench.launch.checks import check_study
-    from disentangle_bench.spec import expand, read_grid
+    from disentangle_bench.grid import expand
+    from disentangle_bench.grid_file import read_grid
+    from disentangle_bench.study.checks import check_study
 
     checked = read_grid(grid, overrides, seeds)
     check_study(checked)
@@ -205,7 +242,7 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
 
 def warn_of_slow_precisions(todo: Plan, device: str) -> None:
     """A note on standard error for each precision of the runs to train that this device has no instructions for."""
-    from disentangle_bench.train.precision import has_instructions
+    from disentangle_bench.precision import has_instructions
 
     for name in sorted({spec.training.precision for spec in todo.train}):
         if not has_instructions(name, device):
@@ -216,11 +253,13 @@ def warn_of_slow_precisions(todo: Plan, device: str) -> None:
             )
 
 
-def print_plan(study: Path, todo: Plan, device: str, processes: int) -> None:
-    """What `bench run` would do, and how long it may take with so many processes."""
-    from disentangle_bench.launch.job import make_objective
+def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int) -> None:
+    """What `bench run` would do, and how long it may take with so many processes; exit code 1 for unreadable runs."""
+    from disentangle_bench.study.checks import check_study
     from disentangle_bench.train.estimate import estimate_seconds
+    from disentangle_bench.train.objective import make_objective
 
+    check_study(grid)
     click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
     click.echo(
         f"to train: {len(todo.train)}; to score with further metrics: {len(todo.score)}; device: {device}"
@@ -240,7 +279,10 @@ def print_plan(study: Path, todo: Plan, device: str, processes: int) -> None:
         ) as error:  # anyone's models at any size; the plan is still worth showing
             reason = (str(error) or type(error).__name__).splitlines()[0]
             click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
-            return
-        click.echo(
-            f"about {duration(seconds / processes)} of training, from a few steps timed here; scoring comes on top"
-        )
+        else:
+            click.echo(
+                f"about {duration(seconds / processes)} of training, from a few steps timed here; scoring comes on"
+                " top"
+            )
+    if todo.unreadable:
+        sys.exit(1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from disentangle_bench import registry
 from disentangle_bench.cli.group import main
@@ -18,6 +16,7 @@ from disentangle_bench.cli.options import (
     plugin_metrics,
     plugin_option,
     refuse_jobs,
+    refuse_options,
     with_metrics,
 )
 from disentangle_bench.cli.output import finish, make_progress, say
@@ -32,7 +31,7 @@ from disentangle_bench.streams import go_on_unread
     "--metric", "metrics", multiple=True, metavar="NAME", help="A metric to score; may be repeated."
 )
 @plugin_option
-@click.option("--codes", type=click.Path(path_type=Path), help="An .npz with `codes` and perhaps `factors`.")
+@click.option("--codes", type=click.Path(path_type=Path), help="An .npz, .npy, .csv or .parquet of codes.")
 @click.option("--dataset", metavar="NAME", help="Take the factors of this data set, row for row.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -65,13 +64,14 @@ def score(
         refuse_options("with a STUDY, whose runs know their own", "seed", "dataset")
     asked = tuple(dict.fromkeys((*metrics, *plugin_metrics(plugins))))
     if codes is not None:
-        print_scores(codes, dataset, asked, seed, data_dir, metric_seconds)
+        score_codes_file(codes, dataset, asked, seed, data_dir, metric_seconds)
         return
-    from disentangle_bench.launch.on_cores import Jobs
-    from disentangle_bench.launch.worker import fork_from_here
-    from disentangle_bench.pipeline import Conditions, pick_device, run_study
-    from disentangle_bench.rundir import StudyDir
-    from disentangle_bench.spec import read_grid
+    from disentangle_bench.device import pick_device
+    from disentangle_bench.grid_file import read_grid
+    from disentangle_bench.processes.worker import fork_from_here
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.options import Jobs, Options
+    from disentangle_bench.study.study import Study
 
     if not asked:
         raise BenchError("name at least one metric with --metric or --plugin")
@@ -81,7 +81,7 @@ def score(
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
     place = pick_device(device)
     refuse_jobs(place.type, jobs)
-    conditions = Conditions(
+    options = Options(
         place,
         retry_failed=True,
         data_dir=data_dir,
@@ -89,8 +89,8 @@ def score(
         allow=allow,
         jobs=Jobs(jobs),
     )
-    with stopping_politely(conditions.stop):
-        outcome = run_study(grid, StudyDir(study), conditions, make_progress(), train=False)
+    with stopping_politely(options.stop):
+        outcome = Study(grid, StudyDir(study), options, make_progress()).evaluate()
     finish(outcome)
 
 
@@ -122,11 +122,13 @@ def calibrate(
     """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
     import pandas as pd
 
-    from disentangle_bench.launch.on_cores import Jobs
-    from disentangle_bench.launch.worker import fork_from_here
-    from disentangle_bench.pipeline import Conditions, calibrated, load, pick_device
-    from disentangle_bench.rundir import write_text
-    from disentangle_bench.spec import DatasetSpec
+    from disentangle_bench.device import pick_device
+    from disentangle_bench.evaluation.models import Scoring
+    from disentangle_bench.files import write_text, writing
+    from disentangle_bench.processes.worker import fork_from_here
+    from disentangle_bench.specs import DatasetSpec, ScoringSpec
+    from disentangle_bench.study.options import Jobs, Options
+    from disentangle_bench.study.study import calibrated, load
 
     fork_from_here()
     progress = make_progress()
@@ -135,30 +137,21 @@ def calibrate(
     names = metrics or tuple(registry.names("metric"))
     place = pick_device(device)
     refuse_jobs(place.type, jobs)
-    conditions = Conditions(place, data_dir=data_dir, metric_seconds=metric_seconds, jobs=Jobs(jobs))
-    with stopping_politely(conditions.stop):
-        found = calibrated(spec, images, names, points or "all", range(seeds), conditions, progress)
+    scoring = Scoring(tuple(names), ScoringSpec(points=points or "all"), metric_seconds)
+    options = Options(place, data_dir=data_dir, jobs=Jobs(jobs))
+    with stopping_politely(options.stop):
+        found = calibrated(spec, images, scoring, range(seeds), options, progress)
     for name, reason in found.failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)
     table = pd.DataFrame(found.rows)
     path = out or Path(f"calibration-{dataset.replace('/', '_')}.csv")
-    try:
+    with writing(path):
         write_text(path, table.to_csv(index=False))
-    except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
     say(table.groupby("control", sort=False).mean().drop(columns="seed").T.round(3).to_string())
     say(f"{images.provenance} data, {seeds} seeds; written to {path}")
 
 
-def refuse_options(where: str, *names: str) -> None:
-    """Raise BenchError where one of these options, which would do nothing, was given on the command line."""
-    context = click.get_current_context()
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise BenchError(f"--{name.replace('_', '-')} does nothing {where}; leave it out")
-
-
-def print_scores(
+def score_codes_file(
     codes: Path,
     dataset: str | None,
     metrics: tuple[str, ...],
@@ -166,23 +159,14 @@ def print_scores(
     data_dir: Path | None,
     metric_seconds: float | None,
 ) -> None:
-    """The scores of somebody's codes, a line each beside chance's; exit code 1 where a metric has failed."""
-    from disentangle_bench.launch.score_file import score_file
+    """What `bench evaluate --codes` does with these options."""
+    from disentangle_bench.cli.evaluate import EvaluateCommand
 
-    chosen = metrics or ("factor_vae", "mig", "beta_vae")
-    found = score_file(codes, dataset, chosen, seed, data_dir, metric_seconds)
-    for name, value in found.scores.items():
-        say(f"{name:<28} {number(value):<12} (chance {number(found.chance.get(name))})")
-    if found.scores:
-        say("chance: what random codes of the same shape score", err=True)
-    if found.note:
-        say(f"note: {found.note}", err=True)
-    for name, reason in found.failures.items():
-        say(f"metric {name} gave no score: {reason}", err=True)
-    if found.failures:
-        sys.exit(1)
-
-
-def number(value: float | None) -> str:
-    """Six digits; a dash for what is not there or not finite."""
-    return "-" if value is None else f"{value:.6g}"
+    EvaluateCommand(
+        codes=codes,
+        dataset=dataset,
+        metrics=metrics,
+        seed=seed,
+        data_dir=data_dir,
+        metric_seconds=metric_seconds,
+    ).do()

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.train.stop import TIME_LIMIT, Stop, Stopped
+from disentangle_bench.stop import TIME_LIMIT, Stop, Stopped
 
 # SIGHUP comes from a terminal that is closed, SIGUSR1 from a batch system before its time limit. Windows has neither.
 NAMES = {

@@ -29,8 +29,8 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
     The tables in the directory of a single study are written anew. Runs that cannot be compared (other data, other
     revisions of a metric, scored on other images) are ranked apart, and a note says so.
     """
+    from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.study import make_tables, write_csv
-    from disentangle_bench.rundir import StudyDir
 
     folders = [StudyDir(path) for path in studies]
     tables = make_tables(folders, sort)
@@ -48,20 +48,21 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
 @click.option("--b", "second", required=True, metavar="KEY=VALUE,...", help="Which runs are B.")
 @click.option("--format", "style", type=click.Choice(["table", "csv"]), default="table", show_default=True)
 def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> None:
-    """Hold two choices of runs of STUDY against each other: means, and how probable it is that A is better.
+    """Compare two choices of runs of STUDY: their means, and how probable it is that A is better.
 
     A choice names columns of scores.csv: --a model=beta_vae,beta=4 --b model=factor_vae.
     """
+    from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report import compare as comparison
     from disentangle_bench.report.render import comparison_table
-    from disentangle_bench.report.study import csv_text, make_tables
-    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.report.study import make_tables
+    from disentangle_bench.report.tables import csv_text
 
     tables = make_tables([StudyDir(path) for path in studies])
-    a, b = (comparison.parse_choice(text, tables.told) for text in (first, second))
+    a, b = (comparison.parse_choice(text, tables.grouped_runs) for text in (first, second))
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
-    found = comparison.compare(tables.told, a, b)
+    found = comparison.compare(tables.grouped_runs, a, b)
     for side, text in (("a", first), ("b", second)):
         if (found[f"settings_{side}"] > 1).any():
             settings = found[f"settings_{side}"].max()
@@ -83,7 +84,7 @@ def list_command(kind: str) -> None:
 def describe(kind: str, name: str) -> str:
     """One line on a registered thing: what it can be set to, or where it is from."""
     if kind == "metric":
-        from disentangle_bench.scoring import named_metrics
+        from disentangle_bench.evaluation.scores import named_metrics
 
         found = named_metrics([name])[name]
         return f"{', '.join(found.headlines) or 'diagnostics'} (revision {found.revision}): {found.paper}"
@@ -91,7 +92,7 @@ def describe(kind: str, name: str) -> str:
     if kind == "data set":
         factors = zip(found.factor_names, found.factor_sizes, strict=True)
         return f"{found.provenance}: " + ", ".join(f"{factor} {size}" for factor, size in factors)
-    from disentangle_bench.spec import model_options
+    from disentangle_bench.models.settings import model_options
 
     settings = dict(found.hypers) | model_options(found)
     return f"{', '.join(f'{key}={value}' for key, value in settings.items())}: {found.paper}"

@@ -1,9 +1,11 @@
-"""Images as they are, one after another: in memory, mapped from a file or on a device."""
+"""Images from an array, in memory, mapped from a file or on a device; and images that the CPU has, sent to a device."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from disentangle_bench.data.factor_dataset import ImageStore
 
 # What a device must have left after the images have moved there, so that training has room.
 ROOM_LEFT = 4 << 30
@@ -29,15 +31,15 @@ class ArrayStore:
 
 
 class HostStore:
-    """Images that stay in the computer's memory and are sent to a device a batch at a time."""
+    """The images of a store on the CPU, sent to a device a batch at a time."""
 
-    def __init__(self, store: ArrayStore, device: torch.device) -> None:
+    def __init__(self, store: ImageStore, device: torch.device) -> None:
         self.store, self.device = store, device
 
     def images(self, index: Tensor) -> Tensor:
         """uint8 [n, channels, height, width] on the device. The index is fetched from there, which waits for it."""
-        return self.store.images(index.to(self.store.array.device)).to(self.device)
+        return self.store.images(index.cpu()).to(self.device)
 
-    def to(self, device: torch.device) -> ArrayStore | HostStore:
+    def to(self, device: torch.device) -> ImageStore:
         """The images on another device."""
         return self.store.to(device)

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -85,7 +86,7 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         with claimed(final, folder / f"{facts.name}.part") as part:
             if part is not None:
-                download(url, facts, part, final, notify, pause_s, timeout_s)
+                Transfer(url, facts, part, notify, pause_s, timeout_s).complete()
         check(final, facts)
     except OSError as error:
         raise BenchError(f"{final} cannot be written: {error}") from error
@@ -110,87 +111,83 @@ def claimed(final: Path, part: Path) -> Iterator[IO[bytes] | None]:
     yield None
 
 
-def download(
-    url: str,
-    facts: FileFacts,
-    part: IO[bytes],
-    final: Path,
-    notify: Notify | None,
-    pause_s: float,
-    timeout_s: float,
-) -> None:
-    """Fill the part file, going on after failures, and rename it to `final` once it is proven whole."""
-    inherited = part.seek(0, os.SEEK_END) > 0
-    transfer_patiently(url, facts, part, final, notify, pause_s, timeout_s)
-    partial = Path(part.name)
-    try:
-        check(partial, facts, notify)
-    except BenchError as error:
-        part.truncate(0)
-        if not inherited:
-            raise BenchError(f"what {url} sent is not the published {facts.name}: {error}") from error
-        # What an earlier call left may be at fault: once more from the start.
-        return download(url, facts, part, final, notify, pause_s, timeout_s)
-    os.fsync(part.fileno())
-    partial.replace(final)
+@dataclass(frozen=True)
+class Transfer:
+    """A published file on its way: from `url` into a `.part` file, which loses that suffix once it is proven whole."""
 
+    url: str
+    facts: FileFacts
+    part: IO[bytes]
+    notify: Notify | None
+    pause_s: float
+    timeout_s: float
 
-def transfer_patiently(
-    url: str,
-    facts: FileFacts,
-    part: IO[bytes],
-    final: Path,
-    notify: Notify | None,
-    pause_s: float,
-    timeout_s: float,
-) -> None:
-    """Fill the part file. Raises BenchError after `ATTEMPTS` failures in a row without a byte of progress."""
-    failures = 0
-    while True:
-        before = part.seek(0, os.SEEK_END)
+    def complete(self) -> None:
+        """Fill the part file, going on after failures, check it and rename it."""
+        inherited = self.part.seek(0, os.SEEK_END) > 0
+        self.fill()
+        partial = Path(self.part.name)
         try:
-            return transfer(url, facts, part, notify, timeout_s)
-        except Interrupted as trouble:
-            failures = 1 if part.seek(0, os.SEEK_END) > before else failures + 1
-            if failures == ATTEMPTS:
-                raise BenchError(
-                    f"{url} cannot be had: {trouble}. What has arrived is kept and the next try goes on from there. "
-                    f"The file may also be put at {final} by hand, or fetched from a mirror."
-                ) from trouble
-            time.sleep(pause_s * 2 ** (failures - 1))
+            check(partial, self.facts, self.notify)
+        except BenchError as error:
+            self.part.truncate(0)
+            if not inherited:
+                name = self.facts.name
+                raise BenchError(f"what {self.url} sent is not the published {name}: {error}") from error
+            # What an earlier call left may be at fault: once more from the start.
+            return self.complete()
+        os.fsync(self.part.fileno())
+        partial.replace(partial.with_suffix(""))
 
+    def fill(self) -> None:
+        """Fill the part file. Raises BenchError after `ATTEMPTS` failures in a row without a byte of progress."""
+        failures = 0
+        while True:
+            before = self.part.seek(0, os.SEEK_END)
+            try:
+                return self.ask()
+            except Interrupted as trouble:
+                failures = 1 if self.part.seek(0, os.SEEK_END) > before else failures + 1
+                if failures == ATTEMPTS:
+                    final = Path(self.part.name).with_suffix("")
+                    raise BenchError(
+                        f"{self.url} cannot be had: {trouble}. What has arrived is kept and the next try goes on from"
+                        f" there. The file may also be put at {final} by hand, or fetched from a mirror."
+                    ) from trouble
+                time.sleep(self.pause_s * 2 ** (failures - 1))
 
-def transfer(url: str, facts: FileFacts, part: IO[bytes], notify: Notify | None, timeout_s: float) -> None:
-    """Ask once for what the part file lacks and append it.
+    def ask(self) -> None:
+        """Ask once for what the part file lacks and append it.
 
-    Raises Interrupted where trying again may help and BenchError where it will not.
-    """
-    start = part.seek(0, os.SEEK_END)
-    if start and start == facts.size:
-        return
-    with answer(url, start, timeout_s) as response:
-        if start and response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            start = 0
-            part.truncate(0)
-        elif start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            part.truncate(0)
-            raise Interrupted("the server resumed at another place than asked for")
-        length = response.headers.get("Content-Length", "")
-        total = start + int(length) if length.isdecimal() else None
-        if None not in (facts.size, total) and total != facts.size:
-            raise BenchError(f"{url} has {total} bytes, the published file {facts.name} has {facts.size}")
-        done = start
-        while piece := next_piece(response):
-            part.write(piece)
-            done += len(piece)
-            if done > (facts.size or LARGEST):
+        Raises Interrupted where trying again may help and BenchError where it will not.
+        """
+        url, part, name, size = self.url, self.part, self.facts.name, self.facts.size
+        start = part.seek(0, os.SEEK_END)
+        if start and start == size:
+            return
+        with answer(url, start, self.timeout_s) as response:
+            if start and response.status != http.HTTPStatus.PARTIAL_CONTENT:
+                start = 0
                 part.truncate(0)
-                raise BenchError(f"{url} sends more than the {facts.size or LARGEST} bytes of {facts.name}")
-            if notify is not None:
-                notify(f"downloading {facts.name}", done, total or facts.size or done)
-        part.flush()
-    if total is not None and done < total:
-        raise Interrupted(f"the connection ended after {done} of {total} bytes")
+            elif start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                part.truncate(0)
+                raise Interrupted("the server resumed at another place than asked for")
+            length = response.headers.get("Content-Length", "")
+            total = start + int(length) if length.isdecimal() else None
+            if None not in (size, total) and total != size:
+                raise BenchError(f"{url} has {total} bytes, the published file {name} has {size}")
+            done = start
+            while piece := next_piece(response):
+                part.write(piece)
+                done += len(piece)
+                if done > (size or LARGEST):
+                    part.truncate(0)
+                    raise BenchError(f"{url} sends more than the {size or LARGEST} bytes of {name}")
+                if self.notify is not None:
+                    self.notify(f"downloading {name}", done, total or size or done)
+            part.flush()
+        if total is not None and done < total:
+            raise Interrupted(f"the connection ended after {done} of {total} bytes")
 
 
 def answer(url: str, start: int, timeout_s: float) -> http.client.HTTPResponse:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from disentangle_bench.data.cache import cached_array
-from disentangle_bench.data.factor_dataset import FactorDataset, Notify, Symmetry
+from disentangle_bench.data.factor_dataset import Notify, Symmetry
 from disentangle_bench.data.layouts import read
-from disentangle_bench.data.official import CACHES, FILES, FileFacts, find
+from disentangle_bench.data.official import CACHES, FileFacts, find
 from disentangle_bench.data.render_dsprites import FACTOR_NAMES, FACTOR_SIZES, REVISION, SIDE, packed_images
 
 
@@ -40,8 +40,8 @@ class BitStore:
         return self if self.bits.device == device else BitStore(self.bits.to(device))
 
 
-def load_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-    """dSprites drawn again: an image for every one of the official set, in its order, at values 0 and 255.
+def open_rendered(data_dir: Path, notify: Notify | None) -> tuple[BitStore, str]:
+    """dSprites drawn again, and its fingerprint: an image for every one of the official set, in its order.
 
     The packed bits (377 MB) are kept in a cache file in `data_dir`, which all processes map. The fingerprint is made
     of them as that of the official set is: equal ones would mean equal images.
@@ -49,30 +49,25 @@ def load_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorData
     shape = (math.prod(FACTOR_SIZES), SIDE * SIDE // 8)
     path = data_dir / f"dsprites_rendered.r{REVISION}.npy"
     bits, fingerprint = cached_array(path, shape, np.uint8, lambda: [packed_images(notify)])
-    return factor_dataset("dsprites_rendered", "rendered", fingerprint, torch.from_numpy(bits), FACTOR_SIZES)
+    return BitStore(torch.from_numpy(bits)), fingerprint
 
 
-def load_official(
-    *, data_dir: Path, notify: Notify | None = None, files: Sequence[FileFacts] = FILES["dsprites"]
-) -> FactorDataset:
-    """dSprites as published, from the `.npz` or `.hdf5` file in `data_dir`, at values 0 and 255.
+def open_official(files: Sequence[FileFacts], data_dir: Path, notify: Notify | None) -> tuple[BitStore, str]:
+    """dSprites as published, from the `.npz` or `.hdf5` file in `data_dir`, and its fingerprint.
 
     The file's hashes and layout are checked once, when its bits are packed (377 MB) into a cache file beside
     it; later starts check the cache's own hash, which is the fingerprint. Raises BenchError where neither file
     is there, or the one that is there is not the published one.
     """
-    layout = files[0].layout
 
     def packed() -> Iterator[NDArray[np.uint8]]:
         path, facts = find(files, data_dir, "dsprites")
         for block in read(path, facts.layout, notify):
             yield np.packbits(block.reshape(len(block), -1), axis=1)
 
-    shape = (layout.length, SIDE * SIDE // 8)
+    shape = (files[0].layout.length, SIDE * SIDE // 8)
     bits, fingerprint = cached_array(data_dir / CACHES["dsprites"], shape, np.uint8, packed)
-    # The file's first factor is the colour, which has one value.
-    sizes = tuple(len(values) for values in layout.values[1:])
-    return factor_dataset("dsprites", "official", fingerprint, torch.from_numpy(bits), sizes)
+    return BitStore(torch.from_numpy(bits)), fingerprint
 
 
 def symmetry() -> Symmetry:
@@ -84,19 +79,3 @@ def symmetry() -> Symmetry:
     steps = FACTOR_SIZES[FACTOR_NAMES.index("orientation")] - 1  # in a whole turn
     in_a_turn = torch.tensor([[4], [2], [1]])
     return Symmetry("orientation", "shape", torch.arange(steps + 1) * in_a_turn % steps / steps)
-
-
-def factor_dataset(
-    name: str, provenance: str, fingerprint: str, bits: Tensor, sizes: tuple[int, ...]
-) -> FactorDataset:
-    """The data set around the packed bits [images, 512] of all its images."""
-    return FactorDataset(
-        name=name,
-        factor_names=FACTOR_NAMES,
-        factor_sizes=sizes,
-        image_shape=(1, SIDE, SIDE),
-        provenance=provenance,
-        fingerprint=fingerprint,
-        store=BitStore(bits),
-        symmetry=symmetry(),
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from disentangle_bench.errors import BenchError
 
@@ -45,8 +47,10 @@ class Symmetry:
 
 
 @dataclass(frozen=True)
-class FactorDataset:
+class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
     """Images in the lexicographic order of their factors, the last factor fastest, or with a table of factors.
+
+    It is a torch `Dataset` of pairs: an image uint8 [channels, height, width] and its factors int64 [factors].
 
     `provenance` says where the pixels are from: "official" (the published file, hash checked), "rendered"
     (drawn again from the published geometry) or "user". `fingerprint` is a hash that changes whenever a
@@ -73,6 +77,18 @@ class FactorDataset:
 
     def __len__(self) -> int:
         return math.prod(self.factor_sizes) if self.table is None else len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """The pairs of a whole batch at once, which a `DataLoader` asks for."""
+        length = len(self)
+        positions = [index + length if index < 0 else index for index in map(operator.index, indices)]
+        # A loop over the data set ends here, on a GPU too.
+        if not all(0 <= index < length for index in positions):
+            raise IndexError(f"{self.name} has {length} images; index {list(indices)} is outside")
+        return list(zip(self.images(positions), self.factors(positions), strict=True))
 
     @property
     def full_grid(self) -> bool:
@@ -101,14 +117,10 @@ class FactorDataset:
 
         Raises IndexError outside 0..len-1.
         """
-        left = self._checked(index)
+        positions = self._checked(index)
         if self.table is not None:
-            return self.table.index_select(0, left)
-        columns = []
-        for size in reversed(self.factor_sizes):
-            columns.append(left % size)
-            left = left // size
-        return torch.stack(columns[::-1], dim=1)
+            return self.table.index_select(0, positions)
+        return grid_factors(positions, self.factor_sizes)
 
     def index(self, factors: Any) -> Tensor:
         """int64 [n]: where the images with these factor values [n, factors] are; inverse of `factors`.
@@ -189,3 +201,12 @@ class FactorDataset:
                     f"index {low if low < 0 else high} is outside 0..{len(self) - 1} of {self.name}"
                 )
         return positions
+
+
+def grid_factors(index: Tensor, sizes: Sequence[int]) -> Tensor:
+    """int64 [n, factors]: the values at places [n] among all combinations of so many values, the last one fastest."""
+    columns = []
+    for size in reversed(sizes):
+        columns.append(index % size)
+        index = index // size
+    return torch.stack(columns[::-1], dim=1)

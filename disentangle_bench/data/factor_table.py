@@ -108,13 +108,19 @@ def check_factor(
         )
 
 
-def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
-    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors."""
-    if table.dtype != torch.int64 or table.ndim != 2 or table.shape[1] != len(sizes):
+def check_table_shape(name: str, sizes: Sequence[int], table: Any) -> None:
+    """Raise BenchError unless `table` is a torch tensor int64 [images, factors]."""
+    dtype, shape = getattr(table, "dtype", type(table).__name__), tuple(getattr(table, "shape", ()))
+    if not isinstance(table, Tensor) or dtype != torch.int64 or shape[1:] != (len(sizes),):
         raise BenchError(
-            f"{name}: the factor table is {table.dtype} {tuple(table.shape)}, not int64 (images, {len(sizes)}):"
+            f"{name}: the factor table is {dtype} {shape}, not a tensor torch.int64 (images, {len(sizes)}):"
             " number each factor's values 0, 1, ... and put a measured quantity into bins"
         )
+
+
+def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
+    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors."""
+    check_table_shape(name, sizes, table)
     for factor, size, column in zip(names, sizes, table.unbind(1), strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
             raise BenchError(

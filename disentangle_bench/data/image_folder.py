@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle_bench.data.factor_table import FactorTable, factor_table, text_column
+from disentangle_bench.data.strict_npz import plain_file
+from disentangle_bench.data.table_file import short_lines
 from disentangle_bench.errors import BenchError
 
 TABLE_NAME = "factors.csv"
@@ -27,18 +28,6 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 ALPHA = ("LA", "PA", "RGBA")
 # Formats that Pillow gives the mode "I" for 16 bits.
 SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
-
-
-def short_lines(file: TextIO, path: Path) -> Iterator[str]:
-    """The lines of a table. Raises BenchError for one that is too long, before it is in memory, and for too much."""
-    read = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        read += len(line)
-        if len(line) > LONGEST_LINE:
-            raise BenchError(f"{path} has a line of more than {LONGEST_LINE} characters")
-        if read > LARGEST_TABLE:
-            raise BenchError(f"{path} has more than {LARGEST_TABLE} characters")
-        yield line
 
 
 class ImageFolder:
@@ -63,16 +52,16 @@ class ImageFolder:
                 )
         self.listed = [row[self.names.index("file")] for row in self.rows]
         self.files = [self.file(name) for name in self.listed]
+        self.shape = (len(self.files), 3, FOLDER_SIDE, FOLDER_SIDE)
         self.largest_of_16_bits: int | None = None
 
     def read_rows(self) -> list[list[str]]:
         """The lines that hold something. Raises BenchError at the first beyond what a table of the folder has."""
         images = sum(len(files) for _, _, files in os.walk(self.path))
         rows: list[list[str]] = []
-        with self.table_path.open(newline="", encoding="utf-8-sig") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BenchError(f"{self.table_path} is no plain file")
-            for row in csv.reader(short_lines(file, self.table_path)):
+        with plain_file(self.table_path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            for row in csv.reader(short_lines(text, self.table_path, LONGEST_LINE, LARGEST_TABLE)):
                 if len(rows) > images:
                     raise BenchError(
                         f"{self.table_path} lists more than {images} images, which is how many files the folder holds"
@@ -104,14 +93,6 @@ class ImageFolder:
         if not os.path.isfile(path):
             raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
         return path
-
-    def count(self) -> int:
-        """How many images there are."""
-        return len(self.files)
-
-    def image_shape(self) -> tuple[int, int, int]:
-        """Colour, and the side that images are resized to."""
-        return 3, FOLDER_SIDE, FOLDER_SIDE
 
     def table(self) -> FactorTable:
         """The factors of all listed images."""

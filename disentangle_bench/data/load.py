@@ -26,27 +26,64 @@ def load_dataset(
     device: torch.device | str = "cpu",
     notify: Notify | None = None,
 ) -> FactorDataset:
-    """The data set called `name`, a registered one, "module:source" or the path of your own, on `device`.
+    """Load a data set whose images are named by the values of their factors.
 
-    `every` keeps each k-th value of the factors that it names (see `subgrid`). `data_dir` is where files
-    and caches live, `default_data_dir()` unless given; `notify(what, done, total)` hears of progress.
-    Raises BenchError for an unknown name, or a file that is missing or not what it should be.
+    Parameters
+    ----------
+    name
+        A registered name (`bench list datasets` shows them), "module:Class" for a data set by code, or the path of
+        your own file or folder.
+    every
+        Keeps each k-th value of the factors that it names: `{"orientation": 5}` keeps the orientations 0, 5, 10, ...
+    data_dir
+        Where files and caches live; `default_data_dir()` unless given.
+    device
+        Where the images are, and where `images` and `factors` answer.
+    notify
+        Is called as `notify(what, done, total)` while files are read or images drawn.
+
+    Returns
+    -------
+    FactorDataset
+        Images (`images(index)`, uint8 [n, channels, height, width]) with their factors (`factors(index)`, int64
+        [n, factors]) and back (`index(factors)`). It is a torch `Dataset` too: `dataset[i]` is a pair of an image
+        uint8 [channels, height, width] and its factors int64 [factors].
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, for factors or steps in `every` that the data set does not have, for a file that is
+        missing or not what it should be, and where the images do not fit on the device.
+
+    Examples
+    --------
+    >>> from disentangle_bench import load_dataset
+    >>> dataset = load_dataset("dsprites_rendered", every={"orientation": 5, "posX": 4, "posY": 4})
+    >>> len(dataset), dataset.factor_sizes
+    (9216, (3, 6, 8, 8, 8))
+    >>> image, factors = dataset[100]
+    >>> image.shape, image.dtype, factors
+    (torch.Size([1, 64, 64]), torch.uint8, tensor([0, 0, 1, 4, 4]))
     """
+    from disentangle_bench.data.checks import check_loaded
+
     source = find_source(name)
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     dataset = source.load(data_dir=folder, notify=notify)
-    source.check_loaded(dataset)
+    check_loaded(source, dataset)
     return subgrid(dataset, every or {}).to(device)
 
 
 def find_source(name: str) -> DataSource:
-    """What is known of the data set called `name` (registered, "module:source" or a path) and how to load it.
+    """What is known of the data set called `name` (registered, "module:Class" or a path) and how to load it.
 
-    Raises BenchError for an unknown name, a path where there is no data set, or an object that is no DataSource.
+    Raises BenchError for an unknown name, a path where there is no data set, an object that is no DataSource, and for
+    facts that are missing or do not fit together.
     """
     source = registry.resolve("data set", name)
     if not isinstance(source, DataSource):
         raise BenchError(f"data set {name!r} is {type(source).__name__!r}: it must be a DataSource")
+    source.check_facts()
     return source
 
 

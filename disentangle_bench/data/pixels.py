@@ -85,3 +85,8 @@ def _checked_floats(given: Tensor) -> Tensor:
     if low >= 0 and high <= 255 and (not real or bool((values == values.round()).all())):
         return values.to(torch.float32) / 255
     raise BenchError(f"images are {given.dtype} from {low:g} to {high:g}; {RANGES}")
+
+
+def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """0..1 from uint8 0..255."""
+    return images.to(dtype) / 255

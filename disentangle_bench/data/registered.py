@@ -5,80 +5,101 @@ Loaders need torch, and some need readers of file formats; each is imported when
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disentangle_bench.data import render_dsprites, render_shapes3d
+from disentangle_bench.data.official import FILES, FileFacts
 from disentangle_bench.data.source import DataSource
 
 if TYPE_CHECKING:
-    from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+    from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify, Symmetry
 
 
-def load_dsprites(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-    """dSprites as published."""
-    from disentangle_bench.data.dsprites import load_official
-
-    return load_official(data_dir=data_dir, notify=notify)
-
-
-def load_dsprites_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+class DSpritesRendered(DataSource):
     """dSprites drawn again."""
-    from disentangle_bench.data.dsprites import load_rendered
 
-    return load_rendered(data_dir=data_dir, notify=notify)
+    name = "dsprites_rendered"
+    factor_names = render_dsprites.FACTOR_NAMES
+    factor_sizes: tuple[int, ...] = render_dsprites.FACTOR_SIZES
+    image_shape = (1, render_dsprites.SIDE, render_dsprites.SIDE)
+    provenance = "rendered"
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """What images show of the orientation, shape by shape."""
+        from disentangle_bench.data.dsprites import symmetry
+
+        return symmetry()
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The packed bits and their hash."""
+        from disentangle_bench.data.dsprites import open_rendered
+
+        return open_rendered(data_dir, notify)
 
 
-def load_shapes3d(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-    """3D Shapes as published."""
-    from disentangle_bench.data.shapes3d import load_official
+class DSprites(DSpritesRendered):
+    """dSprites as published."""
 
-    return load_official(data_dir=data_dir, notify=notify)
+    name, provenance, published = "dsprites", "official", "dsprites"
+    files: Sequence[FileFacts] = FILES["dsprites"]
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The packed bits and their hash."""
+        from disentangle_bench.data.dsprites import open_official
+
+        return open_official(self.files, data_dir, notify)
 
 
-def load_shapes3d_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+class Shapes3DRendered(DataSource):
     """3D Shapes drawn again."""
-    from disentangle_bench.data.shapes3d import load_rendered
 
-    return load_rendered(data_dir=data_dir, notify=notify)
+    name = "shapes3d_rendered"
+    factor_names = render_shapes3d.FACTOR_NAMES
+    factor_sizes: tuple[int, ...] = render_shapes3d.FACTOR_SIZES
+    image_shape = (3, render_shapes3d.SIDE, render_shapes3d.SIDE)
+    provenance = "rendered"
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The part maps and their hash."""
+        from disentangle_bench.data.shapes3d import open_rendered
+
+        return open_rendered(data_dir, notify)
 
 
-def source_of(original: DataSource, prefix: str) -> DataSource:
-    """The source of a data set's variant, "color" or "noisy" (see `variants`)."""
+class Shapes3D(Shapes3DRendered):
+    """3D Shapes as published."""
 
-    def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+    name, provenance, published = "shapes3d", "official", "shapes3d"
+    files: Sequence[FileFacts] = FILES["shapes3d"]
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The images, mapped from their cache file, and their hash."""
+        from disentangle_bench.data.shapes3d import open_official
+
+        return open_official(self.files, data_dir, notify)
+
+
+class Varied(DataSource):
+    """A data set's variant, "color" or "noisy" (see `variants`)."""
+
+    def __init__(self, original: DataSource, prefix: str) -> None:
+        self.original, self.prefix = original, prefix
+        self.name = f"{prefix}_{original.name}"
+        self.factor_names, self.factor_sizes = original.factor_names, original.factor_sizes
+        self.image_shape = (3, *original.image_shape[1:])
+        self.provenance, self.published = original.provenance, original.published
+
+    def load(self, *, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+        """The original's images, varied with the seed 0."""
         from disentangle_bench.data.variants import VARIANTS, vary
 
-        return vary(original.load(data_dir=data_dir, notify=notify), VARIANTS[prefix])
-
-    name = f"{prefix}_{original.name}"
-    return replace(original, name=name, image_shape=(3, *original.image_shape[1:]), load=load)
+        return vary(self.original.load(data_dir=data_dir, notify=notify), VARIANTS[self.prefix])
 
 
-DSPRITES_RENDERED = DataSource(
-    name="dsprites_rendered",
-    factor_names=render_dsprites.FACTOR_NAMES,
-    factor_sizes=render_dsprites.FACTOR_SIZES,
-    image_shape=(1, render_dsprites.SIDE, render_dsprites.SIDE),
-    provenance="rendered",
-    load=load_dsprites_rendered,
-)
-DSPRITES = replace(
-    DSPRITES_RENDERED, name="dsprites", provenance="official", load=load_dsprites, published="dsprites"
-)
-SHAPES3D_RENDERED = DataSource(
-    name="shapes3d_rendered",
-    factor_names=render_shapes3d.FACTOR_NAMES,
-    factor_sizes=render_shapes3d.FACTOR_SIZES,
-    image_shape=(3, render_shapes3d.SIDE, render_shapes3d.SIDE),
-    provenance="rendered",
-    load=load_shapes3d_rendered,
-)
-SHAPES3D = replace(
-    SHAPES3D_RENDERED, name="shapes3d", provenance="official", load=load_shapes3d, published="shapes3d"
-)
-COLOR_DSPRITES = source_of(DSPRITES, "color")
-NOISY_DSPRITES = source_of(DSPRITES, "noisy")
-COLOR_DSPRITES_RENDERED = source_of(DSPRITES_RENDERED, "color")
-NOISY_DSPRITES_RENDERED = source_of(DSPRITES_RENDERED, "noisy")
+COLOR_DSPRITES = Varied(DSprites(), "color")
+NOISY_DSPRITES = Varied(DSprites(), "noisy")
+COLOR_DSPRITES_RENDERED = Varied(DSpritesRendered(), "color")
+NOISY_DSPRITES_RENDERED = Varied(DSpritesRendered(), "noisy")

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.cache import cached_array
-from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify
+from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.layouts import read
-from disentangle_bench.data.official import CACHES, FILES, FileFacts, find
+from disentangle_bench.data.official import CACHES, FileFacts, find
 from disentangle_bench.data.render_shapes3d import (
-    FACTOR_NAMES,
-    FACTOR_SIZES,
     FLOOR_ROWS,
     HUE_LEVELS,
     MIDDLE,
@@ -62,8 +60,8 @@ class PartStore:
         return self if self.maps.device == device else PartStore(self.maps.to(device))
 
 
-def load_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-    """3D Shapes drawn again: an image for every one of the official set, in its order.
+def open_rendered(data_dir: Path, notify: Notify | None) -> tuple[PartStore, str]:
+    """3D Shapes drawn again, and its fingerprint: an image for every one of the official set, in its order.
 
     The part maps (83 MB) are kept in a cache file in `data_dir`. The fingerprint is the sha256 of that file's
     content.
@@ -71,42 +69,24 @@ def load_rendered(*, data_dir: Path, notify: Notify | None = None) -> FactorData
     shape = (480, SET_ROWS, SIDE * SIDE)
     path = data_dir / f"shapes3d_rendered.r{REVISION}.npy"
     maps, fingerprint = cached_array(path, shape, np.int16, lambda: part_sets(notify))
-    store = PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE))
-    return factor_dataset("shapes3d_rendered", "rendered", fingerprint, store, FACTOR_SIZES)
+    return PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE)), fingerprint
 
 
-def load_official(
-    *, data_dir: Path, notify: Notify | None = None, files: Sequence[FileFacts] = FILES["shapes3d"]
-) -> FactorDataset:
-    """3D Shapes as published, from the file `3dshapes.h5` in `data_dir`.
+def open_official(
+    files: Sequence[FileFacts], data_dir: Path, notify: Notify | None
+) -> tuple[ArrayStore, str]:
+    """3D Shapes as published, from the file `3dshapes.h5` in `data_dir`, and its fingerprint.
 
     The file's hashes and layout are checked once, when it is unpacked (5.9 GB) into a cache file beside it;
     later starts check the cache's own hash, which is the fingerprint, and map it into memory. Raises BenchError
     where the file is not there, or is not the published one.
     """
-    layout = files[0].layout
 
     def channels_first() -> Iterator[NDArray[np.uint8]]:
         path, facts = find(files, data_dir, "shapes3d")
         for block in read(path, facts.layout, notify):
             yield block.transpose(0, 3, 1, 2)
 
-    shape = (layout.length, 3, SIDE, SIDE)
+    shape = (files[0].layout.length, 3, SIDE, SIDE)
     images, fingerprint = cached_array(data_dir / CACHES["shapes3d"], shape, np.uint8, channels_first)
-    sizes = tuple(len(values) for values in layout.values)
-    return factor_dataset("shapes3d", "official", fingerprint, ArrayStore(torch.from_numpy(images)), sizes)
-
-
-def factor_dataset(
-    name: str, provenance: str, fingerprint: str, store: ImageStore, sizes: tuple[int, ...]
-) -> FactorDataset:
-    """The data set around the store of all its images."""
-    return FactorDataset(
-        name=name,
-        factor_names=FACTOR_NAMES,
-        factor_sizes=sizes,
-        image_shape=(3, SIDE, SIDE),
-        provenance=provenance,
-        fingerprint=fingerprint,
-        store=store,
-    )
+    return ArrayStore(torch.from_numpy(images)), fingerprint

@@ -1,11 +1,12 @@
-"""What is known of a data set before it is loaded, and how to load it: what the registry's names lead to."""
+"""A data set's facts, known before an image is read, and where its images come from: what its name leads to."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from disentangle_bench.data.subgrid import check_step, subgrid
 from disentangle_bench.errors import BenchError
@@ -14,92 +15,138 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+    from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify, Symmetry
 
-# Images that are looked at when a data set is loaded.
-A_FEW = 16
-
-
-class Loader(Protocol):
-    """A function that makes a data set ready."""
-
-    def __call__(self, *, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-        """The data set, from files and caches in `data_dir`; `notify(what, done, total)` hears of progress."""
-        ...
+# Images whose pixels the fingerprint of a data set by code is made of.
+HASHED_IMAGES = 256
 
 
-@dataclass(frozen=True)
 class DataSource:
-    """A data set's name and facts, so that a grid can be checked and planned without an image, and its loader.
+    """A data set by code: a class of its own with the facts below as attributes, and `images`.
 
-    `published` is the name of the published files that it is made from (see `official.FILES`), None where it
-    needs none. `table` int64 [images, factors] is each image's factors where they are known and no full grid.
+    `name`, `factor_names`, `factor_sizes` and `image_shape` (channels, height, width) are needed. The others are those
+    of `FactorDataset`. Without a `fingerprint` it is made of the facts and of 256 evenly spaced images. `published`
+    is the name of the published files that the data set is made from (see `official.FILES`). A data set that is read
+    from files says in `open` where its images come from, and has no `images`.
     """
 
     name: str
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     image_shape: tuple[int, int, int]
-    provenance: str
-    load: Loader
-    published: str | None = None
+    provenance: str = "user"
+    fingerprint: str = ""
     table: Tensor | None = None
+    nuisance: str = ""
+    labels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    published: str | None = None
 
-    def check_every(self, every: Mapping[str, int]) -> None:
-        """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""
-        for factor, k in every.items():
-            check_step(self.name, self.factor_names, self.factor_sizes, factor, k)
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """What images show of a factor where two of its values give one picture."""
+        return None
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, channels, height, width], values 0..255, for int64 indices [n], each from 0 to the last image."""
+        raise NotImplementedError
+
+    def factors(self, index: Tensor) -> Tensor:
+        """int64 [n, factors]: the values 0..size-1 of the images at int64 indices [n], unchecked."""
+        from disentangle_bench.data.factor_dataset import grid_factors
+
+        if self.table is not None:
+            return self.table.to(index.device).index_select(0, index)
+        return grid_factors(index, self.factor_sizes)
+
+    def to(self, device: torch.device) -> ImageStore:
+        """Where images come from on this device: made on the CPU and sent, unless a class does better.
+
+        A class whose `images` answers on the device of its index, and holds no tensor, can give itself.
+        """
+        from disentangle_bench.data.array_store import HostStore
+
+        return self if device.type == "cpu" else HostStore(self, device)
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """(where the images come from, their fingerprint); `data_dir` is where files and caches live.
+
+        `notify(what, done, total)` hears of progress. Raises BenchError where the images cannot be had.
+        """
+        from disentangle_bench.data.checks import some_images
+
+        if self.fingerprint:
+            return self, self.fingerprint
+        known = (self.name, self.factor_names, self.factor_sizes, self.image_shape)
+        digest = hashlib.sha256(repr(known).encode())
+        if self.table is not None:
+            digest.update(self.table.numpy().tobytes())
+        digest.update(some_images(self.dataset(self, ""), HASHED_IMAGES).numpy().tobytes())
+        return self, digest.hexdigest()
+
+    def load(self, *, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
+        """The data set with its images on the CPU. Raises BenchError where they cannot be had."""
+        return self.dataset(*self.open(data_dir, notify))
+
+    def dataset(self, store: ImageStore, fingerprint: str) -> FactorDataset:
+        """The data set of these facts with the images of `store`."""
+        from disentangle_bench.data.factor_dataset import FactorDataset
+
+        return FactorDataset(
+            name=self.name,
+            factor_names=self.factor_names,
+            factor_sizes=self.factor_sizes,
+            image_shape=self.image_shape,
+            provenance=self.provenance,
+            fingerprint=fingerprint,
+            store=store,
+            table=self.table,
+            nuisance=self.nuisance,
+            labels=dict(self.labels),
+            symmetry=self.symmetry,
+        )
 
     def outline(self, every: Mapping[str, int]) -> FactorDataset:
         """The data set as far as it is known before it is loaded, or a sub-grid of it: all but its images."""
-        from disentangle_bench.data.factor_dataset import FactorDataset
+        return subgrid(self.dataset(NoImages(), ""), every)
 
-        whole = FactorDataset(
-            name=self.name,
-            factor_names=tuple(self.factor_names),
-            factor_sizes=tuple(self.factor_sizes),
-            image_shape=tuple(self.image_shape),  # type: ignore[arg-type]
-            provenance=self.provenance,
-            fingerprint="",
-            store=NoImages(),
-            table=self.table,
-        )
-        return subgrid(whole, every)
-
-    def check_loaded(self, dataset: object) -> None:
-        """Raise BenchError unless this is the data set that the source speaks of, with images as they must be."""
-        from disentangle_bench.data.factor_dataset import FactorDataset
-        from disentangle_bench.data.factor_table import check_table
-
-        if not isinstance(dataset, FactorDataset):
-            raise BenchError(
-                f"data set {self.name!r} loads {type(dataset).__name__!r}: it must be a FactorDataset"
-            )
-        for fact in ("factor_names", "factor_sizes", "image_shape"):
-            said, found = tuple(getattr(self, fact)), tuple(getattr(dataset, fact))
-            if said != found:
+    def check_facts(self) -> None:
+        """Raise BenchError unless all facts are there and fit together."""
+        own = type(self)
+        who = f"data set {getattr(self, 'name', own.__name__)!r}"
+        for fact, kind in (
+            ("name", str),
+            ("factor_names", tuple),
+            ("factor_sizes", tuple),
+            ("image_shape", tuple),
+        ):
+            if not isinstance(getattr(self, fact, None), kind):
                 raise BenchError(
-                    f"data set {self.name!r}: its source says {fact} {said}, what it loads has {found}"
+                    f"{who} needs {fact}, a {kind.__name__}, as an attribute of its class {own.__name__}"
                 )
-        if dataset.table is not None:
-            check_table(self.name, dataset.factor_names, dataset.factor_sizes, dataset.table)
-        few = self._first_look(dataset)
-        if len(few) and int(few.max()) == 1:
+        if own.images is DataSource.images and own.open is DataSource.open and own.load is DataSource.load:
+            raise BenchError(f"{who} has no images; give its class {own.__name__} a method images(index)")
+        names, sizes, shape = self.factor_names, self.factor_sizes, self.image_shape
+        if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+            raise BenchError(f"{who}: factor_names are {names!r}; they must be different names")
+        if len(names) != len(sizes) or not names:
             raise BenchError(
-                f"data set {self.name!r}: the pixels of its images are 0 and 1; white is 255, so multiply them by 255"
+                f"{who}: factor_sizes are {sizes!r}; needed is one for each of factor_names {names!r}"
             )
+        if not all(type(number) is int and number > 0 for number in (*sizes, *shape)) or len(shape) != 3:
+            raise BenchError(
+                f"{who}: factor_sizes are {sizes!r} and image_shape (channels, height, width) is {shape!r}; they must"
+                " hold whole numbers from 1"
+            )
+        if self.table is not None:
+            from disentangle_bench.data.factor_table import check_table_shape
 
-    def _first_look(self, dataset: FactorDataset) -> Tensor:
-        """A few of its images, evenly spread. Raises BenchError where they cannot be had."""
-        import torch
+            check_table_shape(self.name, sizes, self.table)
 
-        try:
-            return dataset.images(torch.linspace(0, len(dataset) - 1, min(len(dataset), A_FEW)).long())
-        except BenchError:
-            raise
-        except (Exception, SystemExit) as error:  # anyone's code
-            reason = f"{type(error).__name__}: {error}"
-            raise BenchError(f"data set {self.name!r}: its images cannot be had: {reason}") from error
+    def check_every(self, every: Mapping[str, int]) -> None:
+        """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""
+        self.check_facts()
+        for factor, k in every.items():
+            check_step(self.name, self.factor_names, self.factor_sizes, factor, k)
 
 
 class NoImages:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.data.strict_npz import BLOCK_BYTES, DAMAGE, ArrayHeader, refuse_bomb
+from disentangle_bench.data.strict_npz import BLOCK_BYTES, DAMAGE, ArrayHeader, plain_file, refuse_bomb
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def open_h5(path: Path) -> Iterator[StrictH5]:
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
+        with plain_file(path), h5py.File(path, "r") as file:
             yield StrictH5(path, file)
     except FileNotFoundError as error:
         raise BenchError(f"there is no file {path}") from error

@@ -7,6 +7,8 @@ says of its size; the content is then read in pieces, as many bytes as the heade
 from __future__ import annotations
 
 import math
+import os
+import stat
 import struct
 import tokenize
 import zipfile
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,30 +87,7 @@ class StrictNpz:
     def blocks(self, key: str) -> Iterator[NDArray[Any]]:
         """The array called `key` in parts along its first axis; whole where it is stored column by column."""
         with self.member(key) as file:
-            header = self.read_header(key, file)
-            if header.column_major:
-                yield self.whole(key, header, file)
-                return
-            row = header.dtype.itemsize * int(np.prod(header.shape[1:], dtype=np.int64))
-            left = header.shape[0] if header.shape else 0
-            while left:
-                rows = min(left, max(1, BLOCK_BYTES // max(1, row)))
-                content = file.read(rows * row)
-                if len(content) != rows * row:
-                    raise BenchError(f"{self.path}: {key} ends too early")
-                yield np.frombuffer(content, header.dtype).reshape(rows, *header.shape[1:])
-                left -= rows
-            if file.read(1):
-                raise BenchError(f"{self.path}: {key} goes on after its end")
-
-    def whole(self, key: str, header: ArrayHeader, file: IO[bytes]) -> NDArray[Any]:
-        """An array that is stored column by column, which has no parts along its first axis."""
-        size = header.dtype.itemsize * math.prod(header.shape)
-        content = file.read(size)
-        if len(content) != size or file.read(1):
-            raise BenchError(f"{self.path}: {key} does not end where it should")
-        columns = np.frombuffer(content, header.dtype).reshape(header.shape[::-1])
-        return np.ascontiguousarray(columns.T)
+            yield from npy_blocks(self.path, key, self.read_header(key, file), file)
 
     @contextmanager
     def member(self, key: str) -> Iterator[IO[bytes]]:
@@ -121,30 +100,70 @@ class StrictNpz:
 
     def read_header(self, key: str, file: IO[bytes]) -> ArrayHeader:
         """The header at the start of an open `.npy` file, checked against the archive's account of its size."""
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, column_major, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise BenchError(f"{self.path}: {key} has the unknown .npy version {version}")
-        if dtype.hasobject:
-            raise BenchError(f"{self.path}: {key} holds pickled Python objects, which are never opened")
-        declared = dtype.itemsize * math.prod(int(n) for n in shape) + file.tell()
         member = self.archive.getinfo(f"{key}.npy")
-        if min(shape, default=0) < 0 or declared != member.file_size:
-            raise BenchError(
-                f"{self.path}: {key} of shape {shape} does not have the size that the file declares"
-            )
-        refuse_bomb(self.path, key, declared, member.compress_size)
-        return ArrayHeader(shape, dtype, column_major and len(shape) > 1)
+        header = read_npy_header(self.path, key, file, member.file_size)
+        refuse_bomb(self.path, key, member.file_size, member.compress_size)
+        return header
+
+
+def read_npy_header(path: Path, key: str, file: IO[bytes], size: int) -> ArrayHeader:
+    """The header at the start of an open `.npy` file of so many bytes. Raises BenchError where they do not agree."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, column_major, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise BenchError(f"{path}: {key} has the unknown .npy version {version}")
+    if dtype.hasobject:
+        raise BenchError(f"{path}: {key} holds pickled Python objects, which are never opened")
+    declared = dtype.itemsize * math.prod(int(n) for n in shape) + file.tell()
+    if min(shape, default=0) < 0 or declared != size:
+        raise BenchError(f"{path}: {key} of shape {shape} does not have the size that the file declares")
+    return ArrayHeader(shape, dtype, column_major and len(shape) > 1)
+
+
+def npy_blocks(path: Path, key: str, header: ArrayHeader, file: IO[bytes]) -> Iterator[NDArray[Any]]:
+    """The array behind the header in parts along its first axis; whole where it is stored column by column."""
+    if header.column_major:
+        columns = np.frombuffer(_exactly(path, key, header, file, math.prod(header.shape)), header.dtype)
+        yield np.ascontiguousarray(columns.reshape(header.shape[::-1]).T)
+    else:
+        row = math.prod(header.shape[1:])
+        left = header.shape[0] if header.shape else 0
+        while left:
+            rows = min(left, max(1, BLOCK_BYTES // max(1, row * header.dtype.itemsize)))
+            content = _exactly(path, key, header, file, rows * row)
+            yield np.frombuffer(content, header.dtype).reshape(rows, *header.shape[1:])
+            left -= rows
+    if file.read(1):
+        raise BenchError(f"{path}: {key} goes on after its end")
+
+
+def _exactly(path: Path, key: str, header: ArrayHeader, file: IO[bytes], values: int) -> bytes:
+    """The bytes of the next so many values. Raises BenchError where there are fewer."""
+    content = file.read(values * header.dtype.itemsize)
+    if len(content) != values * header.dtype.itemsize:
+        raise BenchError(f"{path}: {key} ends too early")
+    return content
+
+
+@contextmanager
+def plain_file(path: Path) -> Iterator[BinaryIO]:
+    """The open file. Raises BenchError for a directory, a device and a pipe, which would be waited for for ever."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise BenchError(f"{path} is no plain file")
+    with open(handle, "rb") as file:
+        yield file
 
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[StrictNpz]:
     """The file for reading; what goes wrong with it inside the `with` block becomes a BenchError that says so."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with plain_file(path) as file, zipfile.ZipFile(file) as archive:
             yield StrictNpz(path, archive)
     except FileNotFoundError as error:
         raise BenchError(f"there is no file {path}") from error

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from disentangle_bench.data.array_store import ArrayStore
-from disentangle_bench.data.factor_dataset import FactorDataset, Notify
+from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.factor_table import FactorTable, factor_table, number_column
 from disentangle_bench.data.image_folder import ImageFolder
 from disentangle_bench.data.pixels import as_bytes, bytes_per_unit
@@ -42,58 +42,45 @@ MOST_NAMES = 10_000
 Images = NDArray[np.uint8]
 
 
-def user_source(path: Path | str) -> DataSource:
-    """The source of the data set at `path`; its factors are read now, its images when it is loaded.
+class UserSource(DataSource):
+    """The data set at `path`; its factors are read now, its images when it is loaded.
 
     Raises BenchError with the reason for a file or folder that is not as this module's head says.
     """
-    path = Path(path)
-    kind: type[ArrayFile] | type[ImageFolder]
-    kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
-    content = kind(path)
-    size = content.count() * math.prod(content.image_shape())
-    if size > LARGEST_BYTES:
-        raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
-    table = content.table()
 
-    def load(*, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
-        return assemble(path, table, content, notify)
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
+        self.name = path.name
+        kind: type[ArrayFile] | type[ImageFolder]
+        kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
+        self.content = content = kind(path)
+        self.image_shape = content.shape[1:]
+        size = math.prod(content.shape)
+        if size > LARGEST_BYTES:
+            raise BenchError(f"{path} holds {size} bytes of images; at most {LARGEST_BYTES} are taken")
+        self.factor_table = table = content.table()
+        self.factor_names, self.factor_sizes, self.labels = table.names, table.sizes, table.labels
+        self.table = torch.from_numpy(table.values) if table.place is None else None
 
-    rows = torch.from_numpy(table.values) if table.place is None else None
-    return DataSource(path.name, table.names, table.sizes, content.image_shape(), "user", load, table=rows)
-
-
-def assemble(
-    path: Path, table: FactorTable, content: ArrayFile | ImageFolder, notify: Notify | None
-) -> FactorDataset:
-    """The data set of all images in memory; its fingerprint is the sha256 of pixels, factors, names and labels."""
-    shape = (len(table.values), *content.image_shape())
-    images = np.empty(shape, np.uint8)
-    done = 0
-    for block in content.blocks():
-        rows = np.arange(done, done + len(block))
-        images[rows if table.place is None else table.place[rows]] = block
-        done += len(block)
-        if notify is not None:
-            notify(f"reading {path.name}", done, len(images))
-    if content.black_and_white and images.max(initial=0) == 1:
-        images *= 255
-    known = (table.names, table.sizes, shape, *([table.labels] if table.labels else []))
-    digest = hashlib.sha256(repr(known).encode())
-    digest.update(images.data)
-    if table.place is None:
-        digest.update(table.values.tobytes())
-    return FactorDataset(
-        name=path.name,
-        factor_names=table.names,
-        factor_sizes=table.sizes,
-        image_shape=content.image_shape(),
-        provenance="user",
-        fingerprint=digest.hexdigest(),
-        store=ArrayStore(torch.from_numpy(images)),
-        table=torch.from_numpy(table.values) if table.place is None else None,
-        labels=table.labels,
-    )
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ArrayStore, str]:
+        """All images in memory, and the sha256 of pixels, factors, names and labels."""
+        table, shape = self.factor_table, self.content.shape
+        images = np.empty(shape, np.uint8)
+        done = 0
+        for block in self.content.blocks():
+            rows = np.arange(done, done + len(block))
+            images[rows if table.place is None else table.place[rows]] = block
+            done += len(block)
+            if notify is not None:
+                notify(f"reading {self.name}", done, len(images))
+        if self.content.black_and_white and images.max(initial=0) == 1:
+            images *= 255
+        known = (table.names, table.sizes, shape, *([table.labels] if table.labels else []))
+        digest = hashlib.sha256(repr(known).encode())
+        digest.update(images.data)
+        if table.place is None:
+            digest.update(table.values.tobytes())
+        return ArrayStore(torch.from_numpy(images)), digest.hexdigest()
 
 
 class ArrayFile:
@@ -120,42 +107,33 @@ class ArrayFile:
             )
         if images.shape[0] != factors.shape[0]:
             raise BenchError(f"{path} has {images.shape[0]} images and factors for {factors.shape[0]}")
-        self.shape, self.dtype = images.shape, images.dtype
-        self.channels_last = self.last_is_channels()
+        self.dtype = images.dtype
+        self.axes = self.order_of_axes(images.shape)
+        count, *sides = images.shape
+        channels, height, width = (sides[axis - 1] if axis else 1 for axis in self.axes)
+        self.shape = (count, channels, height, width)
         self.black_and_white = True
 
-    def last_is_channels(self) -> bool:
-        """Whether the last axis holds the channels. Raises BenchError where that cannot be told, or none does."""
-        if len(self.shape) == 3:
-            return False
-        first, last = self.shape[1] in (1, 3), self.shape[3] in (1, 3)
+    def order_of_axes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Which axes hold channels (0: there is no such axis), height and width. Raises BenchError where none can."""
+        if len(shape) == 3:
+            return 0, 1, 2
+        first, last = shape[1] in (1, 3), shape[3] in (1, 3)
         if not first and not last:
             raise BenchError(
-                f"{self.path}: images {self.shape} have neither 1 nor 3 channels, first [n, channels, height, width]"
+                f"{self.path}: images {shape} have neither 1 nor 3 channels, first [n, channels, height, width]"
                 " or last [n, height, width, channels]"
             )
         if first and last:
             raise BenchError(
-                f"{self.path}: the channels of images {self.shape} may be the second or the last axis; images of one"
+                f"{self.path}: the channels of images {shape} may be the second or the last axis; images of one"
                 " channel can be saved as [n, height, width]"
             )
-        return last
+        return (3, 1, 2) if last else (1, 2, 3)
 
     def open(self) -> Any:
         """The strict reader of this kind of file, to be used in a `with` statement."""
         return open_npz(self.path) if self.path.suffix == ".npz" else open_h5(self.path)
-
-    def count(self) -> int:
-        """How many images there are."""
-        return self.shape[0]
-
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        if len(self.shape) == 3:
-            return 1, self.shape[1], self.shape[2]
-        if self.channels_last:
-            return self.shape[3], self.shape[1], self.shape[2]
-        return self.shape[1], self.shape[2], self.shape[3]
 
     def table(self) -> FactorTable:
         """The file's factors."""
@@ -187,7 +165,4 @@ class ArrayFile:
         with self.open() as source:
             for block in source.blocks("images"):
                 pixels = as_bytes(block, scale)
-                if len(self.shape) == 3:
-                    yield pixels[:, None]
-                else:
-                    yield pixels.transpose(0, 3, 1, 2) if self.channels_last else pixels
+                yield pixels.transpose(0, *self.axes) if self.axes[0] else pixels[:, None]

@@ -15,15 +15,15 @@ def factor_vae(
     train_votes: int = 10_000,
     eval_votes: int = 5_000,
     batch: int = 64,
-    variance_points: int = 10_000,
+    variance_points: int | None = 10_000,
     prune_std: float = 0.05,
 ) -> Scores:
     """Accuracy of a majority vote that names the fixed factor, 0..1; chance is 1 / factors.
 
     A vote fixes one random factor at one random value, takes `batch` points that have it, and goes to the
-    latent whose variance there is smallest in units of its variance over all points (latents that tie share
-    the vote). `train_votes` votes say which factor each latent stands for, `eval_votes` others are judged by
-    that.
+    latent whose variance there is smallest in units of its variance over `variance_points` points, all rows for
+    None (latents that tie share the vote). `train_votes` votes say which factor each latent stands for,
+    `eval_votes` others are judged by that.
 
     Latents with a standard deviation below `prune_std` over all points do not take part; where none is left
     the score is 0. Without the threshold a constant latent wins every vote and a perfect code falls to

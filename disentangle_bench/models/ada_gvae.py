@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from disentangle_bench.models.draws import Draw, Normal
-from disentangle_bench.models.objective import Call, Log
+from disentangle_bench.models.objective import Call, Hyper
 from disentangle_bench.models.vae import BetaVAE
 
 if TYPE_CHECKING:
@@ -23,31 +22,18 @@ class AdaGVAE(BetaVAE):
     averaged, as in GVAE. How many factors differ is not told to the model.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"beta": 1.0}
-    paper: ClassVar[str] = "Locatello et al. 2020, arXiv:2002.02886"
-
-    @property
-    def batches(self) -> int:
-        """Two: images and their partners."""
-        return 2
-
-    @property
-    def pairs(self) -> bool:
-        """Yes: the second batch's images share factors with the first's."""
-        return True
+    paper = "Locatello et al. 2020, arXiv:2002.02886"
+    beta = Hyper(1.0)
+    batches = 2  # images and their partners
+    pairs = True
 
     def draws(self, batch: int, latents: int) -> dict[str, Draw]:
         """The posteriors' noise, for images and partners."""
         return {"posterior": Normal((2 * batch, latents))}
 
-    def negative_elbo(
-        self, call: Call, images: Tensor, noise: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, Log]:
-        """Posterior samples [2 * batch, latents], the loss, averaged over both images of a pair, and what to log."""
-        mean, log_variance = self.averaged(*self.posterior(call, images))
-        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
-        loss, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
-        return latents, loss, log
+    def training_posterior(self, call: Call, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances [2 * batch, latents], averaged over each pair in its shared latents."""
+        return self.averaged(*self.posterior(call, images))
 
     def averaged(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances [2 * n, latents] with each pair's shared latents made the same."""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
-from disentangle_bench.models.objective import Call, Log, Losses
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, Step
 from disentangle_bench.models.vae import VAE
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,19 +15,14 @@ class AnnealedVAE(VAE):
     C, in nats, grows in a straight line from 0 to `capacity` over `annealing_steps` steps and stays there.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"capacity": 25.0, "gamma": 1000.0, "annealing_steps": 100_000.0}
-    paper: ClassVar[str] = "Burgess et al. 2018, arXiv:1804.03599"
+    paper = "Burgess et al. 2018, arXiv:1804.03599"
+    capacity = Hyper(25.0)
+    gamma = Hyper(1000.0)
+    annealing_steps = Hyper(100_000.0)
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        _, _, log = self.negative_elbo(call, images, noise, hyper)
-        capacity = hyper["capacity"] * (step / hyper["annealing_steps"].clamp(min=1)).clamp(max=1)
-        loss = log["reconstruction"] + hyper["gamma"] * (log["kl"] - capacity).abs()
+        log = self.negative_elbo(call, step).log
+        capacity = self.capacity * (step.number / self.annealing_steps.clamp(min=1)).clamp(max=1)
+        loss = log["reconstruction"] + self.gamma * (log["kl"] - capacity).abs()
         return self.shared(loss), log | {"loss": loss, "capacity": capacity}

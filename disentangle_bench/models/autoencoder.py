@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from disentangle_bench.models.draws import Draw
-from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
-from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, NetworkSize, Step
+from disentangle_bench.models.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,45 +22,21 @@ class Autoencoder(Reconstruction):
     After Hinton & Salakhutdinov 2006, with the standard study's networks and the cross-entropy of their pixels.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {}
-    paper: ClassVar[str] = "Hinton & Salakhutdinov 2006, Science 313"
-
-    @property
-    def generative(self) -> bool:
-        """No: nothing says where codes lie."""
-        return False
+    paper = "Hinton & Salakhutdinov 2006, Science 313"
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """Encoder (codes) and decoder (logits)."""
         return self.networks(image_shape, size, size.latents)
 
-    def draws(self, batch: int, latents: int) -> dict[str, Draw]:
-        """Nothing."""
-        return {}
-
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder: the reconstruction's."""
-        reconstruction = self.reconstruction(call, call("decoder", self.encode(call, images)), images).mean()
+        logits = call("decoder", self.encode(call, step.images))
+        reconstruction = self.reconstruction(call, logits, step.images).mean()
         return self.shared(reconstruction), {"loss": reconstruction, "reconstruction": reconstruction}
 
     def encode(self, call: Call, images: Tensor) -> Tensor:
         """Codes [n, latents]."""
         return call("encoder", images)
-
-    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Reconstruction in nats and squared error."""
-        logits = call("decoder", self.encode(call, images))
-        return {
-            "reconstruction_nats": self.reconstruction(call, logits, images),
-            "mse": squared_error(logits, images),
-        }
 
 
 @dataclass(frozen=True)
@@ -73,24 +47,17 @@ class SparseAutoencoder(Autoencoder):
     the batch is held near `target`, sum over codes of KL(target || mean) (Ng 2011, CS294A lecture notes, section 3).
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"sparsity": 1.0}
-    paper: ClassVar[str] = "Ng 2011, CS294A lecture notes (sparse autoencoder)"
+    paper = "Ng 2011, CS294A lecture notes (sparse autoencoder)"
+    sparsity = Hyper(1.0)
     penalty: Literal["l1", "kl"] = "l1"
     target: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        codes = self.encode(call, images)
-        reconstruction = self.reconstruction(call, call("decoder", codes), images).mean()
+        codes = self.encode(call, step.images)
+        reconstruction = self.reconstruction(call, call("decoder", codes), step.images).mean()
         penalty = codes.abs().sum(1).mean() if self.penalty == "l1" else self.divergence(codes.mean(0)).sum()
-        loss = reconstruction + hyper["sparsity"] * penalty
+        loss = reconstruction + self.sparsity * penalty
         return self.shared(loss), {"loss": loss, "reconstruction": reconstruction, "penalty": penalty}
 
     def encode(self, call: Call, images: Tensor) -> Tensor:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from disentangle_bench.models.objective import Call, Log, Losses
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, Step
 from disentangle_bench.models.vae import VAE
 
 if TYPE_CHECKING:
@@ -20,31 +19,22 @@ class BetaTCVAE(VAE):
 
     The KL term is the exact one, as in the 2019 study; only TC is estimated, so that beta = 1 is the VAE. `estimator`
     "weighted" is the paper's minibatch-weighted sampling, "stratified" its minibatch-stratified sampling
-    (appendix C.2), whose estimate of q(z) is unbiased. `dataset_size` is told by the trainer; 0 stands for the batch.
+    (appendix C.2), whose estimate of q(z) is unbiased.
 
     The log's `tc` is the estimate less what it shows for codes that know nothing (see `level`); the loss has it whole.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"beta": 6.0}
-    paper: ClassVar[str] = "Chen et al. 2018, arXiv:1802.04942"
+    paper = "Chen et al. 2018, arXiv:1802.04942"
+    beta = Hyper(6.0)
     estimator: Literal["weighted", "stratified"] = "weighted"
-    dataset_size: int = 0
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        mean, log_variance = self.posterior(call, images)
-        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
-        bound, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
-        total_correlation = self.total_correlation(mean, log_variance, latents)
-        loss = bound + (hyper["beta"] - 1) * total_correlation
-        return self.shared(loss), log | {"loss": loss, "tc": total_correlation - self.level(*latents.shape)}
+        bound = self.negative_elbo(call, step)
+        total_correlation = self.total_correlation(bound.mean, bound.log_variance, bound.latents)
+        loss = bound.loss + (self.beta - 1) * total_correlation
+        shown = total_correlation - self.level(*bound.latents.shape)
+        return self.shared(loss), bound.log | {"loss": loss, "tc": shown}
 
     def total_correlation(self, mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
         """Mean over the batch of log q(z) - sum_j log q(z_j), in nats; each argument [n, latents]."""
@@ -70,7 +60,7 @@ class BetaTCVAE(VAE):
 
     def size(self, batch: int) -> int:
         """How many images the aggregate posterior is over."""
-        return max(self.dataset_size, batch)
+        return max(self.data.image_count, batch)
 
 
 def log_normal(values: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

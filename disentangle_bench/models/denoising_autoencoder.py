@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from disentangle_bench.models.autoencoder import Autoencoder
 from disentangle_bench.models.draws import Draw, Normal, Uniform
-from disentangle_bench.models.objective import Call, Log, Losses
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,33 +18,23 @@ class DenoisingAutoencoder(Autoencoder):
     """Reconstruction of the clean image from the code of a corrupted one (Vincent et al. 2010, section 3).
 
     `noise` "masking" sets each value to 0 with probability `corruption`; "gaussian" adds normal noise with that
-    standard deviation. Codes that are scored are those of clean images. `image_shape` is told by the trainer.
+    standard deviation. Codes that are scored are those of clean images.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"corruption": 0.25}
-    paper: ClassVar[str] = "Vincent et al. 2010, JMLR 11 (denoising autoencoders)"
+    paper = "Vincent et al. 2010, JMLR 11 (denoising autoencoders)"
+    corruption = Hyper(0.25)
     noise: Literal["masking", "gaussian"] = "masking"
-    image_shape: tuple[int, int, int] | None = None
 
     def draws(self, batch: int, latents: int) -> dict[str, Draw]:
-        """A value for each pixel and channel. Raises ValueError where the image shape was not told."""
-        if self.image_shape is None:
-            raise ValueError("a denoising autoencoder must be told the image shape (objective.told_of_data)")
-        shape = (batch, *self.image_shape)
+        """A value for each pixel and channel."""
+        shape = (batch, *self.data.image_shape)
         return {"pixels": Uniform(shape) if self.noise == "masking" else Normal(shape)}
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        corrupted = self.corrupted(images, noise["pixels"], hyper["corruption"])
+        corrupted = self.corrupted(step.images, step.noise["pixels"], self.corruption)
         logits = call("decoder", self.encode(call, corrupted))
-        loss = self.reconstruction(call, logits, images).mean()
+        loss = self.reconstruction(call, logits, step.images).mean()
         return self.shared(loss), {"loss": loss, "reconstruction": loss}
 
     def corrupted(self, images: Tensor, pixels: Tensor, corruption: Tensor) -> Tensor:

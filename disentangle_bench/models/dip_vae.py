@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from disentangle_bench.models.objective import Call, Log, Losses
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, Step
 from disentangle_bench.models.vae import VAE
 
 if TYPE_CHECKING:
@@ -22,25 +21,17 @@ class DIPVAE1(VAE):
     the 2019 study did.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"lambda_od": 10.0, "diagonal": 10.0}
-    paper: ClassVar[str] = "Kumar et al. 2018, arXiv:1711.00848"
+    paper = "Kumar et al. 2018, arXiv:1711.00848"
+    lambda_od = Hyper(10.0)
+    diagonal = Hyper(10.0)
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        mean, log_variance = self.posterior(call, images)
-        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
-        bound, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
-        off_diagonal, diagonal = self.departures(self.covariance(mean, log_variance))
-        penalty = hyper["lambda_od"] * (off_diagonal + hyper["diagonal"] * diagonal)
-        loss = bound + penalty
-        return self.shared(loss), log | {"loss": loss, "penalty": penalty}
+        bound = self.negative_elbo(call, step)
+        off_diagonal, diagonal = self.departures(self.covariance(bound.mean, bound.log_variance))
+        penalty = self.lambda_od * (off_diagonal + self.diagonal * diagonal)
+        loss = bound.loss + penalty
+        return self.shared(loss), bound.log | {"loss": loss, "penalty": penalty}
 
     def covariance(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """[latents, latents]: that of the means over the batch (divided by n, as in the 2019 study)."""
@@ -58,7 +49,7 @@ class DIPVAE1(VAE):
 class DIPVAE2(DIPVAE1):
     """As DIP-VAE I with the covariance of the sampled latents: that of the means plus the mean variance (eq. 7)."""
 
-    hypers: ClassVar[Mapping[str, float]] = {"lambda_od": 10.0, "diagonal": 1.0}
+    diagonal = Hyper(1.0)
 
     def covariance(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """[latents, latents]: that of the latents under the aggregate posterior."""

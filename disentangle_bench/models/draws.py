@@ -4,7 +4,13 @@ A draw names a distribution and a shape and nothing else, so that the same objec
 run trains alone or in a stack, and after a resume.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -30,3 +36,8 @@ class Permutations:
 
 
 Draw = Normal | Uniform | Permutations
+
+
+def sample(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Of N(mean, exp(log_variance)), element by element, made of standard normal noise."""
+    return mean + noise * (0.5 * log_variance).exp()

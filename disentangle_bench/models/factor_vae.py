@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from disentangle_bench.models.draws import Draw, Normal, Permutations
-from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
+from disentangle_bench.models.draws import Draw, Normal, Permutations, sample
+from disentangle_bench.models.objective import Adam, Call, Hyper, Log, Losses, NetworkSize, Step
 from disentangle_bench.models.vae import VAE
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class FactorVAE(VAE):
     of images, as in the paper's algorithm 2; "same" permutes the first batch's latents, as the 2019 study did.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"gamma": 10.0}
-    paper: ClassVar[str] = "Kim & Mnih 2018, arXiv:1802.05983"
+    paper = "Kim & Mnih 2018, arXiv:1802.05983"
+    gamma = Hyper(10.0)
 
     discriminator_batch: Literal["second", "same"] = "second"
     discriminator_width: PositiveInt = 1000
@@ -59,14 +59,7 @@ class FactorVAE(VAE):
             "permutations": Permutations(batch, latents),
         }
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """The VAE's loss plus gamma * TC for encoder and decoder; for the discriminator, joint against permuted.
 
         One call judges both kinds of latents. The step keeps the two losses apart: it differentiates each network in
@@ -74,26 +67,27 @@ class FactorVAE(VAE):
         """
         import torch
 
-        latents, vae_loss, log = self.negative_elbo(call, images[: len(noise["posterior"])], noise, hyper)
-        permuted = self.permuted(call, images, latents, noise).detach()
+        first_batch = step.images[: len(step.noise["posterior"])]
+        bound = self.negative_elbo(call, replace(step, images=first_batch))
+        permuted = self.permuted(call, step, bound.latents).detach()
 
-        joint, marginals = call("discriminator", torch.cat([latents, permuted])).chunk(2)
+        joint, marginals = call("discriminator", torch.cat([bound.latents, permuted])).chunk(2)
         total_correlation = (joint[:, 0] - joint[:, 1]).mean()
-        loss = vae_loss + hyper["gamma"] * total_correlation
+        loss = bound.loss + self.gamma * total_correlation
 
         discriminator_loss = 0.5 * (_cross_entropy(joint, 0) + _cross_entropy(marginals, 1))
-        log |= {"loss": loss, "tc": total_correlation, "discriminator_loss": discriminator_loss}
+        log = bound.log | {"loss": loss, "tc": total_correlation, "discriminator_loss": discriminator_loss}
         return self.shared(loss) | {"discriminator": discriminator_loss}, log
 
-    def permuted(self, call: Call, images: Tensor, latents: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def permuted(self, call: Call, step: Step, latents: Tensor) -> Tensor:
         """Latents [batch, latents] with each dimension permuted over the batch: samples of the product of marginals."""
         import torch
 
         if self.discriminator_batch == "second":
             with torch.no_grad():
-                mean, log_variance = self.posterior(call, images[len(latents) :])
-                latents = mean + noise["second_posterior"] * (0.5 * log_variance).exp()
-        return latents.gather(0, noise["permutations"])
+                mean, log_variance = self.posterior(call, step.images[len(latents) :])
+                latents = sample(mean, log_variance, step.noise["second_posterior"])
+        return latents.gather(0, step.noise["permutations"])
 
 
 def _cross_entropy(logits: Tensor, label: int) -> Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from disentangle_bench.models.draws import Draw, Normal
-from disentangle_bench.models.objective import Call, Log, Losses
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, Step
 from disentangle_bench.models.vae import VAE
 
 if TYPE_CHECKING:
@@ -22,26 +21,20 @@ class InfoVAE(VAE):
     the KL term, is the paper's MMD-VAE; lambda weighs nats against a discrepancy below 2 and is this package's choice.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"alpha": 1.0, "lambda": 100.0}
-    paper: ClassVar[str] = "Zhao et al. 2019, arXiv:1706.02262"
+    paper = "Zhao et al. 2019, arXiv:1706.02262"
+    alpha = Hyper(1.0)
+    lambda_ = Hyper(100.0)
 
     def draws(self, batch: int, latents: int) -> dict[str, Draw]:
         """The posterior's noise, and as many latents from the prior."""
         return {"posterior": Normal((batch, latents)), "prior": Normal((batch, latents))}
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        latents, _, log = self.negative_elbo(call, images, noise, hyper)
-        discrepancy = squared_mmd(latents, noise["prior"])
-        alpha = hyper["alpha"]
-        loss = log["reconstruction"] + (1 - alpha) * log["kl"] + (alpha + hyper["lambda"] - 1) * discrepancy
+        bound = self.negative_elbo(call, step)
+        log, alpha = bound.log, self.alpha
+        discrepancy = squared_mmd(bound.latents, step.noise["prior"])
+        loss = log["reconstruction"] + (1 - alpha) * log["kl"] + (alpha + self.lambda_ - 1) * discrepancy
         return self.shared(loss), log | {"loss": loss, "mmd": discrepancy}
 
 

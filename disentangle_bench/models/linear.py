@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.models.objective import Call, NetworkSize
+from disentangle_bench.models.objective import Call, Fitted, NetworkSize, with_data_facts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class PCA:
+class PCA(Fitted):
     """Codes are the image's first principal components, images are reconstructed from them (Pearson 1901).
 
-    Fitted by scikit-learn's randomised solver on `fit_images` random training images. `dataset_size` is told by the
-    trainer.
+    Fitted by scikit-learn's randomised solver on `fit_images` random training images.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {}
-    paper: ClassVar[str] = "Pearson 1901; Halko et al. 2011, arXiv:0909.4061 (solver)"
-    likelihood: ClassVar[str] = "gaussian"  # what `evaluate` gives nats of
+    paper = "Pearson 1901; Halko et al. 2011, arXiv:0909.4061 (solver)"
+    likelihood = "gaussian"  # what `evaluate` gives nats of
     fit_images: PositiveInt = 5000
-    dataset_size: int = 0
-
-    @property
-    def generative(self) -> bool:
-        """No: nothing says where codes lie."""
-        return False
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """A linear layer from images to codes and one back.
@@ -45,7 +36,7 @@ class PCA:
         from torch import nn
 
         pixels = math.prod(image_shape)
-        images = min(self.dataset_size or self.fit_images, self.fit_images)
+        images = min(self.data.image_count, self.fit_images)
         if size.latents > min(images, pixels):
             raise BenchError(
                 f"{size.latents} latents are more than the {min(images, pixels)} components of {images} images"
@@ -58,7 +49,8 @@ class PCA:
 
     def fit(self, images: Tensor, size: NetworkSize, seed: int) -> dict[str, nn.Module]:
         """The layers that make the components of these images uint8 [n, channels, height, width]."""
-        networks = replace(self, dataset_size=len(images)).build(tuple(images.shape[1:]), size)  # type: ignore[arg-type]
+        image_shape = tuple(images.shape[1:])
+        networks = with_data_facts(self, len(images), image_shape).build(image_shape, size)  # type: ignore[arg-type]
         pixels = images.flatten(1).cpu().numpy().astype(np.float32) / np.float32(255)
         mean, directions, spread = self.components(pixels, size.latents, seed)
         _set(networks["encoder"].get_submodule("1"), directions, -directions @ mean)
@@ -97,7 +89,7 @@ class ICA(PCA):
     makes of them: turning and scaling codes loses nothing.
     """
 
-    paper: ClassVar[str] = "Hyvarinen & Oja 2000, Neural Networks 13 (FastICA)"
+    paper = "Hyvarinen & Oja 2000, Neural Networks 13 (FastICA)"
 
     def components(self, pixels: NDArray[np.float32], count: int, seed: int) -> tuple[Any, Any, Any]:
         """As PCA's, turned and scaled so that the codes are independent."""

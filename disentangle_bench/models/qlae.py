@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from disentangle_bench.models.autoencoder import Autoencoder
-from disentangle_bench.models.objective import Adam, Call, Log, Losses, NetworkSize
+from disentangle_bench.models.objective import Adam, Call, Hyper, Log, Losses, NetworkSize, Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,8 +26,9 @@ class QLAE(Autoencoder):
     reconstruction is a sum over them as everywhere in this package, and the weights are the paper's.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"quantization": 0.01, "commitment": 0.01}
-    paper: ClassVar[str] = "Hsu et al. 2023, arXiv:2305.18378"
+    paper = "Hsu et al. 2023, arXiv:2305.18378"
+    quantization = Hyper(0.01)
+    commitment = Hyper(0.01)
     values: PositiveInt = 10
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.1
@@ -44,23 +45,16 @@ class QLAE(Autoencoder):
         decayed = Adam(self.learning_rate, betas, weight_decay=self.weight_decay)
         return {"encoder": decayed, "decoder": decayed, "codebook": Adam(self.learning_rate, betas)}
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder, decoder and codebook."""
-        continuous = call("encoder", images)
+        continuous = call("encoder", step.images)
         quantized = call("codebook", continuous.detach())
         passed = continuous + (quantized - continuous).detach()
-        reconstruction = self.reconstruction(call, call("decoder", passed), images).mean()
+        reconstruction = self.reconstruction(call, call("decoder", passed), step.images).mean()
         quantization = (continuous.detach() - quantized).square().mean()
         commitment = (continuous - quantized.detach()).square().mean()
-        pixels = math.prod(images.shape[1:])
-        distances = hyper["quantization"] * quantization + hyper["commitment"] * commitment
+        pixels = math.prod(step.images.shape[1:])
+        distances = self.quantization * quantization + self.commitment * commitment
         loss = reconstruction + pixels * distances
         log = {"loss": loss, "reconstruction": reconstruction, "commitment": commitment}
         return self.shared(loss) | {"codebook": loss}, log

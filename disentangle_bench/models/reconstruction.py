@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from disentangle_bench.models.objective import Adam, Call, Losses, NetworkSize
+from disentangle_bench.models.objective import Call, Losses, NetworkSize, Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """An encoder and a decoder, one batch of images a step, the grid's optimiser, and -log p(x|z).
+class Reconstruction(Objective):
+    """An encoder and a decoder, and -log p(x|z).
 
     `likelihood` is "bernoulli", "gaussian" (unit variance) or "gaussian_learned" (one variance for all pixels, learned
     along with the rest; Rybkin et al. 2021, arXiv:2006.13202, section 3).
     """
 
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
-
-    @property
-    def batches(self) -> int:
-        """One batch a step."""
-        return 1
-
-    @property
-    def pairs(self) -> bool:
-        """No: images are drawn independently."""
-        return False
-
-    def adam(self) -> Mapping[str, Adam]:
-        """Nothing of its own: the grid's settings."""
-        return {}
 
     def networks(
         self, image_shape: tuple[int, int, int], size: NetworkSize, outputs: int
@@ -84,11 +69,22 @@ class Reconstruction:
             cost = 0.5 * squares + 0.5 * math.log(2 * math.pi)
         return cost.flatten(1).sum(1)
 
+    def logits(self, call: Call, latents: Tensor) -> Tensor:
+        """What the decoder makes of latents [n, latents]: logits [n, channels, height, width]."""
+        return call("decoder", latents)
+
     def decode(self, call: Call, latents: Tensor) -> Tensor:
         """The likelihood's means [n, channels, height, width] in 0..1."""
-        return call("decoder", latents).sigmoid()
+        return self.logits(call, latents).sigmoid()
 
+    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Reconstruction in nats and squared error."""
+        return self.measures(call, images, self.encode(call, images))
 
-def squared_error(logits: Tensor, images: Tensor) -> Tensor:
-    """The mean over pixels and channels of the squared difference from sigmoid(logits) [n]."""
-    return (logits.sigmoid() - images).square().flatten(1).mean(1)
+    def measures(self, call: Call, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
+        """Reconstruction of these latents [n, latents] in nats, and its squared error as a mean over all values."""
+        logits = self.logits(call, latents)
+        return {
+            "reconstruction_nats": self.reconstruction(call, logits, images),
+            "mse": (logits.sigmoid() - images).square().flatten(1).mean(1),
+        }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from disentangle_bench.models.autoencoder import Autoencoder
-from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
-from disentangle_bench.models.reconstruction import squared_error
+from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize, Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,8 +28,7 @@ class StackedAutoencoder(Autoencoder):
     afterwards all layers descend the reconstruction of the image. Layers below the one that learns are not moved by it.
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {}
-    paper: ClassVar[str] = "Bengio et al. 2007, NIPS 19 (greedy layer-wise training)"
+    paper = "Bengio et al. 2007, NIPS 19 (greedy layer-wise training)"
     layers: PositiveInt = 3
     pretraining_steps: NonNegativeInt = 10_000
 
@@ -55,24 +52,17 @@ class StackedAutoencoder(Autoencoder):
                 parameter.data *= SIGMOID_GAIN
         return networks | self.variance_network()
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for all layers: that of the layer whose turn it is, later that of the whole."""
         import torch
         from torch.nn import functional
 
-        turns = self.pretraining_steps
+        images, number, turns = step.images, step.number, self.pretraining_steps
         values = images.flatten(1)
         loss = torch.zeros_like(values[0, 0])
         log: Log = {}
         for layer in range(1, self.layers + 1):
-            active = (step > (layer - 1) * turns) & (step <= layer * turns)
+            active = (number > (layer - 1) * turns) & (number <= layer * turns)
             given = values.detach()
             logits = call(f"decoder_{layer}", self.upwards(call, layer, given))
             own = (
@@ -84,7 +74,7 @@ class StackedAutoencoder(Autoencoder):
             log[f"layer_{layer}"] = own
             values = self.upwards(call, layer, values)
         reconstruction = self.reconstruction(call, self.logits(call, values), images).mean()
-        loss = loss + torch.where(step > self.layers * turns, reconstruction, 0)
+        loss = loss + torch.where(number > self.layers * turns, reconstruction, 0)
         names = [f"{side}_{layer}" for layer in range(1, self.layers + 1) for side in ("encoder", "decoder")]
         return dict.fromkeys([*names, *self.variance_network()], loss), {
             "loss": loss,
@@ -96,9 +86,9 @@ class StackedAutoencoder(Autoencoder):
         values = call(f"encoder_{layer}", values)
         return values if layer == self.layers else values.sigmoid()
 
-    def logits(self, call: Call, codes: Tensor) -> Tensor:
+    def logits(self, call: Call, latents: Tensor) -> Tensor:
         """What the mirrored layers make of codes: logits [n, channels, height, width]."""
-        values = codes
+        values = latents
         for layer in range(self.layers, 1, -1):
             values = call(f"decoder_{layer}", values).sigmoid()
         return call("decoder_1", values)
@@ -109,15 +99,3 @@ class StackedAutoencoder(Autoencoder):
         for layer in range(1, self.layers + 1):
             values = self.upwards(call, layer, values)
         return values
-
-    def decode(self, call: Call, latents: Tensor) -> Tensor:
-        """The likelihood's means [n, channels, height, width] in 0..1."""
-        return self.logits(call, latents).sigmoid()
-
-    def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Reconstruction in nats and squared error."""
-        logits = self.logits(call, self.encode(call, images))
-        return {
-            "reconstruction_nats": self.reconstruction(call, logits, images),
-            "mse": squared_error(logits, images),
-        }

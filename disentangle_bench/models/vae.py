@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from disentangle_bench.models.draws import Draw, Normal
-from disentangle_bench.models.objective import Call, Log, Losses, NetworkSize
-from disentangle_bench.models.reconstruction import Reconstruction, squared_error
+from disentangle_bench.models.draws import Draw, Normal, sample
+from disentangle_bench.models.objective import Call, Hyper, Log, Losses, NetworkSize, Step
+from disentangle_bench.models.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
+class NegativeELBO:
+    """The posterior of a batch, its samples [n, latents], the negative ELBO with its KL term weighted, and its log."""
+
+    mean: Tensor
+    log_variance: Tensor
+    latents: Tensor
+    loss: Tensor
+    log: Log
+
+
+@dataclass(frozen=True)
 class VAE(Reconstruction):
     """Evidence lower bound: E_q[-log p(x|z)] + KL(q(z|x) || N(0, 1)) in nats (Kingma & Welling 2014, eq. 3)."""
 
-    hypers: ClassVar[Mapping[str, float]] = {}
-    paper: ClassVar[str] = "Kingma & Welling 2014, arXiv:1312.6114"
-
-    @property
-    def generative(self) -> bool:
-        """Yes: latents have a standard normal prior."""
-        return True
+    paper = "Kingma & Welling 2014, arXiv:1312.6114"
+    generative = True
 
     def build(self, image_shape: tuple[int, int, int], size: NetworkSize) -> dict[str, nn.Module]:
         """Encoder (means, then log-variances) and decoder (logits)."""
@@ -36,45 +41,23 @@ class VAE(Reconstruction):
         """The posterior's noise."""
         return {"posterior": Normal((batch, latents))}
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
+    def losses(self, call: Call, step: Step) -> tuple[Losses, Log]:
         """One loss for encoder and decoder."""
-        _, loss, log = self.negative_elbo(call, images, noise, hyper)
-        return self.shared(loss), log
+        bound = self.negative_elbo(call, step)
+        return self.shared(bound.loss), bound.log
 
-    def negative_elbo(
-        self, call: Call, images: Tensor, noise: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, Log]:
-        """A posterior sample [n, latents], the loss with the KL term weighted, and what to log."""
-        mean, log_variance = self.posterior(call, images)
-        latents = mean + noise["posterior"] * (0.5 * log_variance).exp()
-        loss, log = self.sampled_loss(call, images, mean, log_variance, latents, hyper)
-        return latents, loss, log
-
-    def sampled_loss(
-        self,
-        call: Call,
-        images: Tensor,
-        mean: Tensor,
-        log_variance: Tensor,
-        latents: Tensor,
-        hyper: Mapping[str, Tensor],
-    ) -> tuple[Tensor, Log]:
-        """The loss for this posterior and a sample of it, and what to log."""
-        reconstruction = self.reconstruction(call, call("decoder", latents), images).mean()
+    def negative_elbo(self, call: Call, step: Step) -> NegativeELBO:
+        """The loss that all VAEs share, with a sample of each image's posterior."""
+        mean, log_variance = self.training_posterior(call, step.images)
+        latents = sample(mean, log_variance, step.noise["posterior"])
+        reconstruction = self.reconstruction(call, call("decoder", latents), step.images).mean()
         kl_per_latent = kl_from_prior(mean, log_variance).mean(0)
         kl = kl_per_latent.sum()
-        loss = reconstruction + self.kl_weight(hyper) * kl
+        loss = reconstruction + self.kl_weight(step) * kl
         log = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "kl_per_latent": kl_per_latent}
-        return loss, log
+        return NegativeELBO(mean, log_variance, latents, loss, log)
 
-    def kl_weight(self, hyper: Mapping[str, Tensor]) -> Tensor | float:
+    def kl_weight(self, step: Step) -> Tensor | float:
         """What multiplies the KL term."""
         return 1.0
 
@@ -85,15 +68,10 @@ class VAE(Reconstruction):
     def evaluate(self, call: Call, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Reconstruction of the posterior mean, KL, and the ELBO with one posterior sample an image."""
         mean, log_variance = self.posterior(call, images)
-        logits = call("decoder", mean)
-        sampled = call("decoder", mean + noise * (0.5 * log_variance).exp())
+        sampled = call("decoder", sample(mean, log_variance, noise))
         kl = kl_from_prior(mean, log_variance).sum(1)
-        return {
-            "reconstruction_nats": self.reconstruction(call, logits, images),
-            "mse": squared_error(logits, images),
-            "kl": kl,
-            "elbo": -(self.reconstruction(call, sampled, images) + kl),
-        }
+        elbo = -(self.reconstruction(call, sampled, images) + kl)
+        return self.measures(call, images, mean) | {"kl": kl, "elbo": elbo}
 
     def log_weights(self, call: Call, images: Tensor, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z|x) in nats [n, samples] (Burda et al. 2016, arXiv:1509.00519).
@@ -101,7 +79,7 @@ class VAE(Reconstruction):
         z are posterior samples, made with standard normal noise [n, samples, latents].
         """
         mean, log_variance = (values[:, None] for values in self.posterior(call, images))
-        latents = mean + noise * (0.5 * log_variance).exp()
+        latents = sample(mean, log_variance, noise)
         # log p(z) - log q(z|x); what the two normal densities have in common cancels.
         ratio = 0.5 * (noise.square() + log_variance - latents.square()).sum(2)
         repeated = images.repeat_interleave(noise.shape[1], dim=0)
@@ -113,6 +91,10 @@ class VAE(Reconstruction):
         mean, log_variance = call("encoder", images).chunk(2, dim=1)
         return mean, log_variance
 
+    def training_posterior(self, call: Call, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior that the loss is of, where training knows more than each image by itself."""
+        return self.posterior(call, images)
+
 
 @dataclass(frozen=True)
 class BetaVAE(VAE):
@@ -122,26 +104,15 @@ class BetaVAE(VAE):
     arXiv:1602.02282).
     """
 
-    hypers: ClassVar[Mapping[str, float]] = {"beta": 4.0}
-    paper: ClassVar[str] = "Higgins et al. 2017, ICLR (beta-VAE)"
+    paper = "Higgins et al. 2017, ICLR (beta-VAE)"
+    beta = Hyper(4.0)
     warmup_steps: PositiveInt | None = None
 
-    def losses(
-        self,
-        call: Call,
-        images: Tensor,
-        noise: Mapping[str, Tensor],
-        hyper: Mapping[str, Tensor],
-        step: Tensor,
-    ) -> tuple[Losses, Log]:
-        """The VAE's with beta, or with as much of it as the warm-up has reached."""
-        if self.warmup_steps is not None:
-            hyper = {**hyper, "beta": hyper["beta"] * (step / self.warmup_steps).clamp(max=1)}
-        return super().losses(call, images, noise, hyper, step)
-
-    def kl_weight(self, hyper: Mapping[str, Tensor]) -> Tensor | float:
-        """Beta."""
-        return hyper["beta"]
+    def kl_weight(self, step: Step) -> Tensor | float:
+        """Beta, or as much of it as the warm-up has reached."""
+        if self.warmup_steps is None:
+            return self.beta
+        return self.beta * (step.number / self.warmup_steps).clamp(max=1)
 
 
 def kl_from_prior(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two choices of runs held against each other: `model=beta_vae,beta=4` against `model=factor_vae`."""
+"""Two choices of runs compared: `model=beta_vae,beta=4` against `model=factor_vae`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.report.leaderboard import OF_ONE_LIKELIHOOD, lower_is_better, plain, row_of_run
-from disentangle_bench.report.statistics import holm, improvements, spreads
+from disentangle_bench.report.comparison import (
+    OF_ONE_LIKELIHOOD,
+    lower_is_better,
+    row_of_run,
+    several_likelihoods,
+)
+from disentangle_bench.report.rank_statistics import improvements
+from disentangle_bench.report.statistics import holm, spreads
+from disentangle_bench.report.words import plain
 
 
-def parse_choice(text: str, told: pd.DataFrame) -> dict[str, str]:
+def parse_choice(text: str, runs: pd.DataFrame) -> dict[str, str]:
     """`model=beta_vae,beta=4` as a dict. Raises BenchError where it is written otherwise.
 
     A value may hold commas and equals signs, as the name of a sub-grid does (`dataset=own.npz[col/2,row/2]`): it is as
-    long as the longest value that the runs of `tell_apart` have there. A value that none has ends before the next `=`.
+    long as the longest value that the runs of `group_runs` have there. A value that none has ends before the next `=`.
     """
-    columns = _columns(told)
+    columns = _columns(runs)
     parts = text.split(",")
     choice: dict[str, str] = {}
     while parts:
@@ -28,7 +35,7 @@ def parse_choice(text: str, told: pd.DataFrame) -> dict[str, str]:
             raise BenchError(
                 f"{text!r}: write a choice as key=value,key=value, for example model=beta_vae,beta=4"
             )
-        there = set(told[key].map(plain)) if key in columns else set()
+        there = set(runs[key].map(plain)) if key in columns else set()
         ends = [n for n in range(len(parts), 0, -1) if _value(parts[:n]) in there]
         pairs = [n for n in range(1, len(parts)) if "=" in parts[n]]
         length = [*ends, *pairs, len(parts)][0]
@@ -42,23 +49,23 @@ def _value(parts: Sequence[str]) -> str:
     return ",".join(parts).partition("=")[2].strip()
 
 
-def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> pd.DataFrame:
+def compare(runs: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> pd.DataFrame:
     """A row per data set and measure: both sides' means with 95 % intervals, and how probable it is that A is better.
 
-    `told` are the runs of `leaderboard.tell_apart`; `a` and `b` choose among them by column: dataset, model, a setting,
+    `runs` are those of `comparison.group_runs`; `a` and `b` choose among them by column: dataset, model, a setting,
     steps and the like. Columns: group, dataset, provenance, measure; n_a, n_failed_a, settings_a, mean_a, ci_low_a,
-    ci_high_a; the same for b; probability, ci_low, ci_high, p_value (`statistics.improvements`; for a measure where low
-    is good, that A is the lower) and p_holm, corrected for all measures of the data set. Nats of several likelihoods
-    are not compared. Data sets that lack one of the sides are left out. Raises BenchError for an unknown column, a
-    value that no run has, or sides that share no data set.
+    ci_high_a; the same for b; probability, ci_low, ci_high, p_value (`rank_statistics.improvements`; for a measure
+    where low is good, that A is the lower) and p_holm, corrected for all measures of the data set. Nats of several
+    likelihoods are not compared. Data sets that lack one of the sides are left out. Raises BenchError for an unknown
+    column, a value that no run has, or sides that share no data set.
     """
-    measures = ["reconstruction_nats", "elbo", *told.attrs["headlines"]]
-    sides = {"a": _chosen(told, a), "b": _chosen(told, b)}
-    row = row_of_run(told)
+    measures = ["reconstruction_nats", "elbo", *runs.attrs["headlines"]]
+    sides = {"a": _chosen(runs, a), "b": _chosen(runs, b)}
+    row = row_of_run(runs)
     tables = []
-    for _, index in told.groupby("group", sort=True).groups.items():
-        here = np.isin(told.index, index)
-        parts = {side: told[chosen & here] for side, chosen in sides.items()}
+    for _, index in runs.groupby("group", sort=True).groups.items():
+        here = np.isin(runs.index, index)
+        parts = {side: runs[chosen & here] for side, chosen in sides.items()}
         if any(part.empty for part in parts.values()):
             continue
         table = pd.DataFrame({"measure": measures})
@@ -78,10 +85,10 @@ def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
                 mean.low,
                 mean.high,
             )
-        signs = [-1.0 if name in lower_is_better(told) else 1.0 for name in measures]
+        signs = [-1.0 if name in lower_is_better(runs) else 1.0 for name in measures]
         pairs = [(s * x, s * y) for s, x, y in zip(signs, values["a"].T, values["b"].T, strict=True)]
         found = improvements(pairs)
-        if pd.concat(list(parts.values()))["reconstruction_likelihood"].nunique() > 1:
+        if several_likelihoods(pd.concat(list(parts.values()))):
             found[np.isin(measures, OF_ONE_LIKELIHOOD)] = np.nan
         for name, numbers in zip(("probability", "ci_low", "ci_high", "p_value"), found.T, strict=True):
             table[name] = numbers
@@ -92,29 +99,29 @@ def compare(told: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
     return pd.concat(tables, ignore_index=True)
 
 
-def _chosen(told: pd.DataFrame, choice: Mapping[str, str]) -> NDArray[np.bool_]:
-    columns = _columns(told)
-    chosen = np.ones(len(told), dtype=bool)
+def _chosen(runs: pd.DataFrame, choice: Mapping[str, str]) -> NDArray[np.bool_]:
+    columns = _columns(runs)
+    chosen = np.ones(len(runs), dtype=bool)
     for name, value in choice.items():
         if name not in columns:
             raise unknown_name("column to choose by", name, columns)
-        matching = told[name].map(plain) == value
+        matching = runs[name].map(plain) == value
         if _is_number(value):
-            matching |= pd.to_numeric(told[name], errors="coerce") == float(value)
+            matching |= pd.to_numeric(runs[name], errors="coerce").astype(float) == float(value)
         if not matching.any():
-            raise unknown_name(f"{name} of these runs", value, sorted(set(told[name].map(plain)) - {""}))
+            raise unknown_name(f"{name} of these runs", value, sorted(set(runs[name].map(plain)) - {""}))
         chosen &= matching.to_numpy()
     if not chosen.any():
         raise BenchError(f"no run is {', '.join(f'{k}={v}' for k, v in choice.items())} all at once")
     return chosen
 
 
-def _columns(told: pd.DataFrame) -> list[str]:
+def _columns(runs: pd.DataFrame) -> list[str]:
     """The columns that runs can be chosen by."""
     return [
-        *("run", "dataset", "provenance", "model", *told.attrs["settings"], "seed", "steps", "precision"),
+        *("run", "dataset", "provenance", "model", *runs.attrs["settings"], "seed", "steps", "precision"),
         *("device", "threads", "torch", "data_fingerprint", "scored_on", "reconstruction_likelihood"),
-        *("revisions", "model_source"),
+        *("revisions", "model_source", "source"),
     ]
 
 

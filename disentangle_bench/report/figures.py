@@ -12,15 +12,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from disentangle_bench.report.leaderboard import comparison
-from disentangle_bench.report.study import Tables
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.report.comparison import compared_by, several_likelihoods
+from disentangle_bench.report.leaderboard import with_reconstruction
 from disentangle_bench.report.summaries import MODEL, best_row
-from disentangle_bench.rundir import RunRecord
+from disentangle_bench.report.tables import Tables
+from disentangle_bench.report.words import CURVES
 
-# Okabe and Ito's palette: told apart with any colour vision.
+# Okabe and Ito's palette, which any colour vision can distinguish.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
 FORMATS = ("png", "svg", "pdf")
 # Each format's own way to leave out the time and the library's version.
 METADATA: Mapping[str, dict[str, Any]] = {
@@ -42,20 +43,23 @@ def all_figures(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> di
 def tradeoff(tables: Tables) -> Figure:
     """A panel per data set, likelihood and metric: seeds as dots, settings' means with intervals, their front a line.
 
-    Reconstruction grows better to the left, the metric upwards unless its axis says that lower is better.
+    Reconstruction grows better to the left, the metric upwards unless its axis says that lower is better. Rows that
+    were not trained here and have no reconstruction are left out.
     """
     headlines = tables.headlines
-    rows = tables.rows[~tables.rows["control"].astype(bool)]
-    groups = list(rows.groupby(comparison("reconstruction_nats"), sort=True))
+    rows = with_reconstruction(tables.rows)
+    groups = list(rows.groupby(compared_by("reconstruction_nats"), sort=True))
     models = sorted(set(rows["model"]))
-    figure = Figure(figsize=(4.2 * max(1, len(headlines)), 3.6 * len(groups) + 0.6), layout="constrained")
-    axes = figure.subplots(len(groups), max(1, len(headlines)), squeeze=False)
-    several = rows.groupby("group")["reconstruction_likelihood"].nunique()
+    lines, columns = max(1, len(groups)), max(1, len(headlines))
+    figure = Figure(figsize=(4.2 * columns, 3.6 * lines + 0.6), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
+    several = {group for group, part in rows.groupby("group") if several_likelihoods(part)}
+    runs = tables.grouped_runs
     for line, (_, means) in enumerate(groups):
         group, likelihood = means["group"].iloc[0], means["reconstruction_likelihood"].iloc[0]
-        here = (tables.told["group"] == group) & (tables.told["reconstruction_likelihood"] == likelihood)
-        seeds = tables.told[here & (tables.told["status"] == "DONE")]
-        title = _title(means) + (f", {likelihood}" if several.loc[group] > 1 else "")
+        here = (runs["group"] == group) & (runs["reconstruction_likelihood"] == likelihood)
+        seeds = runs[here & (runs["status"] == "DONE")]
+        title = _title(means) + (f", {likelihood}" if group in several else "")
         for column, metric in enumerate(headlines):
             panel = axes[line][column]
             for i, model in enumerate(models):
@@ -69,7 +73,7 @@ def tradeoff(tables: Tables) -> Figure:
             words = f"{metric} (lower is better)" if metric in tables.lower_is_better else metric
             panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=words)
             panel.set_title(title, fontsize=9)
-    if headlines:
+    if headlines and groups:
         axes[0][0].legend(fontsize=8)
     return figure
 
@@ -99,7 +103,7 @@ def curves(records: Sequence[RunRecord]) -> Figure:
 
 def metric_correlation(tables: Tables) -> Figure:
     """A heat map per data set: Spearman's rank correlation of every two measures across all finished runs."""
-    groups = [part for _, part in tables.correlation.groupby("group", sort=True)]
+    groups = [part for _, part in tables.table("metric_correlation").groupby("group", sort=True)]
     side = 1.6 + 0.55 * max(int(len(part) ** 0.5) for part in groups)
     figure = Figure(figsize=(side * len(groups) + 0.8, side), layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
@@ -152,7 +156,7 @@ def _information_panels(
     tables: Tables, pictured: Sequence[tuple[int, RunRecord]]
 ) -> list[tuple[str, tuple[Hashable, ...], str, RunRecord]]:
     """(title of the data set, model and likelihood, model and setting, run) for every panel that has numbers."""
-    first = dict(reversed(pictured))  # the lowest seed of each row; a row with an ELBO has a finished run
+    first = dict(reversed(pictured))  # the lowest seed of each row
     rows = tables.rows[~tables.rows["control"].astype(bool)]
     panels = []
     for _, group in rows.groupby("group", sort=True):
@@ -160,8 +164,8 @@ def _information_panels(
             row = best_row(part, "", "elbo")
             if row is None:
                 continue
-            record = first[row["row"]]
-            if record.scores.get("mutual_information"):
+            record = first.get(row["row"])  # none for a row that was not trained here
+            if record is not None and record.scores.get("mutual_information"):
                 panels.append((_title(part), model, f"{record.spec.model} {row['setting']}".strip(), record))
     return panels
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.scoring import named_metrics, revision_in_words
+from disentangle_bench.evaluation.scores import named_metrics, revision_in_words
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MetricDescription:
 def describe_metrics(runs: pd.DataFrame) -> list[MetricDescription]:
     """The metrics that these runs were scored with.
 
-    A metric whose code is not at hand (a plugin of somebody else's) is described by what is on record.
+    A metric whose code is not installed is described by what is on record.
     """
     revisions: dict[str, dict[str, None]] = {}
     for text in runs["metric_revisions"].dropna().unique():
@@ -72,11 +72,11 @@ def _own_words(name: str, revisions: Mapping[str, None]) -> tuple[str, str]:
         registry.check_allowed("metric", name)
         metric = named_metrics([name])[name]
     except BenchError:
-        return "Its code is neither this package's nor installed where this report was made.", ""
+        return "Its code was not installed where this report was made.", ""
     text = inspect.getdoc(metric.score) or ""
     revision = revision_in_words(metric.revision, metric.source)
     if str(revision) not in revisions:
-        text = f"(The code at hand is revision {revision}; the runs were scored with another.) {text}"
+        text = f"(This is revision {revision}; the runs were scored with another.) {text}"
     constants = {
         key: parameter.default
         for key, parameter in inspect.signature(metric.score).parameters.items()

@@ -12,15 +12,11 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report.leaderboard import (
-    APART,
-    comparison,
-    in_words,
-    missing_in_words,
-    plain,
-    seeds_in_words,
-)
+from disentangle_bench.report.comparison import compared_by
+from disentangle_bench.report.leaderboard import APART
 from disentangle_bench.report.runs_table import RECONSTRUCTION
+from disentangle_bench.report.statistics import FEWEST
+from disentangle_bench.report.words import in_words, plain
 from disentangle_bench.shown import printable
 
 TITLES = {
@@ -35,11 +31,18 @@ TITLES = {
     "mse": "MSE",
 }
 HIDDEN = ("excess_nats", "mse", "kl", "elbo")
+NO_SETTINGS = (
+    "source",
+    *APART,
+    "reconstruction_likelihood",
+)  # columns between the model and the numbers of seeds
+FEW = 10  # runs a row: with fewer a table says that its intervals lean on the normal distribution
 FOLDED = 24  # characters of a terminal's column that is no measure; what is longer goes on in the next line
 MANY_SETTINGS = 4  # columns; from so many on, one column of words is easier to read
 CAPTION = (
-    "Mean [95 % interval over seeds]. Bold: the seeds tell no other row to be better. *: they tell none to beat it in"
-    " reconstruction and this together. A column without bold: they tell no rows apart. 2=: a rank that is shared."
+    "Mean [95 % interval over seeds]. Bold: no other row is significantly better. *: none significantly beats it in"
+    " reconstruction and this measure together. A column without bold: no row is significantly better than another."
+    " 2=: a shared rank."
 )
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -67,35 +70,37 @@ class Cell:
         return f"{self.mean}{'*' if self.star else ''}{self.spread}"
 
 
-def readable(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+def readable(rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard with rounded cells, a line a row: text, and a Cell for each measure.
 
-    `board` is what `leaderboard.public` shows of `rows`. Marks are shown where they set some of the rows that can be
-    compared apart from others. Where models have many different settings, one column has each row's own in words.
+    `rows` are those of `leaderboard.all_rows`, `shown` is what `leaderboard.leaderboard` shows of them. Marks are shown
+    where some of the rows that can be compared have them and others do not. Where models have many different settings,
+    one column has each row's own in words.
     """
-    columns = list(board.columns)
+    columns = list(shown.columns)
     first = columns.index("model") + 1
-    settings = [name for name in columns[first : columns.index("n_seeds")] if name not in APART]
+    settings = [name for name in columns[first : columns.index("n_seeds")] if name not in NO_SETTINGS]
     if len(settings) >= MANY_SETTINGS:
-        words = in_words(board[settings])
-        board = board.drop(columns=settings)
-        board.insert(first, "setting", words)
-    measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
-    shown = shown_measures(rows, measures)
-    head = [
-        c
-        for c in board.columns
-        if not c.startswith(("best_", "pareto_", *(f"{m}_" for m in measures))) and c != "rank"
-    ]
-    marks = {name: marked(rows, name) for name in shown}
+        words = in_words(shown[settings])
+        shown = shown.drop(columns=settings)
+        shown.insert(first, "setting", words)
+    head = list(shown.columns[: list(shown.columns).index("steps") + 1])
+    measures = shown_measures(rows, measures_of(shown))
+    marks = {name: marked(rows, name) for name in measures}
     ranks = ranks_with_ties(rows)
     lines = []
-    for i, (_, row) in enumerate(board.iterrows()):
+    for i, (_, row) in enumerate(shown.iterrows()):
         cells: dict[str, object] = {"rank": ranks.iloc[i]}
         cells |= {TITLES.get(name, name): plain(row[name]) for name in head}
-        cells |= {TITLES.get(name, name): measure(row, name, marks[name].iloc[i]) for name in shown}
+        cells |= {TITLES.get(name, name): measure(row, name, marks[name].iloc[i]) for name in measures}
         lines.append(cells)
     return pd.DataFrame(lines)
+
+
+def measures_of(shown: pd.DataFrame) -> list[str]:
+    """The measures that the leaderboard has columns of."""
+    own = shown.columns[list(shown.columns).index("steps") + 1 :]
+    return [name.removesuffix("_mean") for name in own if name.endswith("_mean")]
 
 
 def shown_measures(rows: pd.DataFrame, measures: Sequence[str]) -> list[str]:
@@ -124,7 +129,7 @@ def marked(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _among(marks: pd.Series, rows: pd.DataFrame, name: str) -> Any:
     """The marks grouped by what can be compared in this measure."""
-    return marks.groupby([rows[key] for key in comparison(name)])
+    return marks.groupby([rows[key] for key in compared_by(name)])
 
 
 def ranks_with_ties(rows: pd.DataFrame) -> pd.Series:
@@ -151,15 +156,41 @@ def measure(row: pd.Series, name: str, marks: Mapping[str, bool] | pd.Series | N
     return Cell(f"{mean:.{digits}f}", star, spread, best)
 
 
-def notes(rows: pd.DataFrame, board: pd.DataFrame) -> list[str]:
+def notes(rows: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
     """What a reader of the table must know of it, a sentence or two each."""
-    measures = [c.removesuffix("_mean") for c in board.columns if c.endswith("_mean")]
-    said = (CAPTION, seeds_in_words(rows), missing_in_words(rows, shown_measures(rows, measures)))
-    return [text for text in said if text]
+    measures = shown_measures(rows, measures_of(shown))
+    return [text for text in (CAPTION, few_seeds(rows), missing_values(rows, measures)) if text]
+
+
+def few_seeds(rows: pd.DataFrame) -> str:
+    """A sentence where the rows of `all_rows` have few seeds; nothing for enough."""
+    counts = rows.loc[~rows["control"].astype(bool) & (rows["n_seeds"] > 0), "n_seeds"]
+    if counts.empty or counts.min() >= FEW:
+        return ""
+    if counts.max() < FEWEST:
+        return f"Fewer than {FEWEST} seeds a row: there is no interval, and nothing is marked as best."
+    number = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    text = (
+        f"Few seeds ({number} a row): the intervals hold for scores that spread like a normal distribution, and small"
+        " differences may be luck."
+    )
+    if counts.min() < FEWEST:
+        text += f" Rows with fewer than {FEWEST} have no interval and no mark."
+    return text
+
+
+def missing_values(rows: pd.DataFrame, measures: Sequence[str]) -> str:
+    """A sentence where some finished runs lack one of the measures; nothing where none does."""
+    models = rows[~rows["control"].astype(bool)]
+    counts = {name: models[f"{name}_n"] for name in measures}
+    short = [name for name, n in counts.items() if ((n > 0) & (n < models["n_seeds"])).any()]
+    if not short:
+        return ""
+    return f"n=: the mean is over so many of the row's seeds, the others have no value ({', '.join(short)})."
 
 
 def terminal_table(
-    rows: pd.DataFrame, board: pd.DataFrame, title: str, width: int, sort: str | None = None
+    rows: pd.DataFrame, shown: pd.DataFrame, title: str, width: int, sort: str | None = None
 ) -> Table:
     """The leaderboard for a terminal of `width` characters: best values bold, a section a data set and its controls.
 
@@ -167,7 +198,7 @@ def terminal_table(
     there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption says what the
     marks mean, where seeds are few or lack a measure, and names the rest.
     """
-    text = readable(rows, board)
+    text = readable(rows, shown)
     measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
     head = [name for name in text.columns if name not in measures]
     shared = [name for name in head if name not in ("rank", "model") and text[name].nunique() == 1]
@@ -177,28 +208,22 @@ def terminal_table(
     if second in measures[1:]:
         measures.remove(second)
         measures.insert(1, second)
-    shown = _fitting(text, head, measures, width)
+    fitting = _fitting(text, head, measures, width)
     lines = [title, ", ".join(f"{name}: {text[name].iloc[0]}" for name in shared)]
-    caption = notes(rows, board)
-    if left_out := measures[len(shown) :]:
+    caption = notes(rows, shown)
+    if left_out := measures[len(fitting) :]:
         caption.append(f"no room here for {', '.join(left_out)}: leaderboard.csv has all")
     # Text, not markup: a label may hold brackets.
     table = Table(title=_plain("\n".join(filter(None, lines))), caption=_plain("\n".join(caption)))
-    for name in (*head, *shown):
+    columns = [*head, *fitting]
+    for name in columns:
         table.add_column(_plain(name), overflow="fold")
-    previous = None
-    for (_, cells), section in zip(
-        text.iterrows(), zip(rows["group"], rows["control"], strict=True), strict=True
-    ):
-        if previous not in (None, section):
+    sections = list(zip(rows["group"], rows["control"], strict=True))
+    for i, (_, cells) in enumerate(text[columns].iterrows()):
+        if i and sections[i] != sections[i - 1]:
             table.add_section()
-        previous = section
-        table.add_row(
-            *(
-                _plain(_two_lines(cell), style="bold" if _is_best(cell) else "")
-                for cell in cells[[*head, *shown]]
-            )
-        )
+        bold = ["bold" if isinstance(cell, Cell) and cell.best else "" for cell in cells]
+        table.add_row(*(_plain(_two_lines(cell), style) for cell, style in zip(cells, bold, strict=True)))
     return table
 
 
@@ -228,9 +253,9 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
     shown = Table(
         title=_plain(title),
         caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better; p of the exact"
-        " rank test, and the same with Holm's correction over the measures: above .05 the runs tell no difference.",
+        " rank test, and the same with Holm's correction over the measures: significant up to .05.",
     )
-    for name in ("dataset", "measure", "A", "B", "A better than B", "p", "corrected"):
+    for name in ("dataset", "measure", "A", "B", "A better than B", "p-value", "p-value (Holm)"):
         shown.add_column(name, overflow="fold")
     for _, row in table.iterrows():
         sides = []
@@ -245,7 +270,7 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
     return shown
 
 
-def markdown(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
+def markdown(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
     """The leaderboard as a Markdown table with notes and warnings below; controls, if any, in a second table."""
 
     def write(cell: object) -> str:
@@ -259,8 +284,8 @@ def markdown(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = 
         lines += [[write(cell) for cell in line] for line in text.to_numpy()]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
-    parts = _apart(rows, board, table)
-    said = _markdown_text(" ".join([*notes(rows, board), *(f"{warning}." for warning in warnings)]))
+    parts = _apart(rows, shown, table)
+    said = _markdown_text(" ".join([*notes(rows, shown), *(f"{warning}." for warning in warnings)]))
     first = f"{parts[0]}\n{said}\n"
     return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
 
@@ -273,7 +298,7 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"[\\|<>*`$~&]|(?<!\w)_|_(?!\w)|\](?=[(\[:])", r"\\\g<0>", " ".join(text.split()))
 
 
-def latex(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
+def latex(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
     """The leaderboard as a LaTeX table for the package booktabs, controls below a rule, notes in comments above."""
 
     def write(cell: object) -> str:
@@ -285,23 +310,19 @@ def latex(rows: pd.DataFrame, board: pd.DataFrame, warnings: Sequence[str] = ())
     def body(text: pd.DataFrame) -> str:
         return "".join(" & ".join(write(cell) for cell in line) + " \\\\\n" for line in text.to_numpy())
 
-    columns = readable(rows, board).columns
+    columns = readable(rows, shown).columns
     head = " & ".join(write(name) for name in columns) + " \\\\\n"
-    parts = "\\midrule\n".join(_apart(rows, board, body))
+    parts = "\\midrule\n".join(_apart(rows, shown, body))
     # A line that breaks would go on outside of the comment.
-    said = "".join(f"% {' '.join(text.split())}\n" for text in (*notes(rows, board), *warnings))
+    said = "".join(f"% {' '.join(text.split())}\n" for text in (*notes(rows, shown), *warnings))
     return (
         f"{said}\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
         f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"
     )
 
 
-def _apart(rows: pd.DataFrame, board: pd.DataFrame, write: Callable[[pd.DataFrame], str]) -> Sequence[str]:
+def _apart(rows: pd.DataFrame, shown: pd.DataFrame, write: Callable[[pd.DataFrame], str]) -> Sequence[str]:
     """The models' part of the table and, where there are any, the controls', each written by `write`."""
-    text = readable(rows, board)
+    text = readable(rows, shown)
     control = rows["control"].to_numpy(bool)
     return [write(text[mask]) for mask in (~control, control) if mask.any()]
-
-
-def _is_best(cell: object) -> bool:
-    return isinstance(cell, Cell) and cell.best

@@ -1,4 +1,4 @@
-"""scores.csv: a tidy table of a study, one row a run, read from the run directories alone."""
+"""scores.csv: one row a run, or a representation that was not trained here."""
 
 from __future__ import annotations
 
@@ -6,123 +6,185 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from disentangle_bench.registry import MODELS
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.scoring import COLUMNS, revision_in_words
+from disentangle_bench.evaluation.scores import COLUMNS, revision_in_words
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.report.foreign import TRAINED, ForeignRow
+from disentangle_bench.report.measures import KEPT, STATISTICS
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
-# The numbers that a leaderboard has of each measure.
-SUFFIXES = (
-    *("mean", "std", "ci_low", "ci_high", "median", "median_ci_low", "median_ci_high"),
-    *("iqm", "iqm_ci_low", "iqm_ci_high", "n"),
-)
+# Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
+OF_ONE_LIKELIHOOD = ("reconstruction_nats", "excess_nats", "excess_share", "elbo")
+SHOWN_OF_FINGERPRINT = 12  # characters, enough to differ
 PHASES = ("training", "encoding", "scoring")
 HEAD = ("run", "dataset", "provenance", "model")
 TAIL = (
     *("status", "failure", "device", "threads", "torch", "precision", "data_fingerprint"),
-    *("scored_on", "reconstruction_likelihood", "metric_revisions", "model_source"),
+    *("scored_on", "reconstruction_likelihood", "metric_revisions", "model_source", "source"),
 )
 
 
-def load_scores(study: str | Path) -> pd.DataFrame:
-    """The study's runs as a table, one row a run; what scores.csv holds.
+def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
+    """A table of runs and of rows that were not trained here, one row each; the records are read one by one.
 
     Columns in this order: run, dataset, provenance, model; hyper-parameters, and any other setting that differs between
     runs; seed, steps; reconstruction_nats, excess_nats, excess_share, mse, kl, elbo; every score; status (DONE or
-    FAILED), failure, device, threads, torch (its version), precision, data_fingerprint, scored_on
-    (the images of metrics and of reconstruction), reconstruction_likelihood (what the nats are nats of) and
-    metric_revisions (JSON) and model_source (a hash, of a model that is not this package's).
-    A run counts once, however many copies there are. `table.attrs["headlines"]` lists the
-    metrics' headline columns, `table.attrs["settings"]` the hyper-parameters and settings. Raises BenchError where
-    there is no study.
+    FAILED), failure, device, threads, torch (its version), precision, data_fingerprint, scored_on (the images of
+    metrics and of reconstruction), reconstruction_likelihood (what the nats are nats of), metric_revisions (JSON),
+    model_source (a hash, of a model that is not this package's) and source (`TRAINED`, or a ForeignRow's).
+    A run counts once, however many copies there are.
+
+    `attrs["headlines"]` lists the metrics' headline columns, `attrs["lower_is_better"]` those of which less is better,
+    `attrs["settings"]` the hyper-parameters and settings, `attrs["metrics"]` each metric's paper and headlines by name,
+    `attrs["origins"]` what the runs were made with (device, precision, versions, commit), each with its number of runs,
+    `attrs["repeated"]` how many records were left out as copies, and `attrs["fewest_points"]` on how many images
+    metrics were scored at the least (None where no run is).
     """
-    return runs_table(StudyDir(Path(study)).records(curves=False))
-
-
-def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """The same table from run records, which are read one by one and not kept.
-
-    More attributes tell of the runs as a whole: `attrs["metrics"]` has each metric's paper and headlines by name,
-    `attrs["lower_is_better"]` the metrics' columns of which that is true, `attrs["origins"]` what the runs were made
-    with (device, precision, versions, commit), each with its number of runs, `attrs["repeated"]` how many records
-    were left out because the run was there already, and `attrs["fewest_points"]` on how many images metrics were
-    scored at the least (None where no run is).
-    """
-    kept, repeated = _each_once(_Row(record) for record in records)
-    about = [row.about for row in kept]
-    scores = [row.scores for row in kept]
-    columns_of = _own_columns(kept)
-    settings = [{columns_of[name]: v for name, v in row.own.items()} | row.shared for row in kept]
-    texts = {columns_of[name] for row in kept for name in row.own.keys() - set(row.hypers)}
-    hypers = {columns_of[name] for row in kept for name in row.hypers}
-    metrics: dict[str, Any] = {}
-    for row in kept:
-        metrics = row.metrics | metrics
-    origins = Counter(row.origin for row in kept)
+    rows, repeated = _each_once(
+        _foreign(record) if isinstance(record, ForeignRow) else _trained(record) for record in records
+    )
+    about, scores = [row.about for row in rows], [row.scores for row in rows]
+    _complete(about)
+    columns_of = _own_columns(rows)
+    settings = [{columns_of[name]: v for name, v in row.own.items()} | row.shared for row in rows]
+    texts = {columns_of[name] for row in rows for name in row.own.keys() - set(row.hypers)}
+    hypers = {columns_of[name] for row in rows for name in row.hypers}
     models = [row["model"] for row in about]
     varied = [name for name in _ordered(settings) if name not in hypers and _varies(settings, models, name)]
-    measured = [name for name in _ordered(scores) if name not in RECONSTRUCTION]
     shown = [*sorted(hypers), *varied]
+    measured = [name for name in _ordered(scores) if name not in RECONSTRUCTION]
     columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
-    rows = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
-    table = pd.DataFrame(rows, columns=columns)
+    lines = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
+    table = pd.DataFrame(lines, columns=columns)
     table = table.astype({name: float for name in [*(hypers - texts), *RECONSTRUCTION, *measured]})
-    table["threads"] = table["threads"].astype("Int64")
-    table.attrs["headlines"] = list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"]))
-    table.attrs["lower_is_better"] = sorted({key for m in metrics.values() for key in m["lower_is_better"]})
-    table.attrs["settings"] = shown
-    table.attrs["metrics"] = metrics
-    table.attrs["repeated"] = repeated
-    table.attrs["fewest_points"] = min((row.points for row in kept if row.points is not None), default=None)
-    table.attrs["origins"] = [dict(origin) | {"runs": runs} for origin, runs in origins.items()]
+    table = table.astype({"steps": "Int64", "threads": "Int64"})
+    table.attrs |= _attributes(rows) | {"settings": shown, "repeated": repeated}
     return table
 
 
-def seconds_table(records: Iterable[RunRecord], runs: pd.DataFrame) -> pd.DataFrame:
-    """What each of the `runs` took, by phase: the one thing in a study that another hour changes.
+def _attributes(rows: Sequence[_Row]) -> dict[str, Any]:
+    """What `runs_table` says of its rows as a whole."""
+    metrics: dict[str, Any] = {}
+    for row in rows:
+        own = {
+            name: {"paper": about["paper"], "headlines": list(about["headlines"])}
+            | {"lower_is_better": list(about.get("lower_is_better", ()))}
+            for name, about in row.metrics.items()
+        }
+        # The first of the runs' metrics is what is ranked by, whatever others were scored with.
+        metrics = own | metrics if row.origin is not None else metrics | own
+    origins = Counter(row.origin for row in rows if row.origin is not None)
+    return {
+        "metrics": metrics,
+        "headlines": list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"])),
+        "lower_is_better": sorted({key for m in metrics.values() for key in m["lower_is_better"]}),
+        "fewest_points": min((row.points for row in rows if row.points is not None), default=None),
+        "origins": [dict(origin) | {"runs": runs} for origin, runs in origins.items()],
+    }
+
+
+def seconds_table(spent: Mapping[str, Mapping[str, float]], runs: pd.DataFrame) -> pd.DataFrame:
+    """What each of the `runs` took, given the seconds of each phase by run.
 
     Columns run, training_seconds, encoding_seconds, scoring_seconds; empty where that is not known.
     """
-    spent: dict[str, Mapping[str, float]] = {}
-    for record in records:
-        spent.setdefault(record.spec.id, record.provenance.get("seconds", {}))
-    rows = [{f"{phase}_seconds": spent[run].get(phase) for phase in PHASES} for run in runs["run"]]
-    return pd.DataFrame({"run": runs["run"]}).join(pd.DataFrame(rows, index=runs.index, dtype=float))
+    trained = runs.loc[runs["source"] == TRAINED, ["run"]]
+    rows = [{f"{phase}_seconds": spent[run].get(phase) for phase in PHASES} for run in trained["run"]]
+    return trained.join(pd.DataFrame(rows, index=trained.index, dtype=float))
 
 
+@dataclass(frozen=True)
 class _Row:
-    """What the table needs of a record, which may be large and is not kept."""
+    """What the table needs of a record, which may be large and is not kept.
 
-    def __init__(self, record: RunRecord) -> None:
-        data = record.provenance["data"]
-        self.run = (
-            record.spec.digest,
-            data["provenance"],
-            data["fingerprint"],
-            record.provenance["precision"],
-            record.provenance.get("model_source"),
-        )
-        self.failed = record.failure is not None
-        self.about = _about(record)
-        self.scores = dict(record.scores.get("scores", {})) | _excess(record)
-        self.shared = _plain_values(record.spec.network.model_dump() | _training(record))
-        self.own = _plain_values(record.spec.hypers | record.spec.options)
-        self.hypers = tuple(record.spec.hypers)
-        self.metrics = {
-            name: {
-                "paper": metric["paper"],
-                "headlines": list(metric["headlines"]),
-                "lower_is_better": list(metric.get("lower_is_better", ())),
-            }
-            for name, metric in record.scores.get("metrics", {}).items()
-        }
-        self.points: int | None = record.scores.get("points")
-        self.origin = _origin(record)
+    Rows of equal `identity` are one run. `about` are the columns that every row has, `shared` the settings of network
+    and training, `own` the model's, of which `hypers` names the hyper-parameters.
+    """
+
+    identity: tuple[str | int | None, ...]
+    about: dict[str, Any]
+    scores: dict[str, float | None]
+    metrics: Mapping[str, Mapping[str, Any]]
+    own: dict[str, Any]
+    shared: dict[str, Any] = field(default_factory=dict)
+    hypers: tuple[str, ...] = ()
+    points: int | None = None
+    origin: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run has no scores."""
+        return bool(self.about["status"] == "FAILED")
+
+
+def _trained(record: RunRecord) -> _Row:
+    spec, data = record.spec, record.provenance["data"]
+    made = record.provenance["precision"], record.provenance.get("model_source")
+    return _Row(
+        identity=(spec.digest, data["provenance"], data["fingerprint"], *made),
+        about=_about(record),
+        scores=_with_excess(record.scores.get("scores", {}), record.scores.get("reconstruction") or {}),
+        metrics=record.scores.get("metrics", {}),
+        own=_plain_values(spec.hypers | spec.options),
+        shared=_plain_values(
+            spec.network.model_dump() | spec.training.model_dump(exclude={"steps", "precision"})
+        ),
+        hypers=tuple(spec.hypers),
+        points=record.scores.get("points"),
+        origin=_origin(record),
+    )
+
+
+def _foreign(row: ForeignRow) -> _Row:
+    settings = _plain_values(dict(row.settings))
+    data = (row.dataset, row.provenance, row.data_fingerprint)
+    images = [str(n) for n in (row.points, row.reconstruction_points) if n is not None]
+    has_nats = any(row.scores.get(name) is not None for name in OF_ONE_LIKELIHOOD)
+    about = {
+        "dataset": row.dataset,
+        "provenance": row.provenance,
+        "model": row.name,
+        "source": row.source,
+        "seed": row.seed,
+        "status": "DONE",
+        "data_fingerprint": row.data_fingerprint[:SHOWN_OF_FINGERPRINT],
+        "scored_on": f"{' / '.join(images)} images",
+        "reconstruction_likelihood": row.likelihood or f"{row.name}'s own" if has_nats else "",
+        "metric_revisions": _revisions(row.metrics),
+    }
+    return _Row(
+        identity=(row.source, row.name, *data, row.seed, json.dumps(settings, sort_keys=True)),
+        about=about,
+        scores=dict(row.scores),
+        metrics=row.metrics,
+        own=settings,
+        points=None if row.points == "all" else row.points,
+    )
+
+
+def _complete(about: list[dict[str, Any]]) -> None:
+    """Fill in what only the other rows can say of a foreign row: its name, and what it is compared with.
+
+    A name that rows of several sources have gets the source behind it. A row without reconstruction stands with the
+    first runs whose metrics were scored on as many images of the same data.
+    """
+    sources: dict[str, set[str]] = {}
+    known: dict[tuple[str, str], str] = {}
+    for row in about:
+        sources.setdefault(row["model"], set()).add(row["source"])
+        if row["scored_on"] and " / " in row["scored_on"]:
+            known.setdefault((row["data_fingerprint"], row["scored_on"].split()[0]), row["scored_on"])
+    for row in about:
+        if row["source"] != TRAINED:
+            if len(sources[row["model"]]) > 1:
+                row["model"] = f"{row['model']} ({row['source']})"
+            key = (row["data_fingerprint"], row["scored_on"].split()[0])
+            if " / " not in row["scored_on"]:
+                row["scored_on"] = known.get(key, row["scored_on"])
 
 
 def _each_once(rows: Iterable[_Row]) -> tuple[list[_Row], int]:
@@ -130,51 +192,42 @@ def _each_once(rows: Iterable[_Row]) -> tuple[list[_Row], int]:
 
     Of several the first counts, but a finished one before a failed one.
     """
-    kept: dict[tuple[str | None, ...], _Row] = {}
+    kept: dict[tuple[str | int | None, ...], _Row] = {}
     repeated = 0
     for row in rows:
-        earlier = kept.setdefault(row.run, row)
+        earlier = kept.setdefault(row.identity, row)
         if earlier is not row:
             repeated += 1
             if earlier.failed and not row.failed:
-                kept[row.run] = row
+                kept[row.identity] = row
     return list(kept.values()), repeated
 
 
-def _excess(record: RunRecord) -> dict[str, float]:
-    """Nats above the least cost that the likelihood allows, and their share of the best constant image's.
+def _with_excess(scores: Mapping[str, float | None], bounds: Mapping[str, Any]) -> dict[str, float | None]:
+    """The scores with nats above the least cost that the likelihood allows, and their share of the constant image's.
 
-    Nothing for a run that was scored before these were kept, and for a likelihood that has no least cost.
+    Nothing more for a likelihood that has no least cost.
     """
-    kept = record.scores.get("reconstruction") or {}
     nats, floor, constant = (
-        record.scores.get("scores", {}).get("reconstruction_nats"),
-        kept.get("floor_nats"),
-        kept.get("constant_nats"),
+        scores.get("reconstruction_nats"),
+        bounds.get("floor_nats"),
+        bounds.get("constant_nats"),
     )
-    if nats is None or floor is None:
-        return {}
-    excess = {"excess_nats": nats - floor}
-    if constant is not None and constant > floor:
-        excess["excess_share"] = (nats - floor) / (constant - floor)
-    return excess
+    found = dict(scores)
+    if nats is not None and floor is not None:
+        found["excess_nats"] = nats - floor
+        if constant is not None and constant > floor:
+            found["excess_share"] = (nats - floor) / (constant - floor)
+    return found
 
 
 def _likelihood(record: RunRecord) -> str | None:
-    """What the run's reconstruction is the likelihood of: nats of two likelihoods cannot be compared.
-
-    A run that failed, or was scored before this was kept, has what its model has unless asked otherwise; None for a
-    failed run of a model that is not this package's.
-    """
+    """What the run's reconstruction is the likelihood of; None for a failed run that was asked for none."""
+    if record.failure is not None:
+        asked = record.spec.options.get("likelihood")
+        return None if asked is None else str(asked)
     kept = record.scores.get("reconstruction") or {}
-    own = f"{record.spec.model}'s own"
-    if "likelihood" in kept:
-        return kept["likelihood"] or own
-    if "likelihood" in record.spec.options:
-        return str(record.spec.options["likelihood"])
-    if record.spec.model in MODELS:
-        return "gaussian" if record.spec.model in ("pca", "ica") else "bernoulli"
-    return own if record.failure is None else None
+    return kept.get("likelihood") or f"{record.spec.model}'s own"
 
 
 def _about(record: RunRecord) -> dict[str, Any]:
@@ -184,6 +237,7 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "dataset": spec.dataset.label,
         "provenance": provenance["data"]["provenance"],
         "model": spec.model,
+        "source": TRAINED,
         "seed": spec.seed,
         "steps": spec.training.steps,
         "status": "DONE" if record.failure is None else "FAILED",
@@ -192,10 +246,10 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "threads": provenance.get("threads"),
         "torch": provenance.get("versions", {}).get("torch"),
         "precision": provenance["precision"],
-        "data_fingerprint": provenance["data"]["fingerprint"][:12],
+        "data_fingerprint": provenance["data"]["fingerprint"][:SHOWN_OF_FINGERPRINT],
         "scored_on": _scored_on(record),
         "reconstruction_likelihood": _likelihood(record),
-        "metric_revisions": _revisions(record),
+        "metric_revisions": _revisions(record.scores.get("metrics")),
         "model_source": provenance.get("model_source"),
     }
 
@@ -206,24 +260,14 @@ def _scored_on(record: RunRecord) -> str | None:
     return None if kept is None else f"{kept['points']} / {kept['reconstruction_points']} images"
 
 
-def _revisions(record: RunRecord) -> str | None:
+def _revisions(metrics: Mapping[str, Mapping[str, Any]] | None) -> str | None:
     """Every metric with its revision as JSON, since a metric may have any name; None for a failed run.
 
     A metric that is not this package's has the hash of its source beside the revision.
     """
-    kept = record.scores.get("metrics")
-    return (
-        None
-        if kept is None
-        else json.dumps(
-            {name: revision_in_words(about["revision"], about.get("source")) for name, about in kept.items()}
-        )
-    )
-
-
-def _training(record: RunRecord) -> dict[str, Any]:
-    """What was set for training but steps and precision, which are the table's own columns."""
-    return record.spec.training.model_dump(exclude={"steps", "precision"})
+    if metrics is None:
+        return None
+    return json.dumps({n: revision_in_words(m["revision"], m.get("source")) for n, m in metrics.items()})
 
 
 def _plain_values(settings: dict[str, Any]) -> dict[str, Any]:
@@ -239,9 +283,9 @@ def _own_columns(rows: Sequence[_Row]) -> dict[str, str]:
     """
     own = {name for row in rows for name in row.own}
     measured = {name for row in rows for name in row.scores} | set(RECONSTRUCTION)
-    taken = COLUMNS | measured
+    taken = COLUMNS | measured | {"measure", *STATISTICS}
     made = re.compile(
-        rf"(?:best|pareto|front)_(?:{_any_of(measured)})|(?:{_any_of(measured)})_(?:{_any_of(SUFFIXES)})"
+        rf"(?:best|pareto|front)_(?:{_any_of(measured)})|(?:{_any_of(measured)})_(?:{_any_of(KEPT)})"
     )
     columns: dict[str, str] = {}
     for name in sorted(own):

@@ -1,20 +1,17 @@
-"""The statistics of the tables: pure functions of arrays, without files and without tables.
+"""The statistics of means, variances and fronts: pure functions of arrays, without files and without tables.
 
 Nothing here draws random numbers: the same scores give the same intervals and p-values at every call.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import bdtr, binom, ndtr, stdtr, stdtrit
+from scipy.special import bdtr, binom, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 Marks = NDArray[np.bool_]
@@ -22,9 +19,6 @@ Marks = NDArray[np.bool_]
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 FEWEST = 3  # runs that an interval or a test of means needs: two say nearly nothing of how scores spread
-EXACT_RUNS = (
-    50  # of both sides together: the rank test of so many is counted out, that of more is approximated
-)
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ def holm(p_values: Array) -> Array:
     return adjusted.reshape(p_values.shape)
 
 
-def told_apart(*tests: Array) -> tuple[Marks, ...]:
+def significant_pairs(*tests: Array) -> tuple[Marks, ...]:
     """Which pairs differ at 5 %, given the p-values [k, k] of one or more measures: all of them are one family."""
     pairs = np.triu_indices(len(tests[0]), 1)
     adjusted = holm(np.stack([test[pairs] for test in tests]))
@@ -152,127 +146,28 @@ def told_apart(*tests: Array) -> tuple[Marks, ...]:
 
 
 def among_the_best(gains: Array, deviations: Array, counts: NDArray[Any]) -> Marks:
-    """Whether no other mean of `gains` [k] (high is good) is told to be higher; False for below 3 runs.
+    """Whether no other mean of `gains` [k] (high is good) is significantly higher; False for below 3 runs.
 
-    Every two means are compared (`differences`), with Holm's correction over all pairs: equal means are told apart by
-    chance in at most 5 % of tables.
+    Every two means are compared (`differences`), with Holm's correction over all pairs: equal means differ
+    significantly, by chance, in at most 5 % of tables.
     """
-    (apart,) = told_apart(differences(gains, deviations, counts))
-    beaten = (apart & (gains[None] > gains[:, None])).any(axis=1)
+    (differ,) = significant_pairs(differences(gains, deviations, counts))
+    beaten = (differ & (gains[None] > gains[:, None])).any(axis=1)
     return (counts >= FEWEST) & ~np.isnan(gains) & ~beaten
 
 
 def among_the_front(costs: Sequence[Array], gains: Sequence[Array]) -> Marks:
-    """Whether no other row is told to beat it; `costs` and `gains` are each means, deviations and counts [k].
+    """Whether no other row significantly beats it; `costs` and `gains` are each means, deviations and counts [k].
 
-    A row is beaten by one that is told apart from it as better in one measure and has a mean at least as good in the
-    other. Both measures' pairs are one family of Holm's correction. False for a row with below 3 runs in either.
+    A row is beaten by one that is significantly better in one measure and has a mean at least as good in the other.
+    Both measures' pairs are one family of Holm's correction. False for a row with below 3 runs in either.
     """
-    cheap, good = told_apart(differences(*costs), differences(*gains))
+    cheap, good = significant_pairs(differences(*costs), differences(*gains))
     cost, gain = costs[0], gains[0]
     cheaper = cheap & (cost[None] < cost[:, None]) & (gain[None] >= gain[:, None])
     better = good & (gain[None] > gain[:, None]) & (cost[None] <= cost[:, None])
     has = (np.minimum(costs[2], gains[2]) >= FEWEST) & ~np.isnan(cost) & ~np.isnan(gain)
     return has & ~(cheaper | better).any(axis=1)
-
-
-def improvements(pairs: Sequence[tuple[Sequence[float] | Array, Sequence[float] | Array]]) -> Array:
-    """For each pair of samples, how probable it is that a run of the first scores above one of the second; [pairs, 4].
-
-    The columns are value, low, high and p-value; a tie counts one half. NaN where a side has no run. The value is the
-    Mann-Whitney U over the number of pairs of runs, from ranks. The 95 % interval is Newcombe's fifth method (2006,
-    Statistics in Medicine 25, 559) with Student's t of n_a + n_b - 2 degrees of freedom for the normal deviate, which
-    small samples need; none below 3 runs a side. The p-value is two-sided, of the exact permutation distribution of
-    the ranks as they are, ties and all; above 50 runs it is the normal approximation with its correction for ties.
-    """
-    found = np.full((len(pairs), 4), np.nan)
-    for i, pair in enumerate(pairs):
-        a, b = (side[~np.isnan(side)] for side in (np.asarray(each, dtype=float) for each in pair))
-        if len(a) and len(b):
-            found[i] = _improvement(a, b)
-    return found
-
-
-def _improvement(a: Array, b: Array) -> tuple[float, float, float, float]:
-    # Twice the rank is a whole number, ties or not.
-    _, place, times = np.unique(np.concatenate([a, b]), return_inverse=True, return_counts=True)
-    doubled = (2 * np.cumsum(times) - times + 1)[place.reshape(-1)]
-    total = int(doubled[: len(a)].sum())
-    value = (total / 2 - len(a) * (len(a) + 1) / 2) / (len(a) * len(b))
-    if len(doubled) <= EXACT_RUNS:
-        p_value = _exact_p(total, len(a), tuple(sorted(doubled.tolist())))
-    else:
-        p_value = _approximate_p(value, len(a), len(b), times)
-    return value, *_improvement_ends(value, len(a), len(b)), p_value
-
-
-def _exact_p(total: int, size: int, doubled: tuple[int, ...]) -> float:
-    """Two-sided: twice the smaller tail of the sum of `size` of the doubled ranks, each choice being as likely."""
-    chances = _sum_chances(size, doubled)
-    return float(min(1.0, 2 * min(chances[: total + 1].sum(), chances[total:].sum())))
-
-
-@lru_cache(maxsize=64)
-def _sum_chances(size: int, doubled: tuple[int, ...]) -> Array:
-    """How probable each sum of `size` of these whole numbers is, by the sum."""
-    most = sum(doubled[-size:])
-    ways = np.zeros((size + 1, most + 1))
-    ways[0, 0] = 1
-    for each in doubled:
-        # From the largest choice down, so that no number is taken twice.
-        for taken in range(size, 0, -1):
-            ways[taken, each:] += ways[taken - 1, : most + 1 - each]
-    chances: Array = ways[size] / ways[size].sum()
-    return chances
-
-
-def _approximate_p(value: float, first: int, second: int, times: NDArray[Any]) -> float:
-    """Two-sided, of the normal distribution with continuity correction; `times` is how often each value occurs."""
-    runs = first + second
-    ties = float((times.astype(float) ** 3 - times).sum())
-    variance = first * second / 12 * (runs + 1 - ties / (runs * (runs - 1)))
-    if variance == 0:
-        return 1.0
-    away = max(abs(value - 0.5) * first * second - 0.5, 0.0)
-    return float(min(1.0, 2 * ndtr(-away / math.sqrt(variance))))
-
-
-def _improvement_ends(value: float, first: int, second: int) -> tuple[float, float]:
-    """Both ends of Newcombe's interval: the probabilities that lie just so many standard errors from `value`."""
-    if min(first, second) < FEWEST:
-        return math.nan, math.nan
-    deviate = -float(stdtrit(first + second - 2, TAIL))
-    more = (first + second) / 2 - 1
-
-    def far(x: float) -> bool:
-        shape = 1 + more * ((1 - x) / (2 - x) + x / (1 + x))
-        return abs(value - x) > deviate * math.sqrt(x * (1 - x) * shape / (first * second))
-
-    ends = []
-    for outer in (0.0, 1.0):
-        # Between an end that is too far and the value, which is not: halve.
-        inner = value
-        for _ in range(50):
-            middle = (outer + inner) / 2
-            outer, inner = (middle, inner) if far(middle) else (outer, middle)
-        ends.append(inner)
-    return ends[0], ends[1]
-
-
-def rank_correlation(values: Array) -> Array:
-    """Spearman's rank correlation of every two columns of `values` [runs, columns], ties by average rank.
-
-    A pair of columns is judged by the runs that have both; NaN where these are fewer than 3 or one is constant.
-    """
-    columns = values.shape[1]
-    table = np.full((columns, columns), np.nan)
-    for i in range(columns):
-        for j in range(i, columns):
-            both = ~np.isnan(values[:, i]) & ~np.isnan(values[:, j])
-            pair = values[both][:, [i, j]]
-            if len(pair) >= 3 and (np.ptp(pair, axis=0) > 0).all():
-                table[i, j] = table[j, i] = np.corrcoef(pd.DataFrame(pair).rank().to_numpy().T)[0, 1]
-    return np.clip(table, -1, 1)
 
 
 @dataclass(frozen=True)
@@ -290,7 +185,7 @@ def variance_shares(
 ) -> Variance | None:
     """How much of the variance of `values` the objective, the setting within it and the seed make: omega squared.
 
-    `objectives` and `settings` say for each run what it is a run of; equal settings of two objectives are told apart.
+    `objectives` and `settings` say for each run what it is a run of; equal settings of two objectives are two groups.
     From nested sums of squares S with d degrees of freedom, and the mean square m of the runs around their setting:
     (S - d m) / (S_total + m) for the objectives' means around the whole mean, and for the settings' means around their
     objective's (Hays 1963); the seed has the rest. Chance alone gives 0 on average, and so may give a little less than

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.rundir import DONE, FAILED, StudyDir
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.records.run_record import DONE, FAILED
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import RunSpec
 
 STALE_AFTER = 60.0  # seconds without a sign of life
 
@@ -58,14 +59,14 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
     statuses = {spec.id: study.status(spec.id) for spec in expected}
     costs, unreadable = _costs(study, [spec for spec in expected if statuses[spec.id]])
     counts = Counter(status for run_id, status in statuses.items() if run_id not in unreadable)
-    told = study.progress()
-    alive = [progress for progress in told if _alive(progress, now)]
+    at_work = study.progress.each()
+    alive = [progress for progress in at_work if _alive(progress, now)]
     if alive:
         state = "running"
     elif not counts[None]:
         state = "finished"
     else:
-        state = "stopped" if told else "idle"
+        state = "stopped" if at_work else "idle"
     running = tuple(phase for progress in alive for phase in _phases(progress))
     every = [seconds for charged in costs.values() for seconds in charged]
     left = [spec for spec in expected if statuses[spec.id] is None]

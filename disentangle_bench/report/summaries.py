@@ -1,31 +1,27 @@
 """What a study says beyond its leaderboard: models, improvement, variance and metrics that agree. A table each.
 
-`told` are the runs of `leaderboard.tell_apart`, `rows` those of `leaderboard.all_rows`. In each table `group` numbers
-the comparisons: runs of one group measure the same thing, and there is one a data set unless studies were mixed.
+In each table `group` numbers the comparisons: runs of one group measure the same thing, and there is one a data set
+unless studies were mixed.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from disentangle_bench.report.leaderboard import (
-    OF_ONE_LIKELIHOOD,
-    lower_is_better,
-    row_of_run,
-)
+from disentangle_bench.report.comparison import OF_ONE_LIKELIHOOD, several_likelihoods
+from disentangle_bench.report.derived import DerivedTable
+from disentangle_bench.report.foreign import TRAINED
+from disentangle_bench.report.rank_statistics import improvements, rank_correlation
 from disentangle_bench.report.runs_table import RECONSTRUCTION
-from disentangle_bench.report.statistics import (
-    holm,
-    hypervolume,
-    improvements,
-    rank_correlation,
-    variance_shares,
-)
+from disentangle_bench.report.statistics import holm, hypervolume, variance_shares
+
+if TYPE_CHECKING:
+    from disentangle_bench.report.tables import Tables
 
 CHOICES = ("elbo", "labels")
 CHOSEN = ("_mean", "_ci_low", "_ci_high", "_n_seeds")
@@ -34,7 +30,7 @@ IDENTITY = ("group", "dataset", "provenance")
 MODEL = ["model", "reconstruction_likelihood"]
 
 
-def models_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
+def models_table(tables: Tables) -> pd.DataFrame:
     """models.csv: a row per data set, metric, model and likelihood.
 
     Columns: group, dataset, provenance, metric, model, reconstruction_likelihood; n_settings, n_seeds (finished runs),
@@ -45,9 +41,9 @@ def models_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequence[str
     `_ci_low`, `_ci_high` of the metric there and `_n_seeds`, the runs that have it. The best of several by labels has
     no interval: being chosen for its mean, it has none that would hold.
     """
-    lower = lower_is_better(told)
+    lower = tables.lower_is_better
     found = []
-    for metric, group in _groups(rows, headlines):
+    for metric, group in _groups(tables):
         for (model, likelihood), part in group.groupby(MODEL, sort=False):
             line = {name: part[name].iloc[0] for name in IDENTITY} | {"metric": metric, "model": model}
             line |= {
@@ -87,20 +83,20 @@ def _lucky(part: pd.DataFrame, metric: str) -> bool:
     return int(part[f"{metric}_mean"].notna().sum()) > 1
 
 
-def improvement_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
+def improvement_table(tables: Tables) -> pd.DataFrame:
     """improvement.csv: how probable it is that a run of one model is better than a run of another, each at its best.
 
     Columns: group, dataset, provenance, metric, chosen_by (elbo: each model's setting was chosen without labels;
     labels: by this very metric, which flatters both), model_a, setting_a, model_b, setting_b, n_a, n_failed_a, n_b,
-    n_failed_b, probability, ci_low, ci_high, p_value (`statistics.improvements`) and p_holm, corrected for all pairs of
-    the data set, metric and way of choosing. Where a side is the best of several settings by labels, only the
+    n_failed_b, probability, ci_low, ci_high, p_value (`rank_statistics.improvements`) and p_holm, corrected for all
+    pairs of the data set, metric and way of choosing. Where a side is the best of several settings by labels, only the
     probability is given: no interval and no test of runs that were chosen for their scores would hold.
     """
-    done = (told["status"] == "DONE").to_numpy()
-    row, lower = row_of_run(told), lower_is_better(told)
+    runs, row, lower = tables.grouped_runs, tables.row_of_run, tables.lower_is_better
+    done = (runs["status"] == "DONE").to_numpy()
     lines, samples, valid = [], [], []
-    for metric, group in _groups(rows, headlines):
-        scores = told[metric].to_numpy(float) * (-1.0 if metric in lower else 1.0)
+    for metric, group in _groups(tables):
+        scores = runs[metric].to_numpy(float) * (-1.0 if metric in lower else 1.0)
         for choice in CHOICES:
             models = [part for _, part in group.groupby(MODEL, sort=False)]
             found = [
@@ -123,19 +119,20 @@ def improvement_table(told: pd.DataFrame, rows: pd.DataFrame, headlines: Sequenc
     return table.assign(p_holm=family.transform(lambda part: holm(part.to_numpy(float))).astype(float))
 
 
-def variance_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
-    """variance.csv: how much of each score's variance over finished runs the model, its setting and the seed make.
+def variance_table(tables: Tables) -> pd.DataFrame:
+    """variance.csv: how much of each score's variance the model, its setting and the seed make.
 
     Columns: group, dataset, provenance, measure, objective, hyperparameter, seed (they add up to 1), n_models,
-    n_settings, n_runs, n_failed (`statistics.variance_shares`). A measure has no row where it does not vary, where no
-    setting has two runs, and where its nats are of several likelihoods.
+    n_settings, n_runs, n_failed (`statistics.variance_shares`). It is about the finished runs that were trained here. A
+    measure has no row where it does not vary, where no setting has two runs, and where its nats are of several
+    likelihoods.
     """
-    row = row_of_run(told)
+    runs = tables.grouped_runs
     found = []
-    for _, group in told.groupby("group", sort=True):
-        here = row[group.index]
+    for _, group in runs[runs["source"] == TRAINED].groupby("group", sort=True):
+        here = tables.row_of_run[group.index]
         done = (group["status"] == "DONE").to_numpy()
-        for measure in (*RECONSTRUCTION, *headlines):
+        for measure in (*RECONSTRUCTION, *tables.headlines):
             part = group[done]
             if _mixes(part, measure):
                 continue
@@ -155,7 +152,7 @@ def variance_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame(found, columns=columns)
 
 
-def correlation_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFrame:
+def correlation_table(tables: Tables) -> pd.DataFrame:
     """metric_correlation.csv: Spearman's rank correlation of every two measures over a data set's finished runs.
 
     Columns: group, dataset, provenance, measure_a, measure_b, spearman, n_runs, n_failed. Measures are the metrics'
@@ -163,10 +160,10 @@ def correlation_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFr
     Runs are ranked from worst to best: a measure of which less is better is turned round. Nats of several likelihoods
     have no correlation.
     """
-    measures = ["reconstruction_nats", "elbo", *headlines]
-    signs = [-1.0 if name in lower_is_better(told) else 1.0 for name in measures]
+    measures = ["reconstruction_nats", "elbo", *tables.headlines]
+    signs = [-1.0 if name in tables.lower_is_better else 1.0 for name in measures]
     found = []
-    for _, group in told.groupby("group", sort=True):
+    for _, group in tables.grouped_runs.groupby("group", sort=True):
         done = group["status"] == "DONE"
         values = group.loc[done, measures].to_numpy(float) * signs
         values[:, [_mixes(group[done], name) for name in measures]] = np.nan
@@ -181,25 +178,15 @@ def correlation_table(told: pd.DataFrame, headlines: Sequence[str]) -> pd.DataFr
 
 def _mixes(runs: pd.DataFrame, measure: str) -> bool:
     """Whether the measure of these runs of one group is of several likelihoods."""
-    return bool(measure in OF_ONE_LIKELIHOOD and runs["reconstruction_likelihood"].nunique() > 1)
+    return measure in OF_ONE_LIKELIHOOD and several_likelihoods(runs)
 
 
-def _groups(rows: pd.DataFrame, headlines: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+def _groups(tables: Tables) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each metric with the rows that can be compared in it, by data set."""
-    models = rows[~rows["control"].astype(bool)]
-    about = [
-        *IDENTITY,
-        "row",
-        "model",
-        "setting",
-        "n_seeds",
-        "n_failed",
-        "reconstruction_likelihood",
-        "excess_share_mean",
-        "elbo_mean",
-    ]
+    models = tables.rows[~tables.rows["control"].astype(bool)]
+    about = [*IDENTITY, *MODEL, "row", "setting", "n_seeds", "n_failed", "excess_share_mean", "elbo_mean"]
     for _, group in models.groupby("group", sort=True):
-        for metric in headlines:
+        for metric in tables.headlines:
             own = [f"{metric}_{suffix}" for suffix in ("mean", "ci_low", "ci_high", "n")]
             yield metric, group[[*about, *own, f"pareto_{metric}"]]
 
@@ -222,13 +209,14 @@ def _chosen_cells(row: pd.Series | None, metric: str, prefix: str) -> dict[str, 
 
 
 def _pair(a: pd.Series, b: pd.Series, first: Any, second: Any) -> dict[str, Any]:
-    return {name: a[name] for name in IDENTITY} | {
-        "model_a": a["model"],
-        "setting_a": a["setting"],
-        "model_b": b["model"],
-        "setting_b": b["setting"],
-        "n_a": int((~np.isnan(first)).sum()),
-        "n_failed_a": int(a["n_failed"]),
-        "n_b": int((~np.isnan(second)).sum()),
-        "n_failed_b": int(b["n_failed"]),
-    }
+    pair = {name: a[name] for name in IDENTITY}
+    for side, row, scores in (("a", a, first), ("b", b, second)):
+        pair |= {f"model_{side}": row["model"], f"setting_{side}": row["setting"]}
+        pair |= {f"n_{side}": int((~np.isnan(scores)).sum()), f"n_failed_{side}": int(row["n_failed"])}
+    return pair
+
+
+MODELS = DerivedTable("models", models_table)
+IMPROVEMENT = DerivedTable("improvement", improvement_table)
+VARIANCE = DerivedTable("variance", variance_table)
+CORRELATION = DerivedTable("metric_correlation", correlation_table)

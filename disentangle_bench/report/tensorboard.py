@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records.study_dir import StudyDir
 
 
 def write_events(study: StudyDir, folder: Path) -> int:

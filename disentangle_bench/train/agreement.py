@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from disentangle_bench.train.precision import PRECISIONS, float32_products
+from disentangle_bench.precision import PRECISIONS, float32_products
 from disentangle_bench.train.update import Inputs, Update, Weights
 
 State = tuple[Weights, Weights, Weights]  # weights, means and squares
@@ -56,11 +56,7 @@ def disagreement(ours: State, theirs: State, allowed: Margins) -> str | None:
 
 def copies(state: State) -> State:
     """The same with memory of its own."""
-    weights, means, squares = (
-        {name: {key: value.clone() for key, value in own.items()} for name, own in part.items()}
-        for part in state
-    )
-    return weights, means, squares
+    return _mapped(torch.clone, state)
 
 
 def _rounding(update: Update, inputs: Inputs, after: State) -> tuple[dict[str, float], ...]:
@@ -76,15 +72,19 @@ def _rounding(update: Update, inputs: Inputs, after: State) -> tuple[dict[str, f
     shares = []
     for ours, theirs, start in zip(_few(after), exact, before, strict=True):
         change = _changes(theirs, start)
-        apart = _lengths(ours, theirs, lambda a, b: (a - b).nan_to_num(0, 0, 0))
+        apart = _changes(ours, theirs)
         shares.append({name: apart[name] / max(change[name], LEAST) for name in change})
     return tuple(shares)
 
 
 def _few(state: State) -> State:
     """The first runs'."""
+    return _mapped(lambda value: value[:FEW], state)
+
+
+def _mapped(function: Callable[[Tensor], Tensor], state: State) -> State:
     weights, means, squares = (
-        {name: {key: value[:FEW] for key, value in own.items()} for name, own in part.items()}
+        {name: {key: function(value) for key, value in own.items()} for name, own in part.items()}
         for part in state
     )
     return weights, means, squares

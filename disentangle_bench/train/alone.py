@@ -1,59 +1,38 @@
-"""The reference trainer: one run at a time, plain modules and plain Adam. It is what a trained run means."""
+"""The reference: one run at a time, plain modules and plain Adam. It is what a trained run means."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.models.convolution import channels_last
-from disentangle_bench.models.objective import Adam, Fitted, Log, Losses, NetworkSize, Objective
-from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec
-from disentangle_bench.train import randomness
+from disentangle_bench.models.objective import (
+    Adam,
+    Log,
+    Losses,
+    Objective,
+    Step,
+    with_hypers,
+)
+from disentangle_bench.precision import PRECISIONS
+from disentangle_bench.specs import RunSpec, TrainingSpec
 from disentangle_bench.train.adam import FusedAdam
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
-from disentangle_bench.train.loop import Diverged, train
 from disentangle_bench.train.memory import keep_freed_memory, map_constants
-from disentangle_bench.train.precision import PRECISIONS
 from disentangle_bench.train.step_draws import Ahead, StepDraws
 
 Networks = dict[str, nn.Module]
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves: the networks, a row per recorded interval, and the seconds it took."""
-
-    networks: Networks
-    curves: list[dict[str, float]]
-    seconds: float
-
-
-def train_alone(
-    objective: Objective,
-    spec: RunSpec,
-    dataset: FactorDataset,
-    on_steps: Callable[[int], None] = lambda steps: None,
-) -> Trained:
-    """The run `spec` trained on the device of `dataset`; `on_steps(n)` hears of every n further steps done.
-
-    Curves hold the mean of each logged value over an interval of steps (about 200 intervals a run), at the
-    interval's last step. Raises Diverged when the loss of an interval is not finite.
-    """
-    program = Alone(objective, spec, dataset)
-    (result,) = train(program, on_steps=on_steps)
-    if result.failure is not None:
-        raise Diverged(result.failure)
-    return Trained(program.networks(0), result.curves, result.seconds)
-
-
 class Alone:
-    """One run's training at some step; a stack of one to the training loop (see `train.loop.Program`)."""
+    """One run's training at some step; a stack of one to the training loop (see `train.loop.Training`)."""
 
     def __init__(self, objective: Objective, spec: RunSpec, dataset: FactorDataset) -> None:
         self.specs: tuple[RunSpec, ...] = (spec,)
@@ -81,7 +60,11 @@ class Alone:
         self._weights: dict[str, list[Tensor]] = {
             name: list(network.parameters()) for name, network in self._computing.items()
         }
-        self.optimisers = build_optimisers(objective, self._networks, spec.training)
+        adam = adam_settings(objective, self._networks, spec.training)
+        self.optimisers = {
+            name: FusedAdam(list(network.parameters()), adam[name])
+            for name, network in self._networks.items()
+        }
         self.hyper = {
             name: torch.tensor(value, dtype=self.precision.kept, device=dataset.device)
             for name, value in spec.hypers.items()
@@ -110,7 +93,8 @@ class Alone:
         """Every network moved by its own loss, all gradients taken at the same weights. Returns the log."""
         if self._computing is not self._networks:
             self._convert()
-        losses, log = self.objective.losses(self._call, images, noise, self.hyper, step)
+        running = with_hypers(self.objective, self.hyper)
+        losses, log = running.losses(self._call, Step(images, noise, step))
         count = step.to(torch.float32)
         for name, gradients in own_gradients(losses, self._weights).items():
             self.optimisers[name].update(gradients, count)
@@ -179,39 +163,11 @@ def _weights_in(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network
 
 
-def build_networks(
-    objective: Objective | Fitted,
-    image_shape: tuple[int, int, int],
-    size: NetworkSpec,
-    seed: int,
-    device: torch.device,
-) -> Networks:
-    """Freshly initialised networks: the same weights for the same seed on every device."""
-    sizes = NetworkSize(**size.model_dump(exclude_none=True))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(randomness.network_seed(seed))
-        networks = objective.build(image_shape, sizes)
-    return {name: network.to(device) for name, network in networks.items()}
-
-
-def build_optimisers(
-    objective: Objective, networks: Networks, training: TrainingSpec
-) -> dict[str, FusedAdam]:
-    """An Adam for each network, with the objective's settings where it has some of its own, else the grid's."""
-    settings = adam_settings(objective, networks, training)
-    return {name: FusedAdam(list(network.parameters()), settings[name]) for name, network in networks.items()}
-
-
 def adam_settings(objective: Objective, networks: Networks, training: TrainingSpec) -> dict[str, Adam]:
     """Adam's settings for each network: the objective's own, else the grid's."""
     common = Adam(training.learning_rate, training.adam_betas, training.adam_eps)
     own = objective.adam()
     return {name: own.get(name, common) for name in networks}
-
-
-def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """0..1 from uint8 0..255."""
-    return images.to(dtype) / 255
 
 
 def in_precision(noise: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from disentangle_bench import randomness
 from disentangle_bench.data.correlated import CorrelatedPair
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.parts import hold_out
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Objective
-from disentangle_bench.spec import DatasetSpec
-from disentangle_bench.train import randomness
+from disentangle_bench.specs import DatasetSpec
 
 
 class Batches:
@@ -37,19 +37,13 @@ class Batches:
                 " must have every combination of at least two factors for that"
             )
 
-    def step_images(self, seed: Tensor, step: Tensor | int, objective: Objective, batch_size: int) -> Tensor:
-        """uint8 [*seed.shape, batches * batch_size, channels, height, width]: what one step trains on.
+    def images(self, index: Tensor, seed: Tensor, step: Tensor | int, pairs: bool) -> Tensor:
+        """uint8 [*index.shape, channels, height, width]: what one step trains on, where `index` is drawn for it.
 
-        A function of (seed, step), drawn with replacement, for one seed or a stack of them [runs]. The host waits for
-        nothing here and no shape depends on data, so that a CUDA graph can hold it. Raises BenchError as `check` does.
+        A function of (seed, step), for one seed or a stack of them [runs]. The host waits for nothing here and no
+        shape depends on data, so that a CUDA graph can hold it.
         """
-        self.check(objective)
-        index = self.index(seed, step, objective.batches * batch_size)
-        return self.images_at(index, seed, step, objective)
-
-    def images_at(self, index: Tensor, seed: Tensor, step: Tensor | int, objective: Objective) -> Tensor:
-        """`step_images` where `index` is drawn already."""
-        if objective.pairs:
+        if pairs:
             index = self._paired(index, seed, step)
         return self.dataset.images(index.flatten()).unflatten(0, index.shape)
 

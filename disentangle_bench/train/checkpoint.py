@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 
 
 class RunSoFar(Protocol):
@@ -32,7 +32,7 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`tensors` [runs, ...] by name as `Program.state` gives them, after `step` steps of each of `runs`."""
+    """`tensors` [runs, ...] by name as `Training.state` gives them, after `step` steps of each of `runs`."""
 
     runs: tuple[KeptRun, ...]
     step: int

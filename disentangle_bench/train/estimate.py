@@ -9,8 +9,8 @@ from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted
-from disentangle_bench.spec import DatasetSpec, RunSpec
-from disentangle_bench.train.plan import make_program, stack_size, stacks
+from disentangle_bench.specs import DatasetSpec, RunSpec
+from disentangle_bench.train.plan import make_training, stack_size, stacks
 from disentangle_bench.train.timing import seconds_per_step
 
 WARM_UP, TIMED = 5, 10
@@ -94,4 +94,4 @@ def _seconds_per_step(objective: Objective, specs: Sequence[RunSpec], dataset: F
         spec.model_copy(update={"training": spec.training.model_copy(update={"steps": WARM_UP + TIMED})})
         for spec in specs
     ]
-    return seconds_per_step(make_program(objective, brief, dataset), WARM_UP, TIMED)
+    return seconds_per_step(make_training(objective, brief, dataset), WARM_UP, TIMED)

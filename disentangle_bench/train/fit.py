@@ -1,16 +1,27 @@
-"""Models that are fitted at once: what `train_alone` is to those that learn step by step."""
+"""Models that are fitted at once, not trained step by step."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.models.objective import Fitted, NetworkSize
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.alone import Trained, as_floats
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.train.alone import Networks
 from disentangle_bench.train.batches import Batches
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: the networks, a row per recorded interval, and the seconds it took."""
+
+    networks: Networks
+    curves: list[dict[str, float]]
+    seconds: float
 
 
 def train_fitted(objective: Fitted, spec: RunSpec, dataset: FactorDataset) -> Trained:

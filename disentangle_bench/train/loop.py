@@ -11,20 +11,16 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.precision import PRECISIONS, float32_products
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.train.checkpoint import Checkpoint
-from disentangle_bench.train.precision import PRECISIONS, float32_products
-from disentangle_bench.train.stop import Stop, Stopped
 
 CURVE_POINTS = 200
 COST = 50  # a checkpoint of one second is taken every 50 seconds at most
 
 
-class Diverged(Exception):
-    """A loss is no longer finite; its message says at which step."""
-
-
-class Program(Protocol):
+class Training(Protocol):
     """The training of one run or of a stack of runs, at some step. All runs are always at the same step."""
 
     specs: tuple[RunSpec, ...]
@@ -65,8 +61,8 @@ class Result:
     failure: str | None = None
 
 
-class Keeping:
-    """Takes a checkpoint to `keep` every so many seconds of training, and rarer where that would cost over 2 %."""
+class CheckpointKeeper:
+    """Gives `keep` a checkpoint every so many seconds of training, and rarer where that would cost over 2 %."""
 
     def __init__(self, keep: Callable[[Checkpoint], None], every: float) -> None:
         self.keep = keep
@@ -87,65 +83,65 @@ class Keeping:
 
 
 def train(
-    program: Program,
+    training: Training,
     *,
     resume: Checkpoint | None = None,
-    keeping: Keeping | None = None,
+    keeper: CheckpointKeeper | None = None,
     stop: Stop | None = None,
     on_steps: Callable[[int], None] = lambda steps: None,
 ) -> list[Result]:
-    """Train `program` to its end, from `resume` where one is given; a Result for each of its runs.
+    """Train `training` to its end, from `resume` where one is given; a Result for each of its runs.
 
     A run whose loss or weights are not finite gets a failure, and the others go on. When `stop` is asked for, a
-    checkpoint goes to `keeping` and Stopped is raised; without `keeping` the steps since the start are lost.
+    checkpoint goes to `keeper` and Stopped is raised; without `keeper` the steps since the start are lost.
     """
-    steps = program.specs[0].training.steps
+    steps = training.specs[0].training.steps
     interval = max(1, steps // CURVE_POINTS)
-    results = [Result() for _ in program.specs]
+    results = [Result() for _ in training.specs]
     if resume is not None:
-        program.restore(resume.step, resume.tensors)
+        training.restore(resume.step, resume.tensors)
         results = [Result(list(run.curves), run.seconds, run.failure) for run in resume.runs]
-    told = program.step
+    reported = training.step
     began = time.perf_counter()
     before = sum(result.seconds for result in results)
 
     def checkpoint() -> Checkpoint:
         _share_seconds(results, before + time.perf_counter() - began)
-        return Checkpoint.of(program.specs, program.step, program.state(), results)
+        return Checkpoint.of(training.specs, training.step, training.state(), results)
 
     stop = stop or Stop()
-    with float32_products(PRECISIONS[program.specs[0].training.precision]), stop.listening():
-        while program.step < steps and any(result.failure is None for result in results):
-            program.advance()
-            if program.step % interval == 0 or program.step == steps:
+    with float32_products(PRECISIONS[training.specs[0].training.precision]), stop.listening():
+        while training.step < steps and any(result.failure is None for result in results):
+            training.advance()
+            if training.step % interval == 0 or training.step == steps:
                 # The only point of the loop where the host waits for the device.
-                _record(program, results, (program.step - 1) % interval + 1)
-                on_steps(program.step - told)
-                told = program.step
-            if program.step == steps:
+                _record(training, results, (training.step - 1) % interval + 1)
+                on_steps(training.step - reported)
+                reported = training.step
+            if training.step == steps:
                 break
             if stop.requested:
-                if keeping is not None:
-                    keeping.take(checkpoint())
+                if keeper is not None:
+                    keeper.take(checkpoint())
                 raise Stopped(stop.reason)
-            if keeping is not None and keeping.due():
-                keeping.take(checkpoint())
-        _check_weights(program, results)
+            if keeper is not None and keeper.due():
+                keeper.take(checkpoint())
+        _check_weights(training, results)
     _share_seconds(results, before + time.perf_counter() - began)
-    if keeping is not None and keeping.due(share=0.1):
-        keeping.take(checkpoint())  # what follows, scoring, may be stopped too
+    if keeper is not None and keeper.due(share=0.1):
+        keeper.take(checkpoint())  # what follows, scoring, may be stopped too
     return results
 
 
-def _record(program: Program, results: list[Result], steps: int) -> None:
+def _record(training: Training, results: list[Result], steps: int) -> None:
     """A row of curves for each run: means over the last `steps` steps. A run that diverged gets its reason."""
-    for result, sums in zip(results, program.take_sums(), strict=True):
+    for result, sums in zip(results, training.take_sums(), strict=True):
         if result.failure is not None:
             continue
-        row = curve_row(program.step, sums, steps)
+        row = curve_row(training.step, sums, steps)
         broken = [name for name, value in row.items() if not math.isfinite(value)]
         if broken:
-            result.failure = f"{broken[0]} is not finite by step {program.step}"
+            result.failure = f"{broken[0]} is not finite by step {training.step}"
         else:
             result.curves.append(row)
 
@@ -153,7 +149,8 @@ def _record(program: Program, results: list[Result], steps: int) -> None:
 def curve_row(step: int, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
     """Means over the interval; a vector `kl_per_latent` becomes `kl_per_latent_0`, `kl_per_latent_1`, ..."""
     row: dict[str, float] = {"step": step}
-    for name, total in sums.items():
+    # Sums that come from a checkpoint are in another order.
+    for name, total in sorted(sums.items()):
         values = (total / steps).tolist()
         row |= (
             {f"{name}_{i}": v for i, v in enumerate(values)} if isinstance(values, list) else {name: values}
@@ -161,12 +158,12 @@ def curve_row(step: int, sums: dict[str, Tensor], steps: int) -> dict[str, float
     return row
 
 
-def _check_weights(program: Program, results: list[Result]) -> None:
+def _check_weights(training: Training, results: list[Result]) -> None:
     for run, result in enumerate(results):
         if result.failure is None:
-            weights = [p for network in program.networks(run).values() for p in network.parameters()]
+            weights = [p for network in training.networks(run).values() for p in network.parameters()]
             if not all(bool(torch.isfinite(weight).all()) for weight in weights):
-                result.failure = f"a weight is not finite after step {program.step}"
+                result.failure = f"a weight is not finite after step {training.step}"
 
 
 def _share_seconds(results: list[Result], seconds: float) -> None:

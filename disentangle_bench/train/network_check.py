@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from disentangle_bench import randomness
 from disentangle_bench.errors import BenchError
-from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, is_fitted
-from disentangle_bench.train import randomness
+from disentangle_bench.models.objective import Fitted, NetworkSize, Objective, Step, is_fitted, with_hypers
+from disentangle_bench.train.alone import Networks
 
 BATCH = 2
 # Larger networks are not tried out: that would take memory and time before the run.
 MOST_WEIGHTS = 1 << 26
 INSTEAD = "use a normalisation without running statistics (nn.GroupNorm, nn.LayerNorm)"
-
-Networks = dict[str, nn.Module]
 
 
 def check_layers(model: str, networks: Mapping[str, nn.Module]) -> None:
@@ -100,7 +99,7 @@ def _uses(
     hypers: Mapping[str, float],
 ) -> list[tuple[str, Callable[[], object]]]:
     """What a run does with its networks, by the method's name, on grey images."""
-    seed, step = torch.tensor(0), torch.tensor(1)
+    seed, number = torch.tensor(0), torch.tensor(1)
 
     def call(name: str, inputs: Tensor) -> Tensor:
         return networks[name](inputs)
@@ -108,8 +107,9 @@ def _uses(
     def losses() -> None:
         assert not is_fitted(objective)
         images = torch.full((BATCH * objective.batches, *image_shape), 0.5)
-        noise = randomness.draw(objective.draws(BATCH, size.latents), seed, step)
-        objective.losses(call, images, noise, {key: torch.tensor(v) for key, v in hypers.items()}, step)
+        noise = randomness.draw(objective.draws(BATCH, size.latents), seed, number)
+        running = with_hypers(objective, {key: torch.tensor(value) for key, value in hypers.items()})
+        running.losses(call, Step(images, noise, number))
 
     def encode() -> None:
         for network in networks.values():

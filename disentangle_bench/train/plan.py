@@ -10,11 +10,11 @@ import torch
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stopped
 from disentangle_bench.train.alone import Alone
-from disentangle_bench.train.loop import Program
+from disentangle_bench.train.loop import Training
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.stop import Stopped
 from disentangle_bench.train.timing import seconds_per_step
 
 MEMORY_SHARE = 0.7  # of the free memory: a captured graph and the allocator's gaps want some too
@@ -95,14 +95,14 @@ def most_that_fit(
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    program = Stacked(objective, few, dataset, compiled=False, captured=False)
+    stack = Stacked(objective, few, dataset, compiled=False, captured=False)
     for _ in range(2):
-        program.advance()
+        stack.advance()
     torch.cuda.synchronize(device)
     taken = torch.cuda.max_memory_allocated(device) - before
     if compiles(specs[0]):
-        taken += program.nbytes  # the copies of weights and moments that the compiled step is held against
-    del program
+        taken += stack.nbytes  # the copies of weights and moments that the compiled step is held against
+    del stack
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
     return int(MEMORY_SHARE * min(free, share * total) / (taken / len(few)))
@@ -140,8 +140,8 @@ def compiles(spec: RunSpec) -> bool:
     return spec.training.steps >= COMPILE_FROM
 
 
-def make_program(objective: Objective, specs: Sequence[RunSpec], dataset: FactorDataset) -> Program:
-    """The fastest program for these runs on the device of `dataset`: native convolutions for one run on a CPU."""
+def make_training(objective: Objective, specs: Sequence[RunSpec], dataset: FactorDataset) -> Training:
+    """The fastest way to train these runs on the device of `dataset`: native convolutions for one run on a CPU."""
     cuda = dataset.device.type == "cuda"
     if len(specs) == 1 and not cuda:
         return Alone(objective, specs[0], dataset)
@@ -150,7 +150,7 @@ def make_program(objective: Objective, specs: Sequence[RunSpec], dataset: Factor
 
 def _speed(objective: Objective, specs: Sequence[RunSpec], dataset: FactorDataset) -> float:
     """Runs x steps per second of these runs as they would be trained."""
-    return len(specs) / seconds_per_step(make_program(objective, specs, dataset), WARM_UP, TIMED)
+    return len(specs) / seconds_per_step(make_training(objective, specs, dataset), WARM_UP, TIMED)
 
 
 def _reason(error: BaseException) -> str:

@@ -13,15 +13,16 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Log, Objective
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.precision import PRECISIONS
+from disentangle_bench.specs import RunSpec
 from disentangle_bench.train import compiled as compiling
 from disentangle_bench.train import step_draws
-from disentangle_bench.train.alone import Networks, adam_settings, build_networks
+from disentangle_bench.train.alone import Networks, adam_settings
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.capture import DeviceOnly, Replayed
-from disentangle_bench.train.precision import PRECISIONS
 from disentangle_bench.train.step_draws import StepDraws
 from disentangle_bench.train.update import Function, Inputs, Update, Weights
 
@@ -29,7 +30,7 @@ IN_FLIGHT = 64  # steps that may wait in a GPU's queue; a stop or a checkpoint h
 
 
 class Stacked:
-    """The training of runs that share a program, as one (see `train.loop.Program`).
+    """The training of runs that share a program, as one (see `train.loop.Training`).
 
     `compiled` has torch compile the update; `captured` replays the step as a CUDA graph. Where either cannot be had,
     training goes on without, and `compilation` and `capture` say why. Raises ValueError where the runs differ in more
@@ -110,20 +111,15 @@ class Stacked:
     def state(self) -> dict[str, Tensor]:
         """Weights, Adam's moments and unfinished sums [runs, ...], on the CPU."""
         self._check_clock()
-        tensors = {f"sums.{name}": value for name, value in self.sums.items()}
-        for part in ("weights", "means", "squares"):
-            for name, own in getattr(self, part).items():
-                tensors |= {f"{part}.{name}.{key}": value for key, value in own.items()}
+        tensors = {f"sums.{name}": value for name, value in self.sums.items()} | self._tensors()
         return {key: _on_cpu(value) for key, value in tensors.items()}
 
     def restore(self, step: int, state: dict[str, Tensor]) -> None:
         """Go on from what `state()` gave after `step` steps."""
         self.step = step
         self.clock.fill_(step)
-        for part in ("weights", "means", "squares"):
-            for name, own in getattr(self, part).items():
-                for key, value in own.items():
-                    value.copy_(state[f"{part}.{name}.{key}"])
+        for key, value in self._tensors().items():
+            value.copy_(state[key])
         self.sums = {
             key.removeprefix("sums."): value.to(self.device)
             for key, value in state.items()
@@ -143,8 +139,17 @@ class Stacked:
     @property
     def nbytes(self) -> int:
         """Of weights and moments."""
-        parts = (self.weights, self.means, self.squares)
-        return sum(value.nbytes for part in parts for own in part.values() for value in own.values())
+        return sum(value.nbytes for value in self._tensors().values())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The weights and Adam's moments themselves, by the names that a checkpoint has for them."""
+        parts = {"weights": self.weights, "means": self.means, "squares": self.squares}
+        return {
+            f"{part}.{name}.{key}": value
+            for part, networks in parts.items()
+            for name, own in networks.items()
+            for key, value in own.items()
+        }
 
     def _initial(self, image_shape: tuple[int, int, int]) -> tuple[Networks, Weights]:
         """Networks to run the weights in, and each run's initial weights, those of the run alone."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from disentangle_bench import randomness
 from disentangle_bench.models.draws import Draw, Permutations
 from disentangle_bench.models.objective import Objective
-from disentangle_bench.train import randomness
 from disentangle_bench.train.batches import Batches
 
 Numbers = tuple[Tensor, dict[str, Tensor]]  # index and noise
@@ -36,7 +36,7 @@ class StepDraws:
 
     def images(self, index: Tensor, seeds: Tensor, step: Tensor) -> Tensor:
         """uint8 [runs, batches * batch_size, channels, height, width]."""
-        return self.batches.images_at(index, seeds, step, self.objective)
+        return self.batches.images(index, seeds, step, self.objective.pairs)
 
 
 class Ahead:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from disentangle_bench.models.objective import Adam, Log, Losses, Objective
+from disentangle_bench.data.pixels import as_floats
+from disentangle_bench.models.objective import Adam, Log, Losses, Objective, Step, with_hypers
 from disentangle_bench.models.product_form import use_products
+from disentangle_bench.precision import PRECISIONS, caller
 from disentangle_bench.train.adam import adam_update
-from disentangle_bench.train.alone import as_floats, in_precision
+from disentangle_bench.train.alone import in_precision
 from disentangle_bench.train.gradients import distinct_losses, gradients_of
-from disentangle_bench.train.precision import PRECISIONS, caller
 
 Weights = dict[str, dict[str, Tensor]]  # by network, by parameter: [runs, ...]
 Inputs = tuple[Weights, Weights, Weights, Tensor, dict[str, Tensor], dict[str, Tensor], Tensor]
@@ -49,10 +50,7 @@ class Update:
             name: {key: value.detach().requires_grad_() for key, value in own.items()}
             for name, own in weights.items()
         }
-        losses, log = stacked_losses(
-            self.objective, self.networks, leaves, as_floats(images, kept), in_precision(noise, kept),
-            hyper, step, self.precision,
-        )  # fmt: skip
+        losses, log = self._losses(leaves, as_floats(images, kept), in_precision(noise, kept), hyper, step)
         # Runs do not touch each other, so the gradient of the sum over runs is each run's own.
         gradients = gradients_of(
             [(loss.sum(), names) for loss, names in losses],
@@ -66,33 +64,30 @@ class Update:
                 )  # fmt: skip
         return {name: value.detach() for name, value in log.items()}
 
+    def _losses(
+        self,
+        weights: Weights,
+        images: Tensor,
+        noise: dict[str, Tensor],
+        hyper: dict[str, Tensor],
+        step: Tensor,
+    ) -> tuple[list[tuple[Tensor, list[str]]], Log]:
+        """Every run's distinct losses [runs] with the networks that descend them, and the log [runs, ...].
 
-def stacked_losses(
-    objective: Objective,
-    networks: Mapping[str, nn.Module],
-    weights: Weights,
-    images: Tensor,
-    noise: dict[str, Tensor],
-    hyper: dict[str, Tensor],
-    step: Tensor,
-    precision: str,
-) -> tuple[list[tuple[Tensor, list[str]]], Log]:
-    """Every run's distinct losses [runs] with the networks that descend them, and the log [runs, ...].
+        All inputs but `step` have a first axis of runs.
+        """
+        owners: list[list[str]] = []
 
-    All inputs but `step` have a first axis of runs.
-    """
-    owners: list[list[str]] = []
+        def one_run(
+            weights: Weights, images: Tensor, noise: dict[str, Tensor], hyper: dict[str, Tensor]
+        ) -> tuple[list[Tensor], Log]:
+            call = caller(self.networks, weights, PRECISIONS[self.precision])
+            found: Losses
+            found, log = with_hypers(self.objective, hyper).losses(call, Step(images, noise, step))
+            distinct = distinct_losses(found, self.networks)
+            owners[:] = [names for _, names in distinct]
+            return [loss for loss, _ in distinct], log
 
-    def one_run(
-        weights: Weights, images: Tensor, noise: dict[str, Tensor], hyper: dict[str, Tensor]
-    ) -> tuple[list[Tensor], Log]:
-        call = caller(networks, weights, PRECISIONS[precision])
-        found: Losses
-        found, log = objective.losses(call, images, noise, hyper, step)
-        distinct = distinct_losses(found, networks)
-        owners[:] = [names for _, names in distinct]
-        return [loss for loss, _ in distinct], log
-
-    use_products(networks.values())
-    losses, log = vmap(one_run)(weights, images, noise, hyper)
-    return list(zip(losses, owners, strict=True)), log
+        use_products(self.networks.values())
+        losses, log = vmap(one_run)(weights, images, noise, hyper)
+        return list(zip(losses, owners, strict=True)), log

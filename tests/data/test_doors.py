@@ -1,7 +1,5 @@
 """What comes in from somebody's own `DataSource` is held against what it says, before anything is trained on it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import tiny_data
@@ -16,25 +14,16 @@ from disentangle_bench.errors import BenchError
 CPU = torch.device("cpu")
 
 
-class Store:
+def source(change=lambda images: images, **facts) -> type[DataSource]:
     """The squares as somebody else may give them."""
 
-    def __init__(self, change) -> None:
-        self.change = change
-
     def images(self, index):
-        return self.change(tiny_data.Squares(CPU).images(index))
+        return change(tiny_data.SQUARES.images(index))
 
-    def to(self, device):
-        return self
-
-
-def source(change=lambda images: images, told=None, **facts) -> DataSource:
-    dataset = replace(tiny_data.squares(), store=Store(change), **facts)
-    return replace(tiny_data.SQUARES, load=lambda **_: dataset, **(told or {}))
+    return type("Given", (tiny_data.Squares,), {"images": images, **facts})
 
 
-def load(given: DataSource, monkeypatch: pytest.MonkeyPatch) -> FactorDataset:
+def load(given: object, monkeypatch: pytest.MonkeyPatch) -> FactorDataset:
     monkeypatch.setattr(tiny_data, "GIVEN", given, raising=False)
     return load_dataset("tiny_data:GIVEN")
 
@@ -80,8 +69,10 @@ def test_a_store_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"table": table(20).double()}, "not int64"),
-        ({"table": table(20)[:, :2]}, r"not int64 \(images, 3\)"),
+        ({"table": table(20).double()}, r"is torch\.float64 \(20, 3\), not a tensor torch\.int64"),
+        ({"table": table(20)[:, :2]}, r"is torch\.int64 \(20, 2\), not a tensor torch\.int64 \(images, 3\)"),
+        ({"table": table(20).numpy(), "fingerprint": ""}, r"is int64 \(20, 3\), not a tensor"),
+        ({"table": table(20).tolist()}, r"is list \(\), not a tensor"),
         ({"table": table(20) - 1}, "has values -1 to 2"),
         ({"table": table(20, a=np.arange(20) % 7)}, "not 0 to 3"),
     ],
@@ -92,23 +83,92 @@ def test_a_wrong_table_is_refused(facts, message: str, monkeypatch: pytest.Monke
 
 
 def test_a_label_of_its_own_for_each_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = {"table": table(30, a=np.arange(30)), "factor_sizes": (30, 4, 3)}
+    given = source(table=table(30, a=np.arange(30)), factor_sizes=(30, 4, 3))
     with pytest.raises(BenchError, match="'row' has a value of its own for each of the 30 images"):
-        load(source(told={"factor_sizes": (30, 4, 3)}, **facts), monkeypatch)
+        load(given, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "told",
-    [{"image_shape": (1, 64, 64)}, {"factor_sizes": (4, 4, 4)}, {"factor_names": ("row", "column", "dim")}],
+    ("facts", "message"),
+    [
+        ({"factor_names": (), "factor_sizes": ()}, "one for each of factor_names"),
+        ({"factor_names": "abc"}, "needs factor_names, a tuple"),
+        ({"factor_sizes": 48}, "needs factor_sizes, a tuple"),
+        ({"factor_names": ("row", "row", "light")}, "must be different names"),
+        ({"factor_names": ("row", "", "light")}, "must be different names"),
+        ({"factor_names": ("row", "column")}, "one for each of factor_names"),
+        ({"factor_sizes": (4, 4, 0)}, r"factor_sizes are \(4, 4, 0\)"),
+        ({"factor_sizes": (4, 4, 3.0)}, "whole numbers from 1"),
+        ({"image_shape": (16, 16)}, r"\(channels, height, width\) is \(16, 16\)"),
+        ({"images": DataSource.images}, "give its class Given a method images"),
+    ],
 )
-def test_a_source_says_what_it_loads(told, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BenchError, match=next(iter(told))):
-        load(source(told=told), monkeypatch)
+def test_facts_that_do_not_fit_are_refused_before_an_image_is_made(facts, message, monkeypatch) -> None:
+    with pytest.raises(BenchError, match=f"data set 'squares'.*{message}"):
+        load(source(**facts), monkeypatch)
 
 
-def test_a_source_loads_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fact", ["name", "factor_names", "factor_sizes", "image_shape"])
+def test_a_fact_that_is_missing_is_named(fact, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {
+        key: getattr(tiny_data.Squares, key)
+        for key in ("name", "factor_names", "factor_sizes", "image_shape")
+    }
+    del facts[fact]
+    given = type("Given", (DataSource,), {"images": tiny_data.Squares.images, **facts})
+    with pytest.raises(BenchError, match=f"needs {fact}, a (str|tuple), as an attribute of its class Given"):
+        load(given, monkeypatch)
+
+
+def test_a_class_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = source(__init__=lambda self, folder: None)
+    with pytest.raises(BenchError, match="data set 'tiny_data:GIVEN' cannot be loaded: TypeError"):
+        load(given, monkeypatch)
+    with pytest.raises(BenchError, match="is 'int': it must be a DataSource"):
+        load(3, monkeypatch)
+
+
+def test_a_loader_of_ones_own_gives_what_the_facts_say(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchError, match="must be a FactorDataset"):
-        load(replace(tiny_data.SQUARES, load=lambda **_: [1, 2]), monkeypatch)
+        load(source(load=lambda self, **_: [1, 2]), monkeypatch)
+    with pytest.raises(BenchError, match="its source says factor_sizes"):
+        load(source(load=lambda self, **_: tiny_data.squares(), factor_sizes=(4, 4, 2)), monkeypatch)
+
+
+def test_a_fingerprint_that_is_not_given_is_made_of_facts_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*change, **facts) -> str:
+        return load(source(*change, fingerprint="", **facts), monkeypatch).fingerprint
+
+    plain = made()
+    assert len(plain) == 64
+    assert made() == plain
+    others = [
+        made(lambda images: images // 2),
+        made(name="circles"),
+        made(factor_names=("row", "column", "dim")),
+        made(table=table(20)),
+        made(table=table(20, a=np.arange(20) % 3)),
+    ]
+    assert len({plain, *others}) == 6
+    assert load(source(), monkeypatch).fingerprint == "squares-1"
+
+
+def test_images_of_a_class_that_says_nothing_of_devices_are_made_on_the_cpu() -> None:
+    """A class that draws with numpy works on any device: here on one that holds no values, so that a use fails."""
+    seen = []
+
+    class Drawn(tiny_data.Squares):
+        to = DataSource.to
+
+        def images(self, index):
+            seen.append(index.device)
+            return torch.from_numpy(super().images(index).numpy())
+
+    dataset = Drawn().load(data_dir=None)
+    assert torch.equal(dataset.to("cpu").images([3]), tiny_data.squares().images([3]))
+    store = dataset.to("meta").store
+    assert store.images(torch.tensor([3, 4])).device.type == "meta"
+    assert seen == [CPU, CPU]
 
 
 SHAPE = (1, 16, 16)

@@ -276,13 +276,13 @@ def test_two_processes_end_with_one_good_file(tmp_path, facts):
 
 def test_what_a_source_needs_is_fetched_and_nothing_else(tmp_path, facts, monkeypatch):
     monkeypatch.setattr(download, "files_of", {"dsprites": (facts("good"),)}.__getitem__)
-    get_missing(registered.DSPRITES_RENDERED, tmp_path)
+    get_missing(registered.DSpritesRendered(), tmp_path)
     assert names(tmp_path) == set()
     get_missing(registered.COLOR_DSPRITES, tmp_path)
-    get_missing(registered.DSPRITES, tmp_path)
+    get_missing(registered.DSprites(), tmp_path)
     assert names(tmp_path) == {"file.npz"}
     (tmp_path / "file.npz").rename(tmp_path / CACHES["dsprites"])
-    get_missing(registered.DSPRITES, tmp_path)
+    get_missing(registered.DSprites(), tmp_path)
     assert len(Server.asked) == 1
 
 

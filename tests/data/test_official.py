@@ -8,17 +8,13 @@ import torch
 from conftest import GENUINE
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
-from disentangle_bench.data import dsprites, shapes3d
 from disentangle_bench.data.layouts import DSPRITES_NPZ, read
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.official import FILES, check, listing, verify
+from disentangle_bench.data.registered import DSprites, Shapes3D
 from disentangle_bench.errors import BenchError
 
-LOADERS = {
-    "small.npz": dsprites.load_official,
-    "small.hdf5": dsprites.load_official,
-    "small.h5": shapes3d.load_official,
-}
+SOURCES = {"small.npz": DSprites, "small.hdf5": DSprites, "small.h5": Shapes3D}
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -28,7 +24,10 @@ def small(request, tmp_path):
 
 
 def load(path, facts):
-    return LOADERS[path.name](data_dir=path.parent, files=[facts])
+    source = SOURCES[path.name]()
+    source.files = [facts]
+    source.factor_sizes = tuple(len(values) for values in facts.layout.values)[-len(source.factor_names) :]
+    return source.load(data_dir=path.parent)
 
 
 def test_images_and_factors_are_the_files(small):

@@ -14,7 +14,7 @@ from disentangle_bench.data import image_folder, user
 from disentangle_bench.data.contact_sheet import row_title, sweep
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.subgrid import subgrid
-from disentangle_bench.data.user import user_source
+from disentangle_bench.data.user import UserSource
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import is_path
 
@@ -57,7 +57,7 @@ def test_a_full_grid_from_a_file(tmp_path, write, name):
 def test_names_are_taken(tmp_path, write):
     names = np.array([b"colour", b"size", b"place"])
     path = tmp_path / ("my.npz" if write is npz else "my.h5")
-    source = user_source(write(path, images=PICTURES, factors=FULL, factor_names=names))
+    source = UserSource(write(path, images=PICTURES, factors=FULL, factor_names=names))
     assert source.factor_names == ("colour", "size", "place")
     assert (source.factor_sizes, source.image_shape) == ((2, 3, 2), (3, 8, 8))
 
@@ -327,7 +327,7 @@ def test_floats_from_0_to_1_are_256_levels(tmp_path, dtype):
     dataset = load_dataset(npz(tmp_path / "a.npz", images=(PICTURES / 255).astype(dtype), factors=FULL))
     assert np.array_equal(dataset.images(torch.arange(12)).permute(0, 2, 3, 1).numpy(), PICTURES)
     # They are not taken for black and white, as bytes of 0 and 1 would be.
-    dark = user_source(npz(tmp_path / "b.npz", images=np.full((12, 8, 8), 0.004, dtype), factors=FULL))
+    dark = UserSource(npz(tmp_path / "b.npz", images=np.full((12, 8, 8), 0.004, dtype), factors=FULL))
     assert dark.load(data_dir=tmp_path).images([0]).unique().tolist() == [1]
 
 
@@ -469,7 +469,7 @@ def test_a_table_of_more_than_the_folder_holds(tmp_path, monkeypatch, lines, mes
         for k in range(100):
             (tmp_path / "mine" / f"more{k}").touch()
     with pytest.raises(BenchError, match=message) as found:
-        user_source(path)
+        UserSource(path)
     assert "factors.csv" in str(found.value)
 
 
@@ -478,4 +478,12 @@ def test_a_table_without_end_is_not_read(tmp_path):
     (tmp_path / "mine" / "factors.csv").unlink()
     (tmp_path / "mine" / "factors.csv").symlink_to("/dev/zero")
     with pytest.raises(BenchError, match="no plain file"):
-        user_source(path)
+        UserSource(path)
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.h5", "mine/factors.csv"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BenchError, match="is no plain file"):
+        UserSource(tmp_path / name.removesuffix("/factors.csv"))

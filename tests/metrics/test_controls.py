@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from known_tables import full_factorial, perfect_code, rng
 
+from disentangle_bench.evaluation.scores import score_codes
 from disentangle_bench.metrics.controls import CONTROLS, symmetric
-from disentangle_bench.scoring import score_codes
 
 FACTORS = np.repeat(full_factorial(), 20, axis=0)
 SCORES = {

@@ -7,8 +7,8 @@ import pytest
 from known_tables import full_factorial, perfect_code, rng
 
 from disentangle_bench import registry
+from disentangle_bench.evaluation.scores import score_codes
 from disentangle_bench.metrics.metric import Metric
-from disentangle_bench.scoring import score_codes
 
 FACTORS = full_factorial()
 PERFECT = perfect_code(FACTORS)

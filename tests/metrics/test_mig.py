@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from known_tables import full_factorial, perfect_code, rng
 from sklearn.metrics import mutual_info_score
 
+from disentangle_bench.evaluation.scores import information_table
 from disentangle_bench.metrics.mig import mig
 from disentangle_bench.metrics.mutual_information import equal_width_bins, information, information_shares
-from disentangle_bench.scoring import information_table
 
 FACTORS = full_factorial()
 PERFECT = perfect_code(FACTORS)

@@ -7,9 +7,7 @@ import torch
 from known_tables import full_factorial, perfect_code
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.metric import Metric
-from disentangle_bench.scoring import (
-    checked_codes,
+from disentangle_bench.evaluation.scores import (
     named_metrics,
     overlap_note,
     random_codes,
@@ -17,6 +15,8 @@ from disentangle_bench.scoring import (
     score_report,
     share_trained_on,
 )
+from disentangle_bench.evaluation.tables import checked_codes
+from disentangle_bench.metrics.metric import Metric
 
 FACTORS = full_factorial()
 PERFECT = perfect_code(FACTORS)

@@ -5,11 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from disentangle_bench.models.convolution import (
-    DoublingConvolution,
-    HalvingConvolution,
-    channels_last,
-)
+from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution, channels_last
 from disentangle_bench.models.product_form import use_products
 
 # Both ways of each layer are taken: gathering before the product with few channels on one side, adding up with few on

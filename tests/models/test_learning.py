@@ -9,20 +9,21 @@ import pytest
 import tiny_data
 import torch
 from sklearn.decomposition import PCA as ExactPCA
+from train_alone import train_alone
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.models.objective import NetworkSize, is_fitted
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.alone import own_gradients, train_alone
-from disentangle_bench.train.fit import train_fitted
-from disentangle_bench.train.trained import (
-    TrainedModel,
+from disentangle_bench.evaluation.reconstruction import (
     importance_weighted_bound,
     measure_reconstruction,
     reconstruction_bounds,
 )
+from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.models.objective import NetworkSize, Step, is_fitted, with_hypers
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.train.alone import own_gradients
+from disentangle_bench.train.fit import train_fitted
+from disentangle_bench.train.objective import make_objective
 
 SQUARES = tiny_data.squares()
 PIXELS = SQUARES.images(range(48)).flatten(1).double().numpy() / 255
@@ -84,16 +85,21 @@ def test_every_model_learns(model: str) -> None:
     assert 256 * math.log(2) / 3 > BEST_CONSTANT
 
 
+def bounds_of(model: TrainedModel) -> dict[str, float | str | None]:
+    likelihood = getattr(model.objective, "likelihood", None)
+    return reconstruction_bounds(likelihood, model.spec.seed, SQUARES, "all")
+
+
 def test_what_perfect_and_constant_pictures_cost() -> None:
     """Against numpy's arithmetic: the pixels' entropy, and the cost of the mean image, by likelihood."""
-    found = reconstruction_bounds(learned("vae"), SQUARES, "all")
+    found = bounds_of(learned("vae"))
     grey = PIXELS[(PIXELS > 0) & (PIXELS < 1)]  # black and white cost nothing
     perfect = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey)).sum() / len(PIXELS)
     assert found["likelihood"] == "bernoulli"
     assert found["floor_nats"] == pytest.approx(perfect, rel=1e-5)
     assert found["constant_nats"] == pytest.approx(BEST_CONSTANT, rel=1e-5)
     assert found["floor_nats"] < measure_reconstruction(learned("vae"), SQUARES, "all")["reconstruction_nats"]
-    normal = reconstruction_bounds(learned("pca"), SQUARES, "all")
+    normal = bounds_of(learned("pca"))
     floor = 256 * 0.5 * math.log(2 * math.pi)
     assert (normal["likelihood"], normal["floor_nats"]) == ("gaussian", pytest.approx(floor))
     assert normal["constant_nats"] == pytest.approx(floor + 0.5 * PIXELS.var(0).sum(), rel=1e-5)
@@ -104,7 +110,7 @@ def test_a_perfect_picture_costs_the_floor() -> None:
     images = torch.from_numpy(PIXELS)
     for likelihood in ("bernoulli", "gaussian"):
         objective = make_objective(spec_of("vae", {}, {"likelihood": likelihood}), SQUARES)
-        found = reconstruction_bounds(replace(learned("vae"), objective=objective), SQUARES, "all")
+        found = bounds_of(replace(learned("vae"), objective=objective))
         for name, best in (("floor_nats", images), ("constant_nats", images.mean(0).expand_as(images))):
             cost = objective.reconstruction_nats(torch.logit(best, eps=1e-12), images).mean()
             assert found[name] == pytest.approx(float(cost), rel=1e-4)
@@ -114,13 +120,13 @@ def test_a_likelihood_without_a_name_is_none() -> None:
     class Other:
         likelihood = staticmethod(lambda images: images)
 
-    found = reconstruction_bounds(replace(learned("vae"), objective=Other()), SQUARES, "all")
+    found = bounds_of(replace(learned("vae"), objective=Other()))
     assert found == {"likelihood": None, "floor_nats": None, "constant_nats": None}
 
 
 def test_a_learned_variance_has_no_least_cost() -> None:
     free = replace(learned("vae").objective, likelihood="gaussian_learned")
-    found = reconstruction_bounds(replace(learned("vae"), objective=free), SQUARES, "all")
+    found = bounds_of(replace(learned("vae"), objective=free))
     assert found == {"likelihood": "gaussian_learned", "floor_nats": None, "constant_nats": None}
 
 
@@ -134,13 +140,9 @@ def test_beta_zero_behaves_as_an_autoencoder() -> None:
     assert found["reconstruction_nats"] < own["reconstruction_nats"] + 2
 
     def terms():
-        return objective.losses(
-            lambda n, x: networks[n](x),
-            SQUARES.images(range(24)) / 255,
-            {"posterior": torch.ones(24, 6)},
-            {"beta": torch.tensor(0.0)},
-            torch.tensor(1),
-        )
+        step = Step(SQUARES.images(range(24)) / 255, {"posterior": torch.ones(24, 6)}, torch.tensor(1))
+        running = with_hypers(objective, {"beta": torch.tensor(0.0)})
+        return running.losses(lambda n, x: networks[n](x), step)
 
     weights = {name: list(network.parameters()) for name, network in networks.items()}
     whole = own_gradients(terms()[0], weights)

@@ -8,16 +8,21 @@ import pytest
 import safetensors.numpy
 import tiny_data
 import torch
+from click.testing import CliRunner
 
-from disentangle_bench import registry
-from disentangle_bench.launch.job import make_objective
+from disentangle_bench import models, registry
+from disentangle_bench.cli import main
+from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.grid import Grid, expand
+from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.models.settings import model_options
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.spec import NetworkSpec, RunSpec, TrainingSpec, check_grid, expand, model_options
+from disentangle_bench.specs import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.train.alone import Alone
 from disentangle_bench.train.loop import train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.trained import TrainedModel
 
 DOC = Path(__file__).parents[2] / "docs" / "models.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
@@ -29,22 +34,25 @@ def block_with(words: str) -> str:
     return found
 
 
-@pytest.fixture
-def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunSpec, ...]:
-    """Two runs of the example, from a grid that names its file."""
+def example_grid(name: str, **settings) -> Grid:
+    return check_grid(
+        {
+            "name": "mine",
+            "datasets": [{"name": "tiny_data:SQUARES"}],
+            "models": [{"name": name, "free": [0.1, 1], **settings}],
+            "network": {"channels": [4, 4], "kernels": [4, 4], "hidden": 16, "latents": 3},
+            "training": {"steps": 20, "batch_size": 8, "learning_rate": 1e-3},
+        }
+    )
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_the_example_trains_alone_and_in_a_stack(
+    per_image: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_model.py").write_text(block_with("class FreeNatsVAE"))
     monkeypatch.chdir(tmp_path)
-    grid = {
-        "name": "mine",
-        "datasets": [{"name": "tiny_data:SQUARES"}],
-        "models": [{"name": "my_model:FreeNatsVAE", "free": [0.1, 1]}],
-        "network": {"channels": [4, 4], "kernels": [4, 4], "hidden": 16, "latents": 3},
-        "training": {"steps": 20, "batch_size": 8, "learning_rate": 1e-3},
-    }
-    return expand(check_grid(grid))
-
-
-def test_the_example_trains_alone_and_in_a_stack(specs: tuple[RunSpec, ...]) -> None:
+    specs = expand(example_grid("my_model:FreeNatsVAE", per_image=per_image))
     objective = make_objective(specs[0], SQUARES)
     stack = Stacked(objective, specs, SQUARES, compiled=False, captured=False)
     together = train(stack)
@@ -54,9 +62,27 @@ def test_the_example_trains_alone_and_in_a_stack(specs: tuple[RunSpec, ...]) -> 
         assert together[run].curves[-1]["loss"] == pytest.approx(alone.curves[-1]["loss"], rel=1e-4)
     first, second = (result.curves[0]["loss"] - result.curves[0]["reconstruction"] for result in together)
     assert first >= 3 * 0.1 - 1e-4
-    assert second == pytest.approx(
-        3 * 1, rel=1e-4
-    )  # no latent carries a nat yet, so that each costs what is free
+    # No latent carries a nat yet, so that each costs what is free.
+    assert second == pytest.approx(3 * 1, rel=1e-4)
+
+
+def test_the_example_as_a_model_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file in the folder of models, and the line that the document gives for the registry."""
+    example = block_with("class FreeNatsVAE")
+    assert len([line for line in example.splitlines() if line]) <= 20
+    (tmp_path / "free_nats_vae.py").write_text(example)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    ((name, target),) = re.findall(
+        r'^    "(\w+)": "(\S+:FreeNatsVAE)",$', DOC.read_text("utf-8"), re.MULTILINE
+    )
+    monkeypatch.setitem(registry.MODELS, name, target)
+    (first, second) = expand(example_grid(name, beta=2))
+    assert first.hypers == {"beta": 2, "free": 0.1}
+    assert second.hypers == {"beta": 2, "free": 1}
+    assert first.options == {"likelihood": "bernoulli", "per_image": False}
+    assert type(make_objective(first, SQUARES)).__module__ == "disentangle_bench.models.free_nats_vae"
+    listed = CliRunner().invoke(main, ["list", "models"]).output
+    assert "beta=1.0, free=0.5, likelihood=bernoulli, per_image=False: Kingma" in listed
 
 
 def test_export_to_plain_pytorch(tmp_path: Path) -> None:

@@ -1,43 +1,54 @@
 """Objectives: terms by hand, each network moved by its own loss only, and the limits that define the models."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.func import functional_call
 
-from disentangle_bench import registry
+from disentangle_bench import randomness, registry
+from disentangle_bench.build import build_networks
 from disentangle_bench.models.autoencoder import SparseAutoencoder
 from disentangle_bench.models.beta_tcvae import BetaTCVAE
 from disentangle_bench.models.denoising_autoencoder import DenoisingAutoencoder
 from disentangle_bench.models.factor_vae import FactorVAE
 from disentangle_bench.models.networks import Decoder, Discriminator, Encoder
-from disentangle_bench.models.objective import Likelihood, NetworkSize, is_fitted, told_of_data
+from disentangle_bench.models.objective import (
+    Likelihood,
+    NetworkSize,
+    Step,
+    is_fitted,
+    with_data_facts,
+    with_hypers,
+)
 from disentangle_bench.models.stacked_autoencoder import StackedAutoencoder
 from disentangle_bench.models.vae import VAE, BetaVAE, kl_from_prior
-from disentangle_bench.spec import NetworkSpec
-from disentangle_bench.train import randomness
-from disentangle_bench.train.alone import build_networks, own_gradients
+from disentangle_bench.specs import NetworkSpec
+from disentangle_bench.train.alone import own_gradients
 
 SHAPE = (1, 16, 16)
 SMALL = NetworkSpec(latents=3, channels=(4, 4, 4, 4), hidden=8)
 CPU = torch.device("cpu")
 NARROW = {"factor_vae": {"discriminator_width": 16}}  # the paper's 1000 units would only take longer
 EVERY = [
-    told_of_data(registry.resolve("model", name)(**NARROW.get(name, {})), 48, SHAPE)
+    with_data_facts(registry.resolve("model", name)(**NARROW.get(name, {})), 48, SHAPE)
     for name in registry.MODELS
 ]
 FITTED = [objective for objective in EVERY if is_fitted(objective)]
 ALL = [objective for objective in EVERY if not is_fitted(objective)]
 # Options that change what is computed, besides the defaults.
 VARIANTS = [
-    VAE(likelihood="gaussian_learned"),
-    BetaVAE(warmup_steps=2),
-    SparseAutoencoder(penalty="kl"),
-    DenoisingAutoencoder(noise="gaussian", image_shape=SHAPE),
-    StackedAutoencoder(pretraining_steps=0, likelihood="gaussian_learned"),
-    BetaTCVAE(estimator="stratified", dataset_size=48),
-    FactorVAE(discriminator_batch="same", discriminator_width=16),
+    with_data_facts(objective, 48, SHAPE)
+    for objective in (
+        VAE(likelihood="gaussian_learned"),
+        BetaVAE(warmup_steps=2),
+        SparseAutoencoder(penalty="kl"),
+        DenoisingAutoencoder(noise="gaussian"),
+        StackedAutoencoder(pretraining_steps=0, likelihood="gaussian_learned"),
+        BetaTCVAE(estimator="stratified"),
+        FactorVAE(discriminator_batch="same", discriminator_width=16),
+    )
 ]
 
 
@@ -59,7 +70,11 @@ def weights_of(networks):
 
 
 def losses_of(objective, networks, images, noise, hyper):
-    return objective.losses(lambda n, x: networks[n](x), images, noise, hyper, torch.tensor(1))
+    return losses_by(objective, lambda n, x: networks[n](x), images, noise, hyper)
+
+
+def losses_by(objective, call, images, noise, hyper, number=1):
+    return with_hypers(objective, hyper).losses(call, Step(images, noise, torch.tensor(number)))
 
 
 @pytest.mark.parametrize(("channels", "vae"), [(1, 690_517), (3, 692_567)])
@@ -123,7 +138,7 @@ def test_factor_vae_terms_by_hand() -> None:
         return fixed.expand(len(inputs), 2) if name == "discriminator" else networks[name](inputs)
 
     hyper = {"gamma": torch.tensor(10.0)}
-    losses, log = objective.losses(call, images, noise, hyper, torch.tensor(1))
+    losses, log = losses_by(objective, call, images, noise, hyper)
     assert float(log["tc"]) == pytest.approx(math.log(3))
     assert float(losses["discriminator"]) == pytest.approx(0.5 * (math.log(4 / 3) + math.log(4)))
     negative_elbo = float((log["reconstruction"] + log["kl"]).detach())
@@ -134,7 +149,8 @@ def test_permuting_keeps_each_latents_values_and_breaks_the_rows() -> None:
     objective = FactorVAE(discriminator_batch="same", discriminator_width=16)
     networks, images, noise, _ = setting(objective, batch=64)
     latents = torch.arange(64.0)[:, None].expand(64, 3)
-    permuted = objective.permuted(lambda n, x: networks[n](x), images, latents, noise)
+    step = Step(images, noise, torch.tensor(1))
+    permuted = objective.permuted(lambda n, x: networks[n](x), step, latents)
     assert torch.equal(permuted.sort(dim=0).values, latents)
     assert not torch.equal(permuted[:, 0], permuted[:, 1])
 
@@ -167,11 +183,12 @@ def test_one_call_of_the_discriminator_gives_the_papers_gradients(where: str) ->
     def call(name, inputs):
         return networks[name](inputs)
 
-    latents, vae_loss, _ = objective.negative_elbo(call, images[:6], noise, hyper)
-    logits = networks["discriminator"](latents)
-    loss = vae_loss + hyper["gamma"] * (logits[:, 0] - logits[:, 1]).mean()
-    permuted = objective.permuted(call, images, latents, noise).detach()
-    judged = [networks["discriminator"](z).log_softmax(1) for z in (latents.detach(), permuted)]
+    step = Step(images, noise, torch.tensor(1))
+    bound = objective.negative_elbo(call, replace(step, images=images[:6]))
+    logits = networks["discriminator"](bound.latents)
+    loss = bound.loss + hyper["gamma"] * (logits[:, 0] - logits[:, 1]).mean()
+    permuted = objective.permuted(call, step, bound.latents).detach()
+    judged = [networks["discriminator"](z).log_softmax(1) for z in (bound.latents.detach(), permuted)]
     own = -0.5 * (judged[0][:, 0].mean() + judged[1][:, 1].mean())
     own.backward()
     assert all(p.grad is None for name in ("encoder", "decoder") for p in networks[name].parameters())
@@ -224,7 +241,7 @@ def test_what_every_objective_answers(objective) -> None:
     def call(name, inputs):
         return networks[name](inputs)
 
-    losses, log = objective.losses(call, images, noise, hyper, torch.tensor(1))
+    losses, log = losses_by(objective, call, images, noise, hyper)
     assert losses.keys() == networks.keys()
     assert all(loss.ndim == 0 for loss in losses.values())
     assert {"loss", "reconstruction"} <= log.keys()
@@ -271,7 +288,7 @@ def test_losses_run_under_vmap_and_equal_the_single_runs(objective) -> None:
     images = randomness.uniform(seeds, objective.batches * 6 * 256).reshape(3, -1, *SHAPE)
     noise = randomness.draw(objective.draws(6, SMALL.latents), seeds, 1)
     hyper = {name: value * torch.tensor([0.5, 1.0, 2.0]) for name, value in objective.hypers.items()}
-    step = torch.tensor(20_001)
+    number = 20_001
     weights = {
         name: {
             key: torch.stack([dict(n[name].named_parameters())[key].detach() for n in alone]) for key, _ in m
@@ -283,7 +300,7 @@ def test_losses_run_under_vmap_and_equal_the_single_runs(objective) -> None:
         def call(name, inputs):
             return functional_call(alone[0][name], weights[name], (inputs,))
 
-        return objective.losses(call, images, noise, hyper, step)
+        return losses_by(objective, call, images, noise, hyper, number)
 
     together, log = torch.func.vmap(losses)(weights, images, noise, hyper)
     for run, networks in enumerate(alone):
@@ -292,7 +309,7 @@ def test_losses_run_under_vmap_and_equal_the_single_runs(objective) -> None:
             return networks[name](inputs)
 
         own_noise, own_hyper = ({k: v[run] for k, v in d.items()} for d in (noise, hyper))
-        single, own_log = objective.losses(call, images[run], own_noise, own_hyper, step)
+        single, own_log = losses_by(objective, call, images[run], own_noise, own_hyper, number)
         for name, loss in single.items():
             assert torch.allclose(together[name][run], loss, rtol=1e-5)
         for name, value in own_log.items():

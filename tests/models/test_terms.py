@@ -19,7 +19,7 @@ from disentangle_bench.models.denoising_autoencoder import DenoisingAutoencoder
 from disentangle_bench.models.dip_vae import DIPVAE1, DIPVAE2
 from disentangle_bench.models.info_vae import InfoVAE, squared_mmd
 from disentangle_bench.models.networks import Codebook, LogVariance
-from disentangle_bench.models.objective import NetworkSize, told_of_data
+from disentangle_bench.models.objective import NetworkSize, Step, with_data_facts, with_hypers
 from disentangle_bench.models.qlae import QLAE
 from disentangle_bench.models.stacked_autoencoder import StackedAutoencoder
 from disentangle_bench.models.vae import VAE, BetaVAE
@@ -39,10 +39,19 @@ def call(name, inputs):
     return torch.zeros(len(inputs), 1, 1, 2)
 
 
+def of_images(objective, count):
+    return with_data_facts(objective, count, (1, 1, 2))
+
+
+def losses_by(objective, call, noise, hyper, step=1, images=IMAGES):
+    values = {name: torch.as_tensor(value) for name, value in hyper.items()}
+    return with_hypers(objective, values).losses(call, Step(images, noise, torch.tensor(step)))
+
+
 def loss_of(objective, hyper=None, noise=None, step=1, images=IMAGES):
     noise = {"posterior": torch.zeros(2, 2)} | (noise or {})
-    hyper = {name: torch.tensor(value) for name, value in {**objective.hypers, **(hyper or {})}.items()}
-    losses, log = objective.losses(call, images, noise, hyper, torch.tensor(step))
+    hyper = {**objective.hypers, **(hyper or {})}
+    losses, log = losses_by(objective, call, noise, hyper, step, images)
     assert len({id(loss) for loss in losses.values()}) == 1
     return float(losses["encoder"]), {k: v.tolist() for k, v in log.items()}
 
@@ -107,7 +116,7 @@ def test_minibatch_weighted_sampling_by_hand() -> None:
     joint = np.log(q.prod(axis=2).sum(axis=1) * weight)
     marginals = np.log(q.sum(axis=1) * weight).sum(axis=1)
     expected = float((joint - marginals).mean())
-    loss, log = loss_of(BetaTCVAE(dataset_size=10), {"beta": 4.0})
+    loss, log = loss_of(of_images(BetaTCVAE(), 10), {"beta": 4.0})
     level = (MEAN.shape[1] - 1) * np.log(10)
     assert log["tc"] == pytest.approx(expected - level, rel=1e-5)
     assert loss == pytest.approx(NATS + KL + 3 * expected, rel=1e-5)
@@ -116,7 +125,7 @@ def test_minibatch_weighted_sampling_by_hand() -> None:
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
 def test_total_correlation_of_codes_that_know_nothing_is_shown_as_zero(estimator: str) -> None:
     """Every image has the same posterior: the weighted estimate is 9 ln 480000 = 117.7 nats too high."""
-    objective = BetaTCVAE(estimator=estimator, dataset_size=480_000)
+    objective = of_images(BetaTCVAE(estimator=estimator), 480_000)
     nothing, drawn = torch.zeros(64, 10), torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
     estimate = float(objective.total_correlation(nothing, nothing, drawn))
     assert estimate == pytest.approx(117.73 if estimator == "weighted" else 0, abs=0.01)
@@ -136,12 +145,12 @@ def test_stratified_total_correlation_of_the_whole_data_set_is_exact() -> None:
     """Two images are all there are: q(z) is the mean of the two posteriors, and so for each latent."""
     q = densities()
     joint, marginals = np.log(q.prod(axis=2).mean(axis=1)), np.log(q.mean(axis=1)).sum(axis=1)
-    _, log = loss_of(BetaTCVAE(estimator="stratified", dataset_size=2))
+    _, log = loss_of(of_images(BetaTCVAE(estimator="stratified"), 2))
     assert log["tc"] == pytest.approx(float((joint - marginals).mean()), rel=1e-5)
 
 
 def test_beta_tcvae_with_beta_one_is_the_vae() -> None:
-    assert loss_of(BetaTCVAE(dataset_size=10), {"beta": 1.0})[0] == loss_of(VAE())[0]
+    assert loss_of(of_images(BetaTCVAE(), 10), {"beta": 1.0})[0] == loss_of(VAE())[0]
 
 
 def test_ada_gvae_averages_what_differs_least() -> None:
@@ -178,25 +187,23 @@ def fixed(codes, logits=0.0):
 
 def test_sparse_penalties_by_hand() -> None:
     codes = torch.tensor([[1.0, -2.0], [0.0, 4.0]])
-    losses, log = SparseAutoencoder().losses(
-        fixed(codes), IMAGES, {}, {"sparsity": torch.tensor(2.0)}, torch.tensor(1)
-    )
+    losses, log = losses_by(SparseAutoencoder(), fixed(codes), {}, {"sparsity": 2.0})
     assert float(log["penalty"]) == pytest.approx((3 + 4) / 2)
     assert float(losses["decoder"]) == pytest.approx(NATS + 7)
     # Sigmoids of ln 3 and -ln 3 are 3/4 and 1/4; the first code is on average 1/2, the second 1/4 active.
     codes = math.log(3) * torch.tensor([[1.0, -1.0], [-1.0, -1.0]])
     objective = SparseAutoencoder(penalty="kl", target=0.25)
-    _, log = objective.losses(fixed(codes), IMAGES, {}, {"sparsity": torch.tensor(1.0)}, torch.tensor(1))
+    _, log = losses_by(objective, fixed(codes), {}, {"sparsity": 1.0})
     assert float(log["penalty"]) == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5), rel=1e-5)
 
 
 def test_corruption_by_hand() -> None:
     shown = torch.full((1, 1, 1, 4), 0.8)
-    masking = told_of_data(DenoisingAutoencoder(), 1, (1, 1, 4))
+    masking = with_data_facts(DenoisingAutoencoder(), 1, (1, 1, 4))
     drawn = torch.tensor([0.1, 0.24, 0.26, 0.9]).reshape(shown.shape)
     corrupted = masking.corrupted(shown, drawn, torch.tensor(0.25))
     assert corrupted.flatten().tolist() == pytest.approx([0, 0, 0.8, 0.8])
-    gaussian = told_of_data(DenoisingAutoencoder(noise="gaussian"), 1, (1, 1, 4))
+    gaussian = with_data_facts(DenoisingAutoencoder(noise="gaussian"), 1, (1, 1, 4))
     assert gaussian.corrupted(shown, drawn, torch.tensor(0.5)).flatten().tolist() == pytest.approx(
         [0.85, 0.92, 0.93, 1.25]
     )
@@ -204,7 +211,7 @@ def test_corruption_by_hand() -> None:
 
 
 def test_a_denoising_autoencoder_sees_noise_and_is_judged_on_the_clean_image() -> None:
-    objective = told_of_data(DenoisingAutoencoder(), 2, (1, 1, 2))
+    objective = with_data_facts(DenoisingAutoencoder(), 2, (1, 1, 2))
     seen = []
 
     def watching(name, inputs):
@@ -212,7 +219,7 @@ def test_a_denoising_autoencoder_sees_noise_and_is_judged_on_the_clean_image() -
         return torch.zeros(2, 3) if name == "encoder" else torch.full((2, 1, 1, 2), math.log(3.0))
 
     noise = {"pixels": torch.zeros(2, 1, 1, 2)}  # everything is masked
-    losses, _ = objective.losses(watching, IMAGES, noise, {"corruption": torch.tensor(0.5)}, torch.tensor(1))
+    losses, _ = losses_by(objective, watching, noise, {"corruption": 0.5})
     assert not seen[0][1].any()
     # p = 3/4: one lit pixel of four costs ln 4/3, three dark ones ln 4 each.
     assert float(losses["encoder"]) == pytest.approx((math.log(4 / 3) + 3 * math.log(4)) / 2)
@@ -224,7 +231,7 @@ def test_layers_learn_in_turn() -> None:
     networks = objective.build((1, 1, 2), NetworkSize(latents=2, hidden=4))
 
     def moved(step: int) -> set[str]:
-        losses, log = objective.losses(lambda n, x: networks[n](x), IMAGES, {}, {}, torch.tensor(step))
+        losses, log = losses_by(objective, lambda n, x: networks[n](x), {}, {}, step)
         for network in networks.values():
             network.zero_grad()
         losses["encoder_1"].backward()
@@ -255,8 +262,7 @@ def test_qlae_by_hand() -> None:
             else inputs.sum(1).reshape(2, 1, 1, 1).expand(2, 1, 1, 2)
         )
 
-    hyper = {"quantization": torch.tensor(0.5), "commitment": torch.tensor(0.25)}
-    losses, log = QLAE().losses(call, IMAGES, {}, hyper, torch.tensor(1))
+    losses, log = losses_by(QLAE(), call, {}, {"quantization": 0.5, "commitment": 0.25})
     squares = (0.04 + 0.16 + 0.04 + 0.04) / 4
     assert float(log["commitment"].detach()) == pytest.approx(squares)
     difference = losses["encoder"] - log["reconstruction"]

@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.spec import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.report.foreign import ForeignRow
+from disentangle_bench.specs import DatasetSpec, NetworkSpec, RunSpec, TrainingSpec
 
 FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "posX": 32, "posY": 32}
 MODELS = {
     "vae": ("", [0.0]),
     "beta_vae": ("beta", [1.0, 2.0, 4.0, 6.0, 8.0, 16.0]),
     "factor_vae": ("gamma", [10.0, 20.0, 30.0, 40.0, 50.0, 100.0]),
+}
+FOREIGN_METRICS = {
+    name: {"headlines": [name], "revision": 1, "paper": "a paper"} for name in ("mig", "factor_vae")
 }
 
 
@@ -91,6 +97,23 @@ def record(
         "mutual_information": shares.round(4).tolist(),
     }
     return RunRecord(spec, provenance, kept, curve)
+
+
+def foreign_row(seed: int = 0, **changed: object) -> ForeignRow:
+    """Codes of set0 with a MIG above every run's, and no reconstruction."""
+    scores = {"mig": 0.95 + seed / 1000, "factor_vae": 0.01 + seed / 1000}
+    row = ForeignRow(
+        name="their codes",
+        source="codes file",
+        dataset="set0",
+        provenance="rendered",
+        data_fingerprint="ab" * 32,
+        seed=seed,
+        scores=scores,
+        metrics=FOREIGN_METRICS,
+        points="all",
+    )
+    return replace(row, **changed)
 
 
 def records(

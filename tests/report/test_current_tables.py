@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import synthetic_study
 
-from disentangle_bench import rundir
-from disentangle_bench.finished import rebuild_tables
-from disentangle_bench.launch.claims import Claims
-from disentangle_bench.rundir import StudyDir
+from disentangle_bench.records import table_files
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.study.claims import Claims
+from disentangle_bench.study.finished import rebuild_tables
 
 
 def controls(mig: float) -> dict[str, object]:
@@ -59,7 +59,7 @@ def add_run(study: StudyDir) -> None:
 
 
 def note(study: StudyDir, **kept: object) -> None:
-    (study.path / ".tables").write_text(json.dumps({"digest": study.digest(), "files": {}} | kept))
+    (study.path / ".tables").write_text(json.dumps({"digest": study.tables.digest(), "files": {}} | kept))
 
 
 CHANGES = {
@@ -84,25 +84,23 @@ CHANGES = {
 def test_tables_of_the_same_runs_are_left_alone(study: StudyDir) -> None:
     written = (study.path / "scores.csv").stat().st_mtime_ns
     rebuild(study)
-    assert study.tables_are_current()
+    assert study.tables.are_current()
     assert (study.path / "scores.csv").stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_tables_are_not_taken_for_current_when(change: str, study: StudyDir) -> None:
     CHANGES[change](study)
-    assert not study.tables_are_current()
+    assert not study.tables.are_current()
 
 
 @pytest.mark.parametrize("what", ["code", "libraries"])
 def test_other_code_or_libraries_make_the_tables_anew(
     what: str, study: StudyDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, other = {"code": ("_stamp", lambda path: "edited"), "libraries": ("TABLE_LIBRARIES", ("numpy",))}[
-        what
-    ]
-    monkeypatch.setattr(rundir, name, other)
-    assert not study.tables_are_current()
+    name, other = {"code": ("_stamp", lambda path: "edited"), "libraries": ("LIBRARIES", ("numpy",))}[what]
+    monkeypatch.setattr(table_files, name, other)
+    assert not study.tables.are_current()
 
 
 def test_what_is_left_alone_is_what_would_be_written(study: StudyDir) -> None:
@@ -127,4 +125,4 @@ def test_a_run_that_comes_while_tables_are_made_is_not_forgotten(
     with monkeypatch.context() as patch:
         patch.setattr(StudyDir, "records", with_one_more)
         rebuild(study)
-    assert not study.tables_are_current()
+    assert not study.tables.are_current()

@@ -13,15 +13,18 @@ from rich.console import Console
 from synthetic_study import record
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluation.scores import COLUMNS
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import check_grid
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.compare import compare, parse_choice
+from disentangle_bench.report.comparison import group_runs
 from disentangle_bench.report.figures import all_figures, picture, tradeoff
-from disentangle_bench.report.leaderboard import all_rows, leaderboard, tell_apart
 from disentangle_bench.report.render import latex, markdown, ranks_with_ties, readable, terminal_table
-from disentangle_bench.report.runs_table import load_scores, runs_table
-from disentangle_bench.report.study import Tables, make_tables, tables_of, write_tables
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.scoring import COLUMNS
-from disentangle_bench.spec import check_grid, expand
+from disentangle_bench.report.runs_table import runs_table
+from disentangle_bench.report.study import load_scores, make_tables, write_tables
+from disentangle_bench.report.tables import Tables, tables_of
 
 # model, beta -> per seed (reconstruction, mig, factor_vae); None is a failed run
 NUMBERS = {
@@ -66,7 +69,12 @@ def one(spec, numbers) -> RunRecord:
     scores |= {"factor_vae": factor_vae, "factor_vae_active": 10.0}
     metrics = {name: {"headlines": [name], "revision": 1, "paper": "p"} for name in ("mig", "factor_vae")}
     curve = [{"step": 1.0, "reconstruction": 9.0, "kl": 1.0}, {"step": 2.0, "reconstruction": 5.0, "kl": 2.0}]
-    return RunRecord(spec, provenance, {"scores": scores, "metrics": metrics}, curve)
+    kept = {"likelihood": "bernoulli", "floor_nats": None, "constant_nats": None}
+    return RunRecord(spec, provenance, {"scores": scores, "metrics": metrics, "reconstruction": kept}, curve)
+
+
+def leaderboard(runs: list[RunRecord], sort: str | None = None) -> pd.DataFrame:
+    return tables_of(runs_table(runs), sort=sort).leaderboard
 
 
 # As above with three seeds; beta=4 is worse than vae in all, beyond doubt, and beta=2 is not in any.
@@ -89,7 +97,7 @@ def many(numbers) -> list[RunRecord]:
 
 @pytest.fixture
 def board() -> pd.DataFrame:
-    return leaderboard(runs_table(records()))
+    return leaderboard(records())
 
 
 def row(board: pd.DataFrame, model: str, beta: float | None = None) -> pd.Series:
@@ -103,14 +111,15 @@ def row(board: pd.DataFrame, model: str, beta: float | None = None) -> pd.Series
 def test_means_and_deviations(board: pd.DataFrame) -> None:
     vae = row(board, "vae")
     assert vae["mig_mean"] == pytest.approx(0.2)
-    assert vae["mig_std"] == pytest.approx(math.sqrt(0.02))  # (0.1^2 + 0.1^2) / (2 - 1)
+    measured = tables().table("measures").set_index(["model", "measure"])["std"]
+    assert measured["vae", "mig"] == pytest.approx(math.sqrt(0.02))  # (0.1^2 + 0.1^2) / (2 - 1)
     assert vae["reconstruction_nats_mean"] == 105
     assert vae[["mig_ci_low", "mig_ci_high"]].isna().all()  # two seeds say nearly nothing of the spread
     assert (vae["n_seeds"], vae["mig_n"], vae["n_failed"], vae["steps"]) == (2, 2, 0, 7)
 
 
 def test_three_seeds_have_students_interval() -> None:
-    vae = row(leaderboard(runs_table(many(THREE))), "vae")
+    vae = row(leaderboard(many(THREE)), "vae")
     # .18, .22, .2: mean .2, deviation .02, and 4.3027 is the quantile .975 of Student's t with 2 degrees of freedom.
     reach = 4.3027 * 0.02 / math.sqrt(3)
     assert (vae["mig_ci_low"], vae["mig_ci_high"]) == pytest.approx((0.2 - reach, 0.2 + reach), abs=1e-4)
@@ -120,7 +129,7 @@ def test_failures_are_counted(board: pd.DataFrame) -> None:
     single = row(board, "beta_vae", 2.0)
     assert (single["n_seeds"], single["n_failed"]) == (1, 1)
     assert single["mig_mean"] == pytest.approx(0.4)
-    assert single[["mig_std", "mig_ci_low", "mig_ci_high"]].isna().all()
+    assert single[["mig_ci_low", "mig_ci_high"]].isna().all()
     lost = row(board, "factor_vae")
     assert (lost["n_seeds"], lost["n_failed"]) == (0, 2)
     assert pd.isna(lost["mig_mean"])
@@ -130,7 +139,7 @@ def test_failures_are_counted(board: pd.DataFrame) -> None:
 
 def test_fronts_of_means_and_ranks(board: pd.DataFrame) -> None:
     # (reconstruction, mig): vae (105, .2), beta 2 (120, .4), beta 4 (140, .3): the last is beaten by the second.
-    rows = all_rows(tell_apart(runs_table(records())))
+    rows = tables_of(runs_table(records())).rows
     marks = {(m, None if pd.isna(b) else b): p for m, b, p in rows[["model", "beta", "front_mig"]].to_numpy()}
     assert marks == {
         ("vae", None): True,
@@ -147,12 +156,12 @@ def test_fronts_of_means_and_ranks(board: pd.DataFrame) -> None:
 
 
 def test_sorting_by_a_measure_where_low_is_good() -> None:
-    table = leaderboard(runs_table(records()), sort="reconstruction_nats")
+    table = leaderboard(records(), sort="reconstruction_nats")
     assert list(table["reconstruction_nats_mean"].dropna()) == [105, 120, 140]
-    tied = leaderboard(runs_table(records()), sort="factor_vae")
+    tied = leaderboard(records(), sort="factor_vae")
     assert list(tied["rank"].dropna()) == [1, 2, 2]
     with pytest.raises(BenchError, match="Did you mean 'mig'"):
-        leaderboard(runs_table(records()), sort="mgi")
+        leaderboard(records(), sort="mgi")
 
 
 def test_columns_and_types_survive_the_csv(tmp_path: Path, board: pd.DataFrame) -> None:
@@ -172,9 +181,19 @@ def test_columns_and_types_survive_the_csv(tmp_path: Path, board: pd.DataFrame) 
         "n_failed",
         "steps",
     ]
-    assert list(read.columns[8:12]) == [
-        f"reconstruction_nats_{s}" for s in ("mean", "std", "ci_low", "ci_high")
-    ]
+    kept = ("mean", "ci_low", "ci_high", "n", "median")
+    measures = (
+        "reconstruction_nats",
+        "excess_nats",
+        "excess_share",
+        "mse",
+        "kl",
+        "elbo",
+        "mig",
+        "factor_vae",
+    )
+    assert list(read.columns[8:48]) == [f"{measure}_{name}" for measure in measures for name in kept]
+    assert len(read.columns) == 48 + 3 + 2 + 1
     assert list(read.columns[-3:]) == ["pareto_mig", "pareto_factor_vae", "rank"]
     assert read["pareto_mig"].dtype == bool
     assert read["n_seeds"].dtype == "int64"
@@ -193,7 +212,7 @@ def test_derived_files_are_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     study.write_grid(GRID)
     for kept in records():
         study.save(kept)
-    tables = ("scores", "leaderboard", "models", "improvement", "variance", "metric_correlation")
+    tables = ("scores", "leaderboard", "measures", "models", "improvement", "variance", "metric_correlation")
     names = (*(f"{name}.csv" for name in tables), "tradeoff.png", "curves.png")
     write_tables(study)
     before = {name: (study.path / name).read_bytes() for name in names}
@@ -218,23 +237,23 @@ CONTROLS = [
 
 def test_people_read_rounded_numbers_with_intervals() -> None:
     made = tables()
-    text = readable(made.rows, made.board).set_index("model")
+    text = readable(made.rows, made.leaderboard).set_index("model")
     vae = text.loc["vae"]
     assert str(vae["mig"]) == "0.200"
     assert str(text.loc["factor_vae"]["mig"]) == "-"
-    lines = markdown(made.rows, made.board).splitlines()
-    assert all(line.count("|") == lines[0].count("|") for line in lines[: 2 + len(made.board)])
-    assert lines[2 + len(made.board)] == ""
+    lines = markdown(made.rows, made.leaderboard).splitlines()
+    assert all(line.count("|") == lines[0].count("|") for line in lines[: 2 + len(made.leaderboard)])
+    assert lines[2 + len(made.leaderboard)] == ""
     assert lines[-1].endswith(
         "Fewer than 3 seeds a row: there is no interval, and nothing is marked as best."
     )
-    assert terminal_table(made.rows, made.board, "t", 200).row_count == len(made.board)
+    assert terminal_table(made.rows, made.leaderboard, "t", 200).row_count == len(made.leaderboard)
 
 
 def printed(made: Tables, width: int, sort: str | None = None) -> list[str]:
     """The lines of the leaderboard in a terminal so wide."""
     console = Console(width=width, file=io.StringIO())
-    console.print(terminal_table(made.rows, made.board, "t", width, sort))
+    console.print(terminal_table(made.rows, made.leaderboard, "t", width, sort))
     return console.file.getvalue().splitlines()
 
 
@@ -258,16 +277,16 @@ def test_a_terminal_shows_the_measures_that_it_has_room_for_and_names_the_others
 
 def test_the_best_are_marked_and_controls_stand_apart_and_are_never_best() -> None:
     made = tables(CONTROLS, many(THREE))
-    text = readable(made.rows, made.board)
+    text = readable(made.rows, made.leaderboard)
     assert [str(c).split()[0] for c in text["mig"] if c.best] == ["0.220*", "0.200*"]  # a set, not a point
     assert [str(c)[:5] for c in text["reconstruction (nats)"] if c.best] == ["114.0", "105.0"]
-    first, second = markdown(made.rows, made.board).split("Controls: ")
+    first, second = markdown(made.rows, made.leaderboard).split("Controls: ")
     assert r"**0.220**\*" in first
     assert "0.020 [" in first
     assert "Few seeds (3 a row)" in first
     assert "control" not in first
     assert r"control: rotated\|50%" in second
-    table = latex(made.rows, made.board)
+    table = latex(made.rows, made.leaderboard)
     assert r"\textbf{0.220}$^{\ast}$" in table
     assert r"control: rotated\textbar{}50\%" in table
     assert table.count(r"\midrule") == 2
@@ -276,13 +295,13 @@ def test_the_best_are_marked_and_controls_stand_apart_and_are_never_best() -> No
 
 def test_nothing_is_bold_where_the_seeds_tell_nothing_apart() -> None:
     made = tables(runs=many({key: THREE[key] for key in (("vae", None), ("beta_vae", 2.0))}))
-    assert made.board["best_mig"].all()
-    assert made.board["pareto_mig"].all()
-    cells = readable(made.rows, made.board)["mig"]
+    assert made.leaderboard["best_mig"].all()
+    assert made.leaderboard["pareto_mig"].all()
+    cells = readable(made.rows, made.leaderboard)["mig"]
     assert not any(cell.best for cell in cells)
     assert all(cell.star for cell in cells)
     alone = tables(runs=many({("vae", None): THREE["vae", None]}))
-    assert not readable(alone.rows, alone.board)["mig"].iloc[0].star
+    assert not readable(alone.rows, alone.leaderboard)["mig"].iloc[0].star
 
 
 def test_a_set_that_failed_altogether_is_no_comparison_of_its_own() -> None:
@@ -290,12 +309,12 @@ def test_a_set_that_failed_altogether_is_no_comparison_of_its_own() -> None:
 
 
 def test_shared_ranks_are_shown_as_such() -> None:
-    rows = all_rows(tell_apart(runs_table(records())), sort="factor_vae")
+    rows = tables_of(runs_table(records()), sort="factor_vae").rows
     assert list(ranks_with_ties(rows)) == ["1", "2=", "2=", ""]
 
 
 def test_models_by_hand() -> None:
-    models = tables().models.set_index(["metric", "model"])
+    models = tables().table("models").set_index(["metric", "model"])
     beta = models.loc["mig", "beta_vae"]
     assert (beta["n_settings"], beta["n_seeds"], beta["n_failed"], beta["settings_on_front"]) == (2, 3, 1, 0)
     assert pd.isna(beta["hypervolume"])  # nobody has kept what a perfect picture and a constant one cost
@@ -308,7 +327,7 @@ def test_models_by_hand() -> None:
 
 
 def test_improvement_by_hand() -> None:
-    table = tables().improvement
+    table = tables().table("improvement")
     assert set(table["model_a"]) | set(table["model_b"]) == {"beta_vae", "vae"}  # factor_vae has no run
     by_labels = table[(table["metric"] == "factor_vae") & (table["chosen_by"] == "labels")].iloc[0]
     assert (by_labels["model_a"], by_labels["setting_a"], by_labels["model_b"]) == (
@@ -325,36 +344,36 @@ def test_improvement_by_hand() -> None:
 
 def test_variance_and_correlation_count_failed_runs() -> None:
     made = tables()
-    mig = made.variance.set_index("measure").loc["mig"]
+    mig = made.table("variance").set_index("measure").loc["mig"]
     assert (mig["n_models"], mig["n_settings"], mig["n_runs"], mig["n_failed"]) == (2, 3, 5, 3)
     # .1 .3 | .4 | .25 .35, mean .28: objectives' means .2 and 1/3, settings' .2, .4 and .3.
     noise = (2 * 0.1**2 + 2 * 0.05**2) / 2  # five runs around three means
     total = 0.18**2 + 0.02**2 + 0.12**2 + 0.03**2 + 0.07**2 + noise
     assert mig["objective"] == pytest.approx((2 * 0.08**2 + 3 * (1 / 3 - 0.28) ** 2 - noise) / total)
-    pair = made.correlation.set_index(["measure_a", "measure_b"]).loc["mig", "factor_vae"]
+    pair = made.table("metric_correlation").set_index(["measure_a", "measure_b"]).loc["mig", "factor_vae"]
     assert (pair["n_runs"], pair["n_failed"]) == (5, 3)
     # mig ranks 1 3 5 2 4; factor_vae .5 .7 .6 .9 .9 ranks 1 3 2 4.5 4.5; sum of products 47, squares 55 and 54.5.
     assert pair["spearman"] == pytest.approx((47 - 45) / math.sqrt(10 * 9.5))
 
 
 def test_compare_two_choices() -> None:
-    told = tell_apart(runs_table(records()))
+    grouped = group_runs(runs_table(records()))
     found = compare(
-        told, parse_choice("model=beta_vae, beta=4", told), parse_choice("model=vae", told)
+        grouped, parse_choice("model=beta_vae, beta=4", grouped), parse_choice("model=vae", grouped)
     ).set_index("measure")
     assert found.loc["mig", "probability"] == 0.75  # .25 beats .1, .35 beats both
     assert found.loc["reconstruction_nats", "probability"] == 0  # low is good, and it is higher
     assert (found.loc["mig", "mean_a"], found.loc["mig", "mean_b"]) == pytest.approx((0.3, 0.2))
-    pooled = compare(told, {"model": "beta_vae"}, {"model": "factor_vae"})
+    pooled = compare(grouped, {"model": "beta_vae"}, {"model": "factor_vae"})
     assert set(pooled["settings_a"]) == {2}
     assert (set(pooled["n_failed_a"]), set(pooled["n_failed_b"]), set(pooled["n_b"])) == ({1}, {2}, {0})
     for choice, message in (("modell=vae", "Did you mean 'model'"), ("model=vea", "Did you mean 'vae'")):
         with pytest.raises(BenchError, match=message):
-            compare(told, parse_choice(choice, told), {"model": "vae"})
+            compare(grouped, parse_choice(choice, grouped), {"model": "vae"})
     with pytest.raises(BenchError, match="key=value"):
-        parse_choice("model", told)
+        parse_choice("model", grouped)
     with pytest.raises(BenchError, match="all at once"):
-        compare(told, {"model": "vae", "beta": "2"}, {"model": "vae"})
+        compare(grouped, {"model": "vae", "beta": "2"}, {"model": "vae"})
 
 
 def study_of(path: Path, runs) -> StudyDir:
@@ -368,7 +387,7 @@ def study_of(path: Path, runs) -> StudyDir:
 def test_studies_are_merged_and_what_cannot_be_mixed_is_kept_apart(tmp_path: Path) -> None:
     plain = study_of(tmp_path / "plain", records())
     again = study_of(tmp_path / "again", [r for r in records() if r.spec.model == "vae"])
-    assert make_tables([plain, again]).board.equals(make_tables([plain]).board)
+    assert make_tables([plain, again]).leaderboard.equals(make_tables([plain]).leaderboard)
     assert (
         "2 run directories are copies of a run that is there already"
         in make_tables([plain, again]).warnings[0]
@@ -385,17 +404,19 @@ def test_studies_are_merged_and_what_cannot_be_mixed_is_kept_apart(tmp_path: Pat
 
     revised = study_of(tmp_path / "revised", [changed(r, revision=2) for r in records()])
     both = make_tables([plain, revised])
-    assert len(both.board) == 2 * 4 - 1  # the setting without any finished run counts with the first: one row
-    assert set(both.board["revisions"]) == {"mig 1", "mig 2"}
-    assert list(both.board["rank"].dropna()) == [1, 2, 3, 1, 2, 3]
+    assert (
+        len(both.leaderboard) == 2 * 4 - 1
+    )  # the setting without any finished run counts with the first: one row
+    assert set(both.leaderboard["revisions"]) == {"mig 1", "mig 2"}
+    assert list(both.leaderboard["rank"].dropna()) == [1, 2, 3, 1, 2, 3]
     assert any(
         "the metrics' revisions or sources (mig 1, mig 2) and are ranked apart" in w for w in both.warnings
     )
 
     quick = study_of(tmp_path / "quick", [changed(r, precision="bfloat16") for r in records()])
     both = make_tables([plain, quick])
-    assert len(both.board) == 2 * 4
-    assert sorted(both.board["rank"].dropna()) == [1, 1, 3, 3, 5, 5]  # one ranking of twice the rows
+    assert len(both.leaderboard) == 2 * 4
+    assert sorted(both.leaderboard["rank"].dropna()) == [1, 1, 3, 3, 5, 5]  # one ranking of twice the rows
     assert any("precision (float32, bfloat16) and stand in rows of their own" in w for w in both.warnings)
 
 
@@ -414,7 +435,7 @@ def test_figures_are_pictures_and_the_same_every_time() -> None:
 
 def test_a_study_without_runs() -> None:
     with pytest.raises(BenchError, match="no run"):
-        leaderboard(runs_table([]))
+        leaderboard([])
 
 
 def with_options(model: str, seed: int, **options: object) -> RunRecord:
@@ -425,14 +446,14 @@ def with_options(model: str, seed: int, **options: object) -> RunRecord:
 def test_an_option_that_only_some_runs_of_a_model_asked_for_keeps_them_apart() -> None:
     warm = [with_options("beta_vae", seed, warmup_steps=500) for seed in (0, 1)]
     plain = [with_options("beta_vae", seed) for seed in (0, 1, 2)]
-    board = leaderboard(runs_table([*warm, *plain, with_options("vae", 0)]))
+    board = leaderboard([*warm, *plain, with_options("vae", 0)])
     assert set(zip(board["model"], board["warmup_steps"].fillna(0), board["n_seeds"], strict=True)) == {
         ("beta_vae", 500, 2),
         ("beta_vae", 0, 3),
         ("vae", 0, 1),
     }
     # What only one model has, and all of its runs alike, is no column.
-    assert "warmup_steps" not in leaderboard(runs_table([*warm, with_options("vae", 0)]))
+    assert "warmup_steps" not in leaderboard([*warm, with_options("vae", 0)])
 
 
 def test_many_settings_become_one_column_for_people() -> None:
@@ -440,10 +461,10 @@ def test_many_settings_become_one_column_for_people() -> None:
     many = [with_options("vae", seed, a=seed, b=seed, c=seed, d=2 * seed) for seed in (0, 1)]
     for runs, names in ((few, {"a", "b"}), (many, {"setting"})):
         made = tables_of(runs_table(runs))
-        text = readable(made.rows, made.board)
+        text = readable(made.rows, made.leaderboard)
         assert names == set(text.columns) & {"a", "b", "c", "d", "setting"}
     assert sorted(text["setting"]) == ["a=0, b=0, c=0, d=0", "a=1, b=1, c=1, d=2"]
-    assert {"a", "b", "c", "d"} <= set(made.board.columns)
+    assert {"a", "b", "c", "d"} <= set(made.leaderboard.columns)
 
 
 def test_settings_in_words_leave_out_what_has_a_column_of_its_own() -> None:
@@ -452,7 +473,7 @@ def test_settings_in_words_leave_out_what_has_a_column_of_its_own() -> None:
     spec = runs[1].spec.model_copy(update={"training": training})
     runs[1] = replace(runs[1], spec=spec, provenance=runs[1].provenance | {"precision": "bfloat16"})
     made = tables_of(runs_table(runs))
-    text = readable(made.rows, made.board)
+    text = readable(made.rows, made.leaderboard)
     assert dict(zip(text["setting"], zip(text["precision"], text["steps"], strict=True), strict=True)) == {
         "a=0, b=0, c=0, d=0": ("float32", str(runs[0].spec.training.steps)),
         "a=1, b=1, c=1, d=1": ("bfloat16", "7"),
@@ -464,7 +485,7 @@ def test_a_run_counts_once_however_often_it_was_copied_or_scored(tmp_path: Path)
     (first, *_) = sorted(path for path in study.runs.iterdir() if (path / "DONE").exists())
     shutil.copytree(first, study.runs / f"{first.name}-copy")
     made = make_tables([study])
-    assert made.board.equals(tables().board)
+    assert made.leaderboard.equals(tables().leaderboard)
     assert len(made.runs) == 8
     assert "1 run directory is a copy of a run that is there already" in made.warnings[0]
     # The same run scored again by a later revision, and one that failed here and finished there.
@@ -477,7 +498,7 @@ def test_a_run_counts_once_however_often_it_was_copied_or_scored(tmp_path: Path)
     assert (both.runs["status"] == "DONE").sum() == 6
 
 
-def test_what_computed_the_runs_is_in_the_table_and_a_mixture_is_told() -> None:
+def test_what_computed_the_runs_is_in_the_table_and_a_mixture_is_said() -> None:
     runs = records()
     runs[0] = replace(runs[0], provenance=runs[0].provenance | {"threads": 4, "versions": {"torch": "2.9.0"}})
     runs[1] = replace(runs[1], provenance=runs[1].provenance | {"threads": 1, "versions": {"torch": "2.9.0"}})
@@ -489,25 +510,25 @@ def test_what_computed_the_runs_is_in_the_table_and_a_mixture_is_told() -> None:
     assert "runs differ in threads (4, 1) and stand together" in said[0]
     made = tables(runs=runs)
     for write in (markdown, latex):
-        assert "runs differ in threads" in write(made.rows, made.board, made.warnings)
+        assert "runs differ in threads" in write(made.rows, made.leaderboard, made.warnings)
 
 
 def test_a_mean_of_some_of_the_seeds_says_so() -> None:
     runs = many(THREE)
     runs[0] = replace(runs[0], scores=runs[0].scores | {"scores": runs[0].scores["scores"] | {"mig": None}})
     made = tables(runs=runs)
-    assert list(made.board["mig_n"]) == [3, 2, 3]
-    assert set(made.board["n_seeds"]) == set(made.board["factor_vae_n"]) == {3}
-    assert str(readable(made.rows, made.board)["mig"].iloc[1]) == "0.210 n=2"
+    assert list(made.leaderboard["mig_n"]) == [3, 2, 3]
+    assert set(made.leaderboard["n_seeds"]) == set(made.leaderboard["factor_vae_n"]) == {3}
+    assert str(readable(made.rows, made.leaderboard)["mig"].iloc[1]) == "0.210 n=2"
     assert "n=: the mean is over so many of the row's seeds, the others have no value (mig)." in markdown(
-        made.rows, made.board
+        made.rows, made.leaderboard
     )
-    assert "n=:" not in markdown(tables().rows, tables().board)
-    chosen = made.models.set_index(["metric", "model"]).loc["mig", "vae"]
+    assert "n=:" not in markdown(tables().rows, tables().leaderboard)
+    chosen = made.table("models").set_index(["metric", "model"]).loc["mig", "vae"]
     assert (chosen["n_seeds"], chosen["best_by_elbo_n_seeds"]) == (3, 2)
 
 
-def measured(record: RunRecord, likelihood: str, floor=None, constant=None) -> RunRecord:
+def measured(record: RunRecord, likelihood: str | None, floor=None, constant=None) -> RunRecord:
     """The record with what its reconstruction has to be read against."""
     kept = {"likelihood": likelihood, "floor_nats": floor, "constant_nats": constant}
     return replace(record, scores=record.scores | {"reconstruction": kept})
@@ -517,21 +538,23 @@ def test_nats_of_two_likelihoods_are_never_compared() -> None:
     runs = [measured(r, "gaussian" if r.spec.model == "vae" else "bernoulli") for r in many(THREE)]
     made = tables_of(runs_table(runs), sort="reconstruction_nats")
     assert list(made.rows["reconstruction_likelihood"]) == ["bernoulli", "bernoulli", "gaussian"]
-    assert list(made.board["rank"]) == [1, 2, 1]
+    assert list(made.leaderboard["rank"]) == [1, 2, 1]
     assert list(ranks_with_ties(made.rows)) == ["1", "2", "1"]
-    assert "reconstruction_likelihood" in made.board.columns
+    assert "reconstruction_likelihood" in made.leaderboard.columns
     assert any("differ in likelihood (gaussian, bernoulli)" in warning for warning in made.warnings)
     # beta=4 is beaten by beta=2, and vae, alone with its nats, has no star; in MIG alone all three are compared.
-    assert list(made.board["pareto_mig"]) == [True, False, True]
-    cells = readable(made.rows, made.board)
+    assert list(made.leaderboard["pareto_mig"]) == [True, False, True]
+    cells = readable(made.rows, made.leaderboard)
     assert [cell.star for cell in cells["mig"]] == [True, False, False]
     assert [cell.best for cell in cells["mig"]] == [True, False, True]
     assert [cell.best for cell in cells["reconstruction (nats)"]] == [True, False, False]
-    assert "reconstruction_nats" not in set(made.variance["measure"])
-    nats = made.correlation.set_index(["measure_a", "measure_b"])["spearman"]
+    assert "reconstruction_nats" not in set(made.table("variance")["measure"])
+    nats = made.table("metric_correlation").set_index(["measure_a", "measure_b"])["spearman"]
     assert pd.isna(nats["reconstruction_nats", "mig"])
     assert not pd.isna(nats["factor_vae", "mig"])
-    found = compare(made.told, {"model": "vae"}, {"model": "beta_vae", "beta": "2"}).set_index("measure")
+    found = compare(made.grouped_runs, {"model": "vae"}, {"model": "beta_vae", "beta": "2"}).set_index(
+        "measure"
+    )
     assert found.loc[["reconstruction_nats", "elbo"], "probability"].isna().all()
     assert found.loc["mig", "probability"] > 0
     assert len(figures_of(made)) == 2
@@ -542,34 +565,41 @@ def figures_of(made: Tables) -> list[object]:
     return [axes for axes in tradeoff(made).axes if axes.get_ylabel() == "mig"]
 
 
-def test_runs_of_before_have_the_likelihood_of_their_model() -> None:
+def test_a_run_has_the_likelihood_that_it_was_scored_with_or_its_models_own() -> None:
     specs = [r.spec.model_copy(update={"options": {}}) for r in many(THREE)][:4]
     specs[1] = specs[1].model_copy(update={"options": {"likelihood": "gaussian_learned"}})
-    specs[2] = specs[2].model_copy(update={"model": "pca"})
     specs[3] = specs[3].model_copy(update={"model": "mine:Model"})
-    table = runs_table([one(spec, (100.0, 0.1, 0.5)) for spec in specs])
-    assert list(table["reconstruction_likelihood"]) == [
-        "bernoulli",
-        "gaussian_learned",
-        "gaussian",
+    runs = [one(spec, (100.0, 0.1, 0.5)) for spec in specs]
+    runs[1], runs[2] = one(specs[1], None), one(specs[2], None)
+    runs[3] = measured(runs[3], None)
+    table = runs_table(runs)
+    assert table["reconstruction_likelihood"].fillna("").tolist() == [
+        *("bernoulli", "gaussian_learned", ""),
         "mine:Model's own",
     ]
     assert table["excess_nats"].isna().all()
+
+
+def test_a_setting_that_failed_altogether_stands_with_its_model() -> None:
+    runs = [measured(r, "gaussian") if r.spec.model == "vae" else r for r in many(THREE)]
+    lost = one(runs[0].spec.model_copy(update={"options": {"warmup_steps": 5}, "seed": 9}), None)
+    rows = tables(runs=[*reversed(runs), lost]).rows.set_index("n_failed")
+    assert rows.loc[1, "reconstruction_likelihood"] == "gaussian"
 
 
 def test_excess_and_hypervolume_by_hand() -> None:
     # 105 nats where 55 are the least and 155 the best constant image's: half of what there was to gain is left.
     runs = [measured(r, "bernoulli", 55.0, 155.0) for r in many(THREE)]
     made = tables(runs=runs)
-    vae = row(made.board, "vae")
+    vae = row(made.leaderboard, "vae")
     assert (vae["excess_nats_mean"], vae["excess_share_mean"]) == pytest.approx((50, 0.5))
-    volumes = made.models.set_index(["metric", "model"])["hypervolume"]
+    volumes = made.table("models").set_index(["metric", "model"])["hypervolume"]
     assert volumes["mig", "vae"] == pytest.approx(0.5 * 0.2)
     # beta=4 is worse than a constant image and adds nothing to beta=2, (114 - 55) / 100 from perfect.
     assert volumes["mig", "beta_vae"] == pytest.approx(0.41 * 0.22)
     least = [measured(r, "gaussian_learned") for r in many(THREE)]
-    assert tables(runs=least).models["hypervolume"].isna().all()
-    assert tables(runs=least).board["excess_share_n"].max() == 0
+    assert tables(runs=least).table("models")["hypervolume"].isna().all()
+    assert tables(runs=least).leaderboard["excess_share_n"].max() == 0
 
 
 def turned(record: RunRecord) -> RunRecord:
@@ -584,16 +614,19 @@ def test_a_metric_of_which_less_is_better_is_ranked_marked_and_compared_so() -> 
     runs = [measured(r, "bernoulli", 55.0, 155.0) for r in many(THREE)]
     plain, other = tables(runs=runs), tables(runs=[turned(r) for r in runs])
     same = ["model", "beta", "rank", "best_mig", "pareto_mig", "pareto_factor_vae"]
-    pd.testing.assert_frame_equal(plain.board[same], other.board[same])
-    assert other.board["mig_mean"].to_numpy() == pytest.approx(1 - plain.board["mig_mean"].to_numpy())
+    pd.testing.assert_frame_equal(plain.leaderboard[same], other.leaderboard[same])
+    assert other.leaderboard["mig_mean"].to_numpy() == pytest.approx(
+        1 - plain.leaderboard["mig_mean"].to_numpy()
+    )
     assert (plain.rows["front_mig"] == other.rows["front_mig"]).all()
     for column in ("hypervolume", "best_by_labels"):
-        pd.testing.assert_series_equal(plain.models[column], other.models[column])
-    pd.testing.assert_frame_equal(plain.improvement, other.improvement)
-    spearman = [made.correlation["spearman"].to_numpy() for made in (plain, other)]
+        pd.testing.assert_series_equal(plain.table("models")[column], other.table("models")[column])
+    pd.testing.assert_frame_equal(plain.table("improvement"), other.table("improvement"))
+    spearman = [made.table("metric_correlation")["spearman"].to_numpy() for made in (plain, other)]
     assert spearman[0] == pytest.approx(spearman[1])
     found = [
-        compare(made.told, {"model": "vae"}, {"beta": "4"}).set_index("measure") for made in (plain, other)
+        compare(made.grouped_runs, {"model": "vae"}, {"beta": "4"}).set_index("measure")
+        for made in (plain, other)
     ]
     assert found[0]["probability"].to_dict() == found[1]["probability"].to_dict()
     assert "mig (lower is better)" in {axes.get_ylabel() for axes in tradeoff(other).axes}
@@ -601,12 +634,12 @@ def test_a_metric_of_which_less_is_better_is_ranked_marked_and_compared_so() -> 
 
 def test_correlations_rank_from_worst_to_best() -> None:
     # Less reconstruction is better, and goes with more of the ELBO in every run of these.
-    found = tables().correlation.set_index(["measure_a", "measure_b"])["spearman"]
+    found = tables().table("metric_correlation").set_index(["measure_a", "measure_b"])["spearman"]
     assert found["reconstruction_nats", "elbo"] == pytest.approx(1)
 
 
 def test_settings_chosen_for_their_scores_have_no_test() -> None:
-    table = tables(runs=many(THREE)).improvement.set_index(["metric", "chosen_by"])
+    table = tables(runs=many(THREE)).table("improvement").set_index(["metric", "chosen_by"])
     by_elbo, by_labels = table.loc["mig", "elbo"], table.loc["mig", "labels"]
     # .25 .2 .21 against .18 .22 .2 have the ranks 6 2.5 4 and 1 5 2.5. Of 20 choices of three 5 sum to 12.5 or more.
     assert by_elbo["p_value"] == pytest.approx(2 * 5 / 20)

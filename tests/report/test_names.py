@@ -8,15 +8,17 @@ import pytest
 from synthetic_study import GRID, record, write
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.compare import compare, parse_choice
+from disentangle_bench.report.comparison import group_runs
 from disentangle_bench.report.figures import picture, tradeoff
 from disentangle_bench.report.html import write_report
-from disentangle_bench.report.leaderboard import leaderboard, tell_apart
 from disentangle_bench.report.render import latex, markdown
 from disentangle_bench.report.runs_table import runs_table
-from disentangle_bench.report.study import make_tables, tables_of
-from disentangle_bench.rundir import RunRecord, StudyDir
-from disentangle_bench.spec import DatasetSpec
+from disentangle_bench.report.study import make_tables
+from disentangle_bench.report.tables import tables_of
+from disentangle_bench.specs import DatasetSpec
 
 
 def run(seed: int, dataset: DatasetSpec | None = None, options: dict | None = None) -> RunRecord:
@@ -36,7 +38,12 @@ def run(seed: int, dataset: DatasetSpec | None = None, options: dict | None = No
         "batch_size",
         "mig",
         "mig_mean",
+        "mig_std",
         "best_mig",
+        "source",
+        "measure",
+        "iqm",
+        "n",
         "n_seeds",
         "row",
     ],
@@ -46,11 +53,11 @@ def test_two_values_of_an_option_are_two_rows_whatever_it_is_called(name: str) -
     assert table[f"option_{name}"].tolist() == [3, 3, 7, 7]
     assert table["seed"].tolist() == [0, 1, 0, 1]
     assert set(table["model"]) == {"vae"}
-    board = leaderboard(table)
+    board = tables_of(table).leaderboard
     assert dict(zip(board[f"option_{name}"], board["n_seeds"], strict=True)) == {3: 2, 7: 2}
-    told = tell_apart(table)
-    chosen = parse_choice(f"model=vae,option_{name}=7", told)
-    assert set(compare(told, chosen, {"model": "vae"})["n_a"]) == {2}
+    grouped = group_runs(table)
+    chosen = parse_choice(f"model=vae,option_{name}=7", grouped)
+    assert set(compare(grouped, chosen, {"model": "vae"})["n_a"]) == {2}
 
 
 def test_an_option_keeps_its_name_where_it_is_free_and_gives_way_to_one_that_has_the_other() -> None:
@@ -66,17 +73,17 @@ HELD_OUT = DatasetSpec(name="own.npz", hold_out={"row": (0, 1), "col": (2,)})
 
 @pytest.mark.parametrize("dataset", [SUBGRID, HELD_OUT])
 def test_a_label_with_commas_and_equals_signs_can_be_chosen(dataset: DatasetSpec) -> None:
-    told = tell_apart(runs_table([run(0, dataset), run(1, dataset), run(0)]))
+    grouped = group_runs(runs_table([run(0, dataset), run(1, dataset), run(0)]))
     label = dataset.label
     assert "," in label or "=" in label
     for text in (f"dataset={label},seed=1", f"seed=1, dataset={label}", f"seed=1,dataset={label},model=vae"):
-        choice = parse_choice(text, told)
+        choice = parse_choice(text, grouped)
         assert (choice["dataset"], choice["seed"]) == (label, "1")
-        assert set(compare(told, choice, {"dataset": label})["n_a"]) == {1}
+        assert set(compare(grouped, choice, {"dataset": label})["n_a"]) == {1}
     with pytest.raises(BenchError, match="unknown dataset"):
-        compare(told, parse_choice("dataset=own.npz[row/3,col/3],model=vae", told), {"model": "vae"})
+        compare(grouped, parse_choice("dataset=own.npz[row/3,col/3],model=vae", grouped), {"model": "vae"})
     with pytest.raises(BenchError, match="key=value"):
-        parse_choice("model=vae,seed", told)
+        parse_choice("model=vae,seed", grouped)
 
 
 NAMES = [r"$\foo$.npz", "$x_1^2$", "100%_{}~^#&", "<b>&lt;<i>", r"\input{x}", "[a](b)", "_a_ *b* `c`"]
@@ -87,10 +94,10 @@ def test_figures_and_tables_take_a_name_as_it_stands(name: str) -> None:
     made = tables_of(runs_table([run(seed, DatasetSpec(name=name)) for seed in range(3)]))
     svg = picture(tradeoff(made), "svg").decode()
     assert f"<!-- {name.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')}" in svg
-    line = latex(made.rows, made.board).split(r"\midrule")[1]
+    line = latex(made.rows, made.leaderboard).split(r"\midrule")[1]
     bare = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]", "", line.split(" & ")[1])
     assert not set(bare) & set("\\~^|<>&%$#_{}")
-    cell = markdown(made.rows, made.board).splitlines()[2].split(" | ")[1]
+    cell = markdown(made.rows, made.leaderboard).splitlines()[2].split(" | ")[1]
     assert re.sub(r"\\([\W_])", r"\1", cell) == name
     assert not re.search(r"(?<!\\)[<>*`$~&]", cell)
 
@@ -100,9 +107,9 @@ def test_a_name_that_breaks_lines_stays_in_its_line() -> None:
     runs[0] = replace(runs[0], provenance=runs[0].provenance | {"threads": 4})
     made = tables_of(runs_table(runs))
     assert made.warnings
-    text = latex(made.rows, made.board, made.warnings)
+    text = latex(made.rows, made.leaderboard, made.warnings)
     assert all(re.match(r"%|\\|\d* &|rank", line) for line in text.splitlines())
-    assert "| a b |" in markdown(made.rows, made.board, made.warnings)
+    assert "| a b |" in markdown(made.rows, made.leaderboard, made.warnings)
 
 
 @pytest.mark.parametrize("failure", [None, "diverged\n"])

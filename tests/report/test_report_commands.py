@@ -11,9 +11,9 @@ import synthetic_study
 from click.testing import CliRunner, Result
 
 from disentangle_bench.cli import main
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.status import study_status
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 
 MODELS = {"vae": ("", [0.0]), "beta_vae": ("beta", [2.0, 4.0])}
 
@@ -36,7 +36,16 @@ def test_the_tables_are_rebuilt_in_every_format(study: Path, tmp_path: Path) -> 
     tables = {path: path.unlink() for path in study.glob("*.csv")}
     shown = bench("leaderboard", study)
     assert shown.exit_code == 0, shown.output
-    names = {"scores", "leaderboard", "models", "improvement", "variance", "metric_correlation", "seconds"}
+    names = {
+        "scores",
+        "leaderboard",
+        "measures",
+        "models",
+        "improvement",
+        "variance",
+        "metric_correlation",
+        "seconds",
+    }
     assert {path.stem for path in study.glob("*.csv")} == names | {path.stem for path in tables}
     before = (study / "leaderboard.csv").read_bytes()
     assert bench("leaderboard", study, "--sort", "mig", "--format", "csv").stdout.startswith("dataset,")
@@ -100,7 +109,7 @@ def specs() -> list[RunSpec]:
 def working(study: StudyDir, **changed: object) -> None:
     runs = {specs()[-1].id: {"phase": "training", "done": 3, "total": 4}}
     about = {"updated": time.time(), "pid": os.getpid(), "host": platform.node(), "runs": runs}
-    study.write_progress(about | changed)
+    study.progress.write(about | changed)
 
 
 def test_status_counts_and_foretells(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 import synthetic_study
 from PIL import Image
 
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.html import write_report
-from disentangle_bench.rundir import RunRecord, StudyDir
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -129,7 +130,9 @@ def test_filters(study: StudyDir, visit) -> None:
     page.fill("#text", "")
     page.select_option("#model", "")
     page.check("#front-only")
-    assert len(column(page, "rank")) == 13  # no setting is told to beat another in pictures and this metric
+    assert (
+        len(column(page, "rank")) == 13
+    )  # no setting significantly beats another in pictures and this metric
     page.select_option("#metric", "mig")
     assert "beta=16" not in column(page, "setting")
     assert len(column(page, "rank")) == 12
@@ -182,6 +185,29 @@ def test_the_tradeoff_draws_one_likelihood_at_a_time(tmp_path: Path, visit) -> N
     costs = [float(text) for text in column(page, "reconstruction (nats)")]
     assert costs[:7] == sorted(costs[:7])
     assert costs[7:] == sorted(costs[7:])
+
+
+def test_rows_that_were_not_trained_here_are_sorted_filtered_and_named(tmp_path: Path, visit) -> None:
+    from disentangle_bench.report.html import page as render
+    from disentangle_bench.report.runs_table import runs_table
+    from disentangle_bench.report.tables import tables_of
+
+    runs = synthetic_study.records(1, metrics=("mig", "factor_vae"))
+    theirs = [synthetic_study.foreign_row(seed) for seed in range(3)]
+    file = tmp_path / "index.html"
+    file.write_text(render(tables_of(runs_table([*runs, *theirs])), [], "both", synthetic_study.GRID))
+    page = visit(file)
+    assert column(page, "model")[0] == "their codes"
+    for heading in ("source", "reconstruction", "mig"):
+        page.locator("#board thead button", has_text=heading).click()
+    assert column(page, "source") == ["codes file"] + 13 * ["trained here"]  # their MIG is the best
+    page.locator("#board thead button", has_text="reconstruction").click()
+    assert column(page, "reconstruction (nats)")[-1] == "-"  # what is missing goes last
+    assert page.locator("#plot .mark").count() == 13
+    assert page.locator("#legend button", has_text="their codes").count() == 0
+    assert page.locator("#likelihood").is_hidden()
+    page.select_option("#model", "their codes")
+    assert column(page, "seeds") == ["3"]
 
 
 def test_light_dark_and_the_button(study: StudyDir, visit) -> None:
@@ -266,7 +292,7 @@ def test_the_same_runs_give_the_same_folder(study: StudyDir) -> None:
         }
 
     before = folder()
-    assert len([name for name in before if name.startswith("tables/")]) == 7
+    assert len([name for name in before if name.startswith("tables/")]) == 8
     write_report(study)
     assert folder() == before
 
@@ -286,7 +312,7 @@ def test_a_page_of_12600_runs_is_small_and_quick(tmp_path: Path, visit) -> None:
     """Made of the tables of 7 data sets, 36 settings and 50 seeds; the run directories are left out."""
     from disentangle_bench.report.html import page as render
     from disentangle_bench.report.runs_table import runs_table
-    from disentangle_bench.report.study import tables_of
+    from disentangle_bench.report.tables import tables_of
 
     tables = tables_of(runs_table(synthetic_study.large_records(curve_rows=1)))
     folder = tmp_path / "report"

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from disentangle_bench.spec import RunSpec, expand, read_grid
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.specs import RunSpec
 
 ROOT = Path(__file__).parents[2]
 RUN = ["experiment", "dataset", "model", "setting", "seed", "steps"]

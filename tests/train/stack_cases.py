@@ -5,10 +5,11 @@ import tiny_data
 import torch
 
 from disentangle_bench import registry
-from disentangle_bench.launch.job import make_objective
 from disentangle_bench.models.objective import is_fitted
-from disentangle_bench.spec import RunSpec, model_options
+from disentangle_bench.models.settings import model_options
+from disentangle_bench.specs import RunSpec
 from disentangle_bench.train.alone import Alone
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 NETWORK = {"channels": (4, 4, 4, 4), "hidden": 16, "latents": 3}

@@ -7,17 +7,23 @@ import torch
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.factor_vae import FactorVAE
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.spec import DatasetSpec
+from disentangle_bench.specs import DatasetSpec
 from disentangle_bench.train.batches import Batches
+from disentangle_bench.train.step_draws import StepDraws
 
 WHOLE = tiny_data.squares()
 EVERY_IMAGE = WHOLE.images(range(48))
 
 
+def step_images(batches: Batches, seed, step, objective, batch_size: int) -> torch.Tensor:
+    draws = StepDraws(batches, objective, {}, batch_size)
+    return draws.images(draws.numbers(seed, step)[0], seed, step)
+
+
 def drawn(steps: int = 40, **entry) -> torch.Tensor:
     """Factors [n, 3] of the images that many steps train on, read off the pixels."""
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
-    images = torch.cat([batches.step_images(torch.tensor(0), step, VAE(), 64) for step in range(steps)])
+    images = torch.cat([step_images(batches, torch.tensor(0), step, VAE(), 64) for step in range(steps)])
     index = (images[:, None] == EVERY_IMAGE[None]).flatten(2).all(dim=2).int().argmax(dim=1)
     return WHOLE.factors(index)
 
@@ -46,10 +52,10 @@ def test_correlated_factors_go_together_and_the_third_stays_free() -> None:
 
 def test_batches_are_a_function_of_seed_and_step() -> None:
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES"), WHOLE)
-    first = batches.step_images(torch.tensor(3), 5, VAE(), 16)
-    batches.step_images(torch.tensor(3), 6, VAE(), 16)
-    assert torch.equal(batches.step_images(torch.tensor(3), 5, VAE(), 16), first)
-    assert not torch.equal(batches.step_images(torch.tensor(3), 6, VAE(), 16), first)
+    first = step_images(batches, torch.tensor(3), 5, VAE(), 16)
+    step_images(batches, torch.tensor(3), 6, VAE(), 16)
+    assert torch.equal(step_images(batches, torch.tensor(3), 5, VAE(), 16), first)
+    assert not torch.equal(step_images(batches, torch.tensor(3), 6, VAE(), 16), first)
 
 
 class Paired(FactorVAE):
@@ -70,17 +76,17 @@ def test_a_stack_of_seeds_gets_what_each_seed_gets_alone(entry: dict) -> None:
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
     seeds = torch.tensor([0, 5, 2**62])
     for objective in (VAE(), FactorVAE(), *([] if "hold_out" in entry else [Paired()])):
-        together = batches.step_images(seeds, torch.tensor(7), objective, 6)
+        together = step_images(batches, seeds, torch.tensor(7), objective, 6)
         assert together.shape == (3, 6 * objective.batches, 1, 16, 16)
         for images, seed in zip(together, seeds, strict=True):
-            assert torch.equal(images, batches.step_images(seed, 7, objective, 6))
+            assert torch.equal(images, step_images(batches, seed, 7, objective, 6))
 
 
 @pytest.mark.parametrize("entry", [ENTRIES[0], ENTRIES[2]])
 def test_partners_share_all_factors_but_one_or_more(entry: dict) -> None:
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
-    images = batches.step_images(torch.tensor(1), 3, Paired(), 6000)
-    alone = batches.step_images(torch.tensor(1), 3, FactorVAE(), 6000)
+    images = step_images(batches, torch.tensor(1), 3, Paired(), 6000)
+    alone = step_images(batches, torch.tensor(1), 3, FactorVAE(), 6000)
     assert torch.equal(images[:6000], alone[:6000])  # the first images are those of a model without pairs
     index = (images[:, None] == EVERY_IMAGE[None]).flatten(2).all(dim=2).int().argmax(dim=1)
     first, second = WHOLE.factors(index).split(6000)

@@ -15,14 +15,14 @@ import torch
 from stack_cases import alone, distance, runs_of, stacked, weights
 from torch import Tensor
 
+from disentangle_bench import device as devices
 from disentangle_bench.data.array_store import ArrayStore, HostStore
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.job import make_objective
 from disentangle_bench.train import capture
-from disentangle_bench.train import device as devices
 from disentangle_bench.train.capture import DeviceOnly
 from disentangle_bench.train.loop import train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -162,7 +162,7 @@ class Reading(tiny_data.Squares):
 
 
 def test_data_that_need_the_host_train_without_a_graph() -> None:
-    squares = replace(tiny_data.squares(), store=Reading(CPU))
+    squares = replace(tiny_data.squares(), store=Reading())
     specs = runs_of("vae", steps=12)
     stack = captured(specs, squares)
     train(stack)
@@ -213,6 +213,6 @@ def test_a_data_set_that_does_not_fit_is_the_users_to_mend() -> None:
         def to(self, device: torch.device) -> Large:
             raise torch.OutOfMemoryError("377 MB")
 
-    squares = replace(tiny_data.squares(), store=Large(CPU))
+    squares = replace(tiny_data.squares(), store=Large())
     with pytest.raises(BenchError, match="squares does not fit into the free memory of meta"):
         squares.to("meta")

@@ -12,9 +12,9 @@ from stack_cases import runs_of, stacked
 from test_compiled import COMPILER
 from torch import Tensor
 
-from disentangle_bench.launch.job import make_objective
 from disentangle_bench.train import compiled as compiling
 from disentangle_bench.train.compiled import compiled_numbers
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 needs_compiler = pytest.mark.skipif(

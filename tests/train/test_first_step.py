@@ -14,12 +14,12 @@ from stack_cases import runs_of, stacked, weights
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from disentangle_bench.launch.job import make_objective
 from disentangle_bench.models import convolution
 from disentangle_bench.models.objective import Log
 from disentangle_bench.train import compiled as compiling
 from disentangle_bench.train.compiled import traced_update
 from disentangle_bench.train.loop import train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
 

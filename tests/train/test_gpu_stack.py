@@ -10,14 +10,14 @@ import torch
 from stack_cases import CASES, alone, distance, runs_of, weights
 
 from disentangle_bench.data.array_store import ArrayStore, HostStore
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.pipeline import run
+from disentangle_bench.device import pick_device
+from disentangle_bench.stop import Stop, Stopped
+from disentangle_bench.study.run import run
 from disentangle_bench.train.checkpoint import Checkpoint
-from disentangle_bench.train.device import pick_device
-from disentangle_bench.train.loop import Keeping, train
+from disentangle_bench.train.loop import CheckpointKeeper, train
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.plan import stack_size
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.stop import Stop, Stopped
 
 pytestmark = [
     pytest.mark.gpu,
@@ -128,7 +128,7 @@ def test_a_captured_stack_resumes_bit_for_bit(compiled: bool) -> None:
             stop.ask("the test")
 
     with pytest.raises(Stopped):
-        train(first, keeping=Keeping(kept.append, 1e9), stop=stop, on_steps=ask)
+        train(first, keeper=CheckpointKeeper(kept.append, 1e9), stop=stop, on_steps=ask)
     second = stacked(specs, compiled=compiled)
     again = train(second, resume=kept[-1])
     for run_number in range(3):

@@ -11,12 +11,12 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch.checks import check_study
-from disentangle_bench.launch.job import load_run
+from disentangle_bench.evaluation.load import load_run
+from disentangle_bench.grid_file import check_grid
 from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.pipeline import run
-from disentangle_bench.spec import check_grid
+from disentangle_bench.study.checks import check_study
+from disentangle_bench.study.run import run
 
 
 class Average(nn.Module):
@@ -138,16 +138,16 @@ def test_what_moves_or_draws_is_refused(layer: str) -> None:
 def test_a_constant_is_the_same_alone_and_in_a_stack(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tomli_w
 
-    from disentangle_bench.pipeline import Conditions, run_study
-    from disentangle_bench.progress import Silent
-    from disentangle_bench.rundir import StudyDir
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.options import Options
+    from disentangle_bench.study.study import Study
 
     checked = check_grid(grid("a constant"))
     check_study(checked)
     (tmp_path / "g.toml").write_text(tomli_w.dumps(grid("a constant")))
     alone = run(tmp_path / "g.toml", tmp_path / "alone", device="cpu").path
-    together = Conditions(torch.device("cpu"), stack_size=2)
-    stacked = run_study(checked, StudyDir(tmp_path / "stacked"), together, Silent()).path
+    together = Options(torch.device("cpu"), stack_size=2)
+    stacked = Study(checked, StudyDir(tmp_path / "stacked"), together).train().path
     images = tiny_data.squares().images(range(10))
     for path in sorted((alone / "runs").iterdir()):
         one, other = (

@@ -21,17 +21,18 @@ from torch.utils._pytree import tree_leaves
 from disentangle_bench import registry
 from disentangle_bench.data import dsprites, shapes3d
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.registered import DSpritesRendered, Shapes3DRendered
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.variants import COLOR, NOISY, vary
-from disentangle_bench.launch.job import make_objective
+from disentangle_bench.evaluation.encode import encode_dataset, encode_stack
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import Likelihood, NetworkSize
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
 from disentangle_bench.train import stacked
 from disentangle_bench.train.batches import Batches
 from disentangle_bench.train.capture import DeviceOnly, operation_name
-from disentangle_bench.train.encode_stack import encode_stack
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
-from disentangle_bench.train.trained import TrainedModel, encode_dataset
 
 META = torch.device("meta")
 # Sums whose order a GPU leaves to chance.
@@ -70,10 +71,8 @@ def data_sets() -> dict[str, FactorDataset]:
     """The rendered sets, pixels unwritten, on the CPU: what is prepared once may look at factors there."""
     bits = torch.empty(737_280, 512, dtype=torch.uint8)
     maps = torch.empty(480 * shapes3d.SET_ROWS, 4096, dtype=torch.int16)
-    squares = dsprites.factor_dataset("dsprites_rendered", "rendered", "", bits, dsprites.FACTOR_SIZES)
-    shapes = shapes3d.factor_dataset(
-        "shapes3d_rendered", "rendered", "", shapes3d.PartStore(maps), shapes3d.FACTOR_SIZES
-    )
+    squares = DSpritesRendered().dataset(dsprites.BitStore(bits), "")
+    shapes = Shapes3DRendered().dataset(shapes3d.PartStore(maps), "")
     return {
         "dsprites": squares,
         "shapes3d": shapes,

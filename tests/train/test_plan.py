@@ -6,14 +6,17 @@ import torch
 from stack_cases import distance, runs_of
 
 import disentangle_bench
-from disentangle_bench.launch import job as jobs
-from disentangle_bench.progress import Silent
-from disentangle_bench.rundir import RunRecord
-from disentangle_bench.spec import ScoringSpec
+from disentangle_bench.evaluation import models as evaluated
+from disentangle_bench.evaluation import provenance
+from disentangle_bench.evaluation.models import Scoring
+from disentangle_bench.progress import PhasesOf, Silent
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.specs import ScoringSpec
+from disentangle_bench.study import job as jobs
 from disentangle_bench.train import loop
 from disentangle_bench.train.alone import Alone
-from disentangle_bench.train.loop import Program
-from disentangle_bench.train.plan import make_program, stack_size, stacks
+from disentangle_bench.train.loop import Training
+from disentangle_bench.train.plan import make_training, stack_size, stacks
 from disentangle_bench.train.stacked import Stacked
 
 
@@ -29,13 +32,15 @@ def test_on_a_cpu_runs_train_one_by_one_unless_asked() -> None:
     squares, specs = tiny_data.squares(), runs_of("vae")
     objective = jobs.make_objective(specs[0], squares)
     assert stack_size(objective, specs, squares).runs == 1
-    assert isinstance(make_program(objective, specs[:1], squares), Alone)
-    assert isinstance(make_program(objective, specs, squares), Stacked)
+    assert isinstance(make_training(objective, specs[:1], squares), Alone)
+    assert isinstance(make_training(objective, specs, squares), Stacked)
 
 
 def records_of(specs, metrics=("mig",)) -> dict[int, RunRecord]:
-    job = jobs.Job(tuple(specs), ScoringSpec(reconstruction_points=16), metrics)
-    return {r.spec.seed: r for r in jobs.run_job(job, tiny_data.squares(), Silent(), checkpoint_every=0.0)}
+    scoring = Scoring(metrics, ScoringSpec(reconstruction_points=16))
+    job = jobs.Job(tuple(specs), scoring)
+    control = jobs.Control(PhasesOf(Silent(), job.ids), checkpoint_every=0.0)
+    return {r.spec.seed: r for r in jobs.run_job(job, tiny_data.squares(), control)}
 
 
 def weights_of(record: RunRecord) -> torch.Tensor:
@@ -59,10 +64,10 @@ def test_a_stack_that_does_not_fit_is_halved_and_goes_on(monkeypatch: pytest.Mon
             begun.append((len(self.specs), step))
             super().restore(step, state)
 
-    def short(objective, stack, dataset) -> Program:
+    def short(objective, stack, dataset) -> Training:
         return Short(objective, stack, dataset, compiled=False, captured=False)
 
-    monkeypatch.setattr(jobs, "make_program", short)
+    monkeypatch.setattr(jobs, "make_training", short)
     found = records_of(specs)
     assert begun == [(1, 6), (2, 6), (1, 6), (1, 6)]
     assert found.keys() == undisturbed.keys()
@@ -73,10 +78,10 @@ def test_a_stack_that_does_not_fit_is_halved_and_goes_on(monkeypatch: pytest.Mon
 
 
 def test_one_run_that_does_not_fit_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(objective, stack, dataset) -> Program:
+    def never(objective, stack, dataset) -> Training:
         raise torch.OutOfMemoryError("not even one")
 
-    monkeypatch.setattr(jobs, "make_program", never)
+    monkeypatch.setattr(jobs, "make_training", never)
     found = records_of(runs_of("vae", steps=2))
     assert {record.failure for record in found.values()} == {"out of memory: not even one\n"}
 
@@ -98,14 +103,14 @@ def test_a_stack_scores_as_its_runs_alone_do_and_a_broken_metric_costs_its_colum
 
 
 def test_a_model_that_cannot_be_scored_costs_itself_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = jobs.measure_reconstruction
+    measure = evaluated.measure_reconstruction
 
     def breaks(model, dataset, points):
         if model.spec.seed == 0:
             raise torch.OutOfMemoryError("no room for the pictures")
         return measure(model, dataset, points)
 
-    monkeypatch.setattr(jobs, "measure_reconstruction", breaks)
+    monkeypatch.setattr(evaluated, "measure_reconstruction", breaks)
     found = records_of(runs_of("vae", steps=4))
     assert {seed: record.failure is None for seed, record in found.items()} == {5: True, 0: False, 2: True}
     assert found[0].failure.startswith("OutOfMemoryError: no room for the pictures")
@@ -120,7 +125,7 @@ def test_models_that_cannot_be_encoded_together_are_encoded_one_by_one(
     def breaks(*arguments):
         raise RuntimeError("vmap cannot do this")
 
-    monkeypatch.setattr(jobs, "encode_stack", breaks)
+    monkeypatch.setattr(evaluated, "encode_stack", breaks)
     for seed, record in records_of(specs).items():
         assert record.scores["scores"] == pytest.approx(together[seed].scores["scores"], rel=1e-4, abs=1e-6)
         assert record.provenance["encoded"] == "one by one: RuntimeError: vmap cannot do this"
@@ -128,9 +133,9 @@ def test_models_that_cannot_be_encoded_together_are_encoded_one_by_one(
 
 def test_a_package_that_is_on_the_path_only_has_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
-        raise jobs.importlib.metadata.PackageNotFoundError(name)
+        raise provenance.importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(jobs.importlib.metadata, "version", missing)
+    monkeypatch.setattr(provenance.importlib.metadata, "version", missing)
     (record, *_) = records_of(runs_of("vae", steps=2)).values()
     assert record.failure is None
     assert record.provenance["versions"]["disentangle_bench"] == disentangle_bench.__version__

@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 from stack_cases import TRAINED, alone, runs_of
 
+from disentangle_bench import randomness
 from disentangle_bench.models.draws import Normal, Permutations
-from disentangle_bench.train import randomness
 from disentangle_bench.train.step_draws import Ahead
 
 

@@ -13,17 +13,23 @@ import torch
 from stack_cases import runs_of
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.launch import local, ray_cluster
-from disentangle_bench.launch.claims import Claims
-from disentangle_bench.launch.job import make_objective
-from disentangle_bench.launch.work import Work
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import read_grid
 from disentangle_bench.progress import Silent
-from disentangle_bench.rundir import StudyDir
-from disentangle_bench.spec import RunSpec, expand, read_grid
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stop, Stopped
+from disentangle_bench.study.claims import Claims
+from disentangle_bench.study.launchers import here as local
+from disentangle_bench.study.launchers import ray as ray_cluster
+from disentangle_bench.study.launchers import ray_worker
+from disentangle_bench.study.opened import OpenStudy
+from disentangle_bench.study.options import Options
+from disentangle_bench.study.work import Work
 from disentangle_bench.train import estimate, plan
 from disentangle_bench.train.alone import Alone
+from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.plan import StackSize, fastest_size, most_that_fit, stack_size
-from disentangle_bench.train.stop import Stop, Stopped
 from disentangle_bench.train.timing import seconds_per_step
 
 CUDA = torch.device("cuda:0")
@@ -164,7 +170,8 @@ def work_in(folder: Path) -> Work:
     study = StudyDir(folder / "study")
     study.create()
     study.write_grid(grid)
-    return Work(expand(grid), grid, study, Claims(study), {})
+    options = Options(torch.device("cpu"))
+    return Work(expand(grid), OpenStudy(grid, study, options, Silent(), Claims(study)))
 
 
 def refusing() -> StackSize:
@@ -239,18 +246,18 @@ def test_a_cluster_is_asked_once_a_study(tmp_path: Path) -> None:
         driver.work, driver.stop, driver.progress = work_in(tmp_path), Stop(), Silent()
         driver.work.specs = tuple(many(300_000))
         driver.ray = driver.fitting = fake
-        driver.gpus, driver.kit = 0.5, None
+        driver.gpus, driver.setup = 0.5, None
         assert driver._fits() == {many(300_000)[0].program: 16}
         assert fake.asked == asked
 
 
 def test_a_worker_measures_within_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[float] = []
-    monkeypatch.setattr(ray_cluster, "_prepared", lambda spec, kit: tiny_data.squares())
-    monkeypatch.setattr(ray_cluster, "stack_size", lambda *arguments, share: shares.append(share))
+    monkeypatch.setattr(ray_worker, "_prepared", lambda spec, setup: tiny_data.squares())
+    monkeypatch.setattr(ray_worker, "stack_size", lambda *arguments, share: shares.append(share))
     for gpus in (0.5, 1.0, 2.0, 0.0):
-        kit = ray_cluster.Kit("", {}, "", (), None, device="cuda", gpus=gpus, cpus=1)
-        ray_cluster._fitting(tuple(many(10)), kit)
+        setup = ray_worker.Setup("", {}, "", (), None, takes=(gpus, 1))
+        ray_worker.fitting(tuple(many(10)), setup)
     assert shares == [0.5, 1.0, 1.0, 1.0]
 
 

@@ -4,33 +4,33 @@ import pytest
 import torch
 from stack_cases import CASES, TRAINED, alone, distance, runs_of, stacked, weights
 
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.specs import RunSpec
+from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.train import loop
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.compiled import traced_update
-from disentangle_bench.train.loop import Keeping, Program, train
-from disentangle_bench.train.stop import Stop, Stopped
+from disentangle_bench.train.loop import CheckpointKeeper, Training, train
 
 
 class AfterSteps(Stop):
-    """Asks for a stop at a step of the program."""
+    """Asks for a stop at a step of the training."""
 
-    def __init__(self, program: Program, step: int) -> None:
+    def __init__(self, training: Training, step: int) -> None:
         super().__init__()
-        self.program, self.step = program, step
+        self.training, self.step = training, step
 
     @property
     def requested(self) -> bool:
-        self.reason = "the test" if self.program.step >= self.step else ""
+        self.reason = "the test" if self.training.step >= self.step else ""
         return bool(self.reason)
 
 
-def interrupted(make, specs: list[RunSpec], at: int) -> Program:
-    """The program trained to its end in two parts, the second from the checkpoint of the first."""
+def interrupted(make, specs: list[RunSpec], at: int) -> Training:
+    """The runs trained to their end in two parts, the second from the checkpoint of the first."""
     kept: list[Checkpoint] = []
     first = make(specs)
     with pytest.raises(Stopped, match="the test"):
-        train(first, keeping=Keeping(kept.append, 1e9), stop=AfterSteps(first, at))
+        train(first, keeper=CheckpointKeeper(kept.append, 1e9), stop=AfterSteps(first, at))
     assert kept[-1].step == at
     # What is written and read again is no more than this.
     again = Checkpoint.from_parts(kept[-1].about(), kept[-1].tensors)
@@ -99,7 +99,7 @@ def test_a_stack_and_a_run_alone_read_each_others_checkpoints() -> None:
     kept: list[Checkpoint] = []
     stack = stacked(specs)
     with pytest.raises(Stopped):
-        train(stack, keeping=Keeping(kept.append, 1e9), stop=AfterSteps(stack, 9))
+        train(stack, keeper=CheckpointKeeper(kept.append, 1e9), stop=AfterSteps(stack, 9))
     one, whole = alone(specs[1]), alone(specs[1])
     train(one, resume=kept[-1].only([specs[1].id]))
     train(whole)
@@ -150,3 +150,9 @@ def test_tracing_the_update_changes_nothing() -> None:
     train(traced)
     for run in range(3):
         assert distance(weights(traced.state(), run), weights(plain.state(), run)) < 1e-12
+
+
+def test_columns_of_curves_are_in_one_order() -> None:
+    """A checkpoint's file gives sums back in another order than that in which they were logged."""
+    sums = {"loss": torch.tensor(2.0), "kl": torch.tensor(4.0)}
+    assert list(loop.curve_row(1, sums, 2).items()) == [("step", 1), ("kl", 2.0), ("loss", 1.0)]

@@ -6,11 +6,11 @@ import torch
 from stack_cases import NETWORK
 from torch import Tensor
 
+from disentangle_bench.build import build_networks
+from disentangle_bench.evaluation.encode import encode_stack
+from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.vae import VAE
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.train.alone import build_networks
-from disentangle_bench.train.encode_stack import encode_stack
-from disentangle_bench.train.trained import TrainedModel
+from disentangle_bench.specs import RunSpec
 
 LOOSE = ("high", True)  # what a user's own script may have set, and torch's default for convolutions on a GPU
 EXACT = ("highest", False)

@@ -18,7 +18,7 @@
     model: row.cells[1].textContent,
     words: `${row.cells[1].textContent} ${row.cells[2].textContent}`.toLowerCase(),
     keys: [...row.cells].map((cell, i) => {
-      if (i === 1 || i === 2) return cell.textContent;
+      if (headings[i].querySelector("button").dataset.number === "0") return cell.textContent;
       return cell.dataset.v === "" ? null : Number(cell.dataset.v);
     }),
     stars: [...row.cells].map((cell) => cell.querySelector(".star") !== null),
@@ -48,7 +48,10 @@
     const sign = up ? 1 : -1;
     const apart = headings[column].querySelector("button").dataset.apart === "1"; // nats of two likelihoods do not mix
     const order = (a, b) => {
-      if (apart && a.likelihood !== b.likelihood) return a.likelihood < b.likelihood ? -1 : 1;
+      if (apart && a.likelihood !== b.likelihood) {
+        if (!a.likelihood || !b.likelihood) return a.likelihood ? -1 : 1; // a row without reconstruction goes last
+        return a.likelihood < b.likelihood ? -1 : 1;
+      }
       const x = a.keys[column];
       const y = b.keys[column];
       if (x === y) return 0;

@@ -30,7 +30,7 @@
     fill(
       "summary",
       [["model"], ["hypervolume", 1], ["on the front", 1], ["settings", 1], ["seeds", 1], ["failed", 1],
-        ["setting without labels (ELBO)"], [report.metric, 1], ["setting with labels"], [report.metric, 1]],
+        ["best setting by ELBO"], [report.metric, 1], ["best setting by the metric"], [report.metric, 1]],
       models.map((line) => [
         named(line, models), shown(line.hypervolume), `${line.settings_on_front}`, `${line.n_settings}`, `${line.n_seeds}`, `${line.n_failed}`,
         ...best(line, "best_by_elbo"), ...best(line, "best_by_labels"),
@@ -39,7 +39,7 @@
     const pairs = chosen(report.data.improvement).filter((line) => line.chosen_by === choice.value);
     fill(
       "improvement",
-      [["a run of"], ["beats a run of"], ["with probability", 1], ["p, corrected", 1], ["runs", 1], ["failed", 1]],
+      [["model A"], ["model B"], ["A better than B", 1], ["p-value (Holm)", 1], ["runs", 1], ["failed", 1]],
       pairs.map((line) => [
         `${line.model_a} ${line.setting_a}`.trim(), `${line.model_b} ${line.setting_b}`.trim(),
         `${shown(line.probability)}${interval(line.ci_low, line.ci_high)}`, shown(line.p_holm), `${line.n_a}, ${line.n_b}`, `${line.n_failed_a}, ${line.n_failed_b}`,

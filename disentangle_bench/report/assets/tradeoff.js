@@ -3,7 +3,7 @@
 {
   const NAMESPACE = "http://www.w3.org/2000/svg";
   const SIZE = { width: 0, height: 0, left: 62, right: 16, top: 14, bottom: 48 }; // follows the page's width
-  // Shapes tell models apart without colour. Each is a path around (0, 0).
+  // Shapes distinguish models without colour. Each is a path around (0, 0).
   const SHAPES = [
     "M5.5,0A5.5,5.5 0 1 1 -5.5,0A5.5,5.5 0 1 1 5.5,0Z",
     "M-5,-5H5V5H-5Z",
@@ -100,7 +100,7 @@
       `${line.model} ${line.setting}`.trim(),
       `${report.metric} ${shown(gain)}${interval(low, high)}`,
       `reconstruction ${shown(cost)}${interval(costLow, costHigh)} nats`,
-      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no setting is told to beat it" : ""}`,
+      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no setting significantly beats it" : ""}`,
     ];
     return draw("path", {
       class: `mark ${colour(line.model)}`,
@@ -181,7 +181,8 @@
   showIntervals.addEventListener("change", plot);
   likelihood.addEventListener("change", plot);
 
-  for (const model of report.data.models) {
+  const drawn = new Set(report.data.rows.map((line) => line.model));
+  for (const model of report.data.models.filter((name) => drawn.has(name))) {
     const sign = draw("svg", { viewBox: "-8 -8 16 16", "aria-hidden": "true" }, draw("path", { class: colour(model), d: shape(model) }));
     const button = element("button", { type: "button", "aria-pressed": "true" }, sign, model);
     button.addEventListener("click", () => {

@@ -1,0 +1,217 @@
+"""`bench board` and `bench submit`: leaderboards made of files that anyone can enter."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from disentangle_bench.cli.group import main
+from disentangle_bench.cli.options import allow_option, data_dir_option
+from disentangle_bench.cli.output import say
+from disentangle_bench.errors import BenchError
+
+METRICS = ("factor_vae", "mig", "dci", "sap", "infomec", "beta_vae")
+
+results_option = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="The folder that holds boards/ and entries/.",
+)
+board_argument = click.argument("name")
+entries_argument = click.argument("entries", nargs=-1, metavar="[ENTRY]...")
+
+
+@main.group()
+def board() -> None:
+    """Leaderboards made of files that anyone can enter: a frozen question, and codes that answer it."""
+
+
+@board.command()
+@board_argument
+@click.option("--dataset", required=True, metavar="NAME", help="The data set that is encoded.")
+@click.option(
+    "--every", "kept", multiple=True, metavar="FACTOR=K", help="Keep each k-th value of this factor."
+)
+@click.option(
+    "--points", type=click.IntRange(min=2), default=20_000, show_default=True, help="So many images."
+)
+@click.option("--point-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Other images.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help=f"May be repeated.  [default: {', '.join(METRICS)}]",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds an entry needs."
+)
+@results_option
+@data_dir_option
+def new(
+    name: str, dataset: str, kept: tuple[str, ...], results: Path, data_dir: Path | None, **asked: Any
+) -> None:
+    """Freeze a question as the board NAME: which points of which data set, and which metrics."""
+    from disentangle_bench.board.definition import NAME, new_board
+    from disentangle_bench.data.load import load_dataset
+
+    if not NAME.fullmatch(name):
+        raise BenchError(f"{name!r} is no name of a board: small letters, digits, '_' and '-' are allowed")
+    every = dict(_step(text) for text in kept)
+    document = {"dataset": dataset, "every": every, "seeds": asked["seeds"]}
+    images = load_dataset(dataset, every=every, data_dir=data_dir)
+    path = results / "boards" / f"{name}.toml"
+    new_board(path, images, document, (asked["points"], asked["point_seed"]), asked["metrics"] or METRICS)
+    say(f"{path}: {asked['points']} of {len(images)} images of {images.name} ({images.provenance})")
+
+
+def _step(text: str) -> tuple[str, int]:
+    factor, _, k = text.partition("=")
+    if not factor or not k.isdecimal():
+        raise BenchError(f"--every {text!r}: write it as FACTOR=K, for instance orientation=4")
+    return factor, int(k)
+
+
+@board.command("list")
+@results_option
+def list_boards(results: Path) -> None:
+    """List the boards with their data sets and the number of their entries."""
+    from disentangle_bench.board.definition import board_names, read_board
+    from disentangle_bench.board.entries import entry_names
+
+    for name in board_names(results):
+        found = read_board(results, name)
+        say(f"{name:<20} {found.dataset:<24} {len(entry_names(results, found))} entries")
+
+
+@board.command()
+@board_argument
+@entries_argument
+@click.option("--fetch", is_flag=True, help="Download codes that lie elsewhere.")
+@results_option
+@data_dir_option
+def check(name: str, entries: tuple[str, ...], fetch: bool, results: Path, data_dir: Path | None) -> None:
+    """Check entries of the board NAME, all unless named: files, codes, and scores, which are computed again.
+
+    Exit code 1 where something is wrong, a line for each.
+    """
+    from disentangle_bench.board.check import check_entries
+    from disentangle_bench.board.definition import read_board
+    from disentangle_bench.processes.worker import fork_from_here
+
+    fork_from_here()
+    found = read_board(results, name)
+    problems = check_entries(results, found, entries, data_dir, fetch)
+    for problem in problems:
+        say(problem, err=True)
+    if problems:
+        sys.exit(1)
+    say(f"{name}: {', '.join(entries) or 'all entries'} as they should be")
+
+
+@board.command()
+@board_argument
+@entries_argument
+@click.option("--all", "everything", is_flag=True, help="Also what has scores of these codes and revisions.")
+@results_option
+@data_dir_option
+def score(
+    name: str, entries: tuple[str, ...], everything: bool, results: Path, data_dir: Path | None
+) -> None:
+    """Score what entries of the board NAME lack: new codes, new metrics, and metrics whose revision has risen."""
+    from disentangle_bench.board.definition import read_board
+
+    score_entries(results, read_board(results, name), entries, data_dir, everything)
+
+
+def score_entries(
+    results: Path, found: Any, entries: tuple[str, ...], data_dir: Path | None, everything: bool = False
+) -> None:
+    """Score entries, all unless named, and say what was done; exit code 1 where a metric failed."""
+    from disentangle_bench.board import scores
+    from disentangle_bench.board.entries import entry_names
+    from disentangle_bench.processes.worker import fork_from_here
+
+    fork_from_here()
+    failures = scores.score_entries(
+        results,
+        found,
+        entries or entry_names(results, found),
+        data_dir,
+        everything,
+        lambda entry, seeds: say(f"{entry}: {f'{seeds} seeds scored' if seeds else 'nothing to do'}"),
+    )
+    for what, why in failures.items():
+        say(f"{what} gave no score: {why}", err=True)
+    if failures:
+        sys.exit(1)
+
+
+@board.command()
+@click.argument("name", required=False)
+@results_option
+def build(name: str | None, results: Path) -> None:
+    """Write the tables and the page of the board NAME, or of all boards, from the entries' scores."""
+    from disentangle_bench.board.definition import board_names
+    from disentangle_bench.board.tables import build as build_board
+
+    for each in [name] if name is not None else board_names(results):
+        say(build_board(results, each))
+
+
+@board.command()
+@board_argument
+@results_option
+@data_dir_option
+def controls(name: str, results: Path, data_dir: Path | None) -> None:
+    """Enter codes of known worth in the board NAME: the factors, an untrained encoder, PCA and noise."""
+    from disentangle_bench.board.controls import enter_controls
+    from disentangle_bench.board.definition import read_board
+    from disentangle_bench.processes.worker import fork_from_here
+
+    fork_from_here()
+    found = read_board(results, name)
+    entered = enter_controls(results, found, found.load(data_dir))
+    score_entries(results, found, tuple(entered), data_dir)
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--board", "name", required=True, metavar="NAME", help="The board to enter.")
+@click.option("--entry", required=True, metavar="AuthorYearWord", help="The entry's name.")
+@click.option("--select", default="", metavar="KEY=VALUE,...", help="Which runs: model=beta_vae,beta=4.")
+@click.option("--licence", required=True, help="Of the codes, for instance CC-BY-4.0.")
+@click.option(
+    "--tuning", required=True, help="How hyper-parameters were chosen: none, labels, unsupervised, or words."
+)
+@click.option("--name", "called", help="What tables call the method.  [default: model and hyper-parameters]")
+@click.option("--method", help="A line on the method.  [default: what the runs tell]")
+@click.option("--paper", help="[default: the model's]")
+@click.option("--code", help="Where the code is.")
+@click.option("--budget", help="[default: steps, batch size and device of the runs]")
+@click.option("--contact", help="Whom to ask.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@results_option
+@data_dir_option
+@allow_option
+def submit(study: Path, name: str, entry: str, results: Path, data_dir: Path | None, **given: Any) -> None:
+    """Enter finished runs of STUDY in a board: runs of one setting that differ in their seed, with their weights."""
+    from disentangle_bench.board.definition import read_board
+    from disentangle_bench.board.submit import submit as submit_runs
+    from disentangle_bench.device import pick_device
+    from disentangle_bench.processes.worker import fork_from_here
+
+    fork_from_here()
+    found = read_board(results, name)
+    texts = ("licence", "tuning", "method", "paper", "code", "budget", "contact")
+    said = {"name": given["called"], **{key: given[key] for key in texts}}
+    options = {"device": pick_device(given["device"]), "data_dir": data_dir} | {
+        key: given[key] for key in ("select", "allow")
+    }
+    say(submit_runs(study, results, found, entry, said, options))
+    score_entries(results, found, (entry,), data_dir)

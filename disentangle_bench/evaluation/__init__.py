@@ -1,0 +1,1 @@
+"""What is measured of a representation: codes, scores, reconstruction, pictures, controls."""

@@ -1,0 +1,258 @@
+"""Anything evaluated: an encoder of anyone's, or codes that were made elsewhere, on a data set with known factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.data.load import load_dataset
+from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluation.controls import symmetric_codes
+from disentangle_bench.evaluation.encode import encode_points, points_of
+from disentangle_bench.evaluation.pool import score_one
+from disentangle_bench.evaluation.protocols import find_protocol, score_by_protocol
+from disentangle_bench.evaluation.provenance import provenance
+from disentangle_bench.evaluation.reconstruction import decoded_reconstruction, reconstruction_bounds
+from disentangle_bench.evaluation.representation import Encoder, as_encoder
+from disentangle_bench.evaluation.scores import (
+    generator,
+    overlap_note,
+    random_codes,
+    refuse_keys,
+)
+from disentangle_bench.evaluation.tables import checked_tables, reduced_tokens
+from disentangle_bench.files import sha256
+from disentangle_bench.metrics.controls import ground_truth
+from disentangle_bench.metrics.metric import Codes, Factors
+from disentangle_bench.progress import Phases
+from disentangle_bench.records.record import Record
+from disentangle_bench.specs import DatasetSpec, ScoringSpec
+
+DEFAULT_METRICS = ("factor_vae", "mig", "beta_vae")
+
+
+def evaluate(
+    what: Any,
+    dataset: FactorDataset | str,
+    metrics: Iterable[str] | None = None,
+    *,
+    seed: int = 0,
+    points: int | str = "all",
+    protocol: str = "default",
+    reconstruction_points: int | str = 10_000,
+    name: str | None = None,
+    device: str = "cpu",
+    metric_seconds: float | None = None,
+    phases: Phases | None = None,
+) -> Record:
+    """Score a representation on a data set: what `bench evaluate` does.
+
+    Parameters
+    ----------
+    what
+        A function from images to codes, a network (put into eval mode), or an object with `encode` and perhaps
+        `decode`. Images are float32 [n, channels, height, width] in 0..1; codes are [n, latents], or
+        [n, tokens, width], of which each token is reduced to its first principal component. An array is taken for the
+        codes of all of the data set's points in its order.
+    dataset
+        A data set, or the name of one.
+    metrics
+        Names of metrics; by default factor_vae, mig and beta_vae, or all that another protocol has.
+    seed
+        Decides which points are drawn and the metrics' randomness.
+    points
+        How many random points of the data set are encoded; "all" takes every one.
+    protocol
+        Whose way of scoring: see `evaluate.protocols.PROTOCOLS`.
+    reconstruction_points
+        On how many the decoder is measured, where there is one.
+    name
+        What tables call the representation; its class or function unless given.
+    device
+        Where it is computed.
+    metric_seconds
+        A metric that takes longer is given up, as if it had raised.
+    phases
+        Hears how the evaluation gets on.
+
+    Returns
+    -------
+    Record
+        Scores by key, the same of random codes and of the factors themselves, and how they were obtained.
+
+    Raises
+    ------
+    BenchError
+        For what is no representation, codes that are not finite numbers of the right shape, and unknown metrics.
+
+    Examples
+    --------
+    >>> import disentangle_bench
+    >>> squares = disentangle_bench.load_dataset("tiny_data:SQUARES")
+    >>> record = disentangle_bench.evaluate(lambda images: images.mean((2, 3)), squares, ["mig"])
+    >>> sorted(record.scores)
+    ['mig']
+    """
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    images = {"points": points, "reconstruction_points": reconstruction_points}
+    names = default_metrics(protocol) if metrics is None else tuple(metrics)
+    asked = Asked(names, ScoringSpec.model_validate(images), seed, metric_seconds, protocol)
+    label = DatasetSpec(name=dataset).label if isinstance(dataset, str) else dataset.name
+    if isinstance(what, np.ndarray | Tensor):
+        return evaluate_codes(what, data, asked, Subject(name or "codes", "an array", label))
+    called = getattr(what, "__name__", type(what).__name__)
+    subject = Subject(name or called, called, label)
+    return evaluate_encoder(as_encoder(what, device), data, asked, subject, phases or NoPhases())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of an evaluation: metrics, points, seed, and the seconds that a metric may take."""
+
+    metrics: tuple[str, ...]
+    images: ScoringSpec
+    seed: int = 0
+    metric_seconds: float | None = None
+    protocol: str = "default"
+
+
+def default_metrics(protocol: str) -> tuple[str, ...]:
+    """The metrics that are scored when none is named. BenchError for an unknown protocol."""
+    return DEFAULT_METRICS if protocol == "default" else tuple(find_protocol(protocol).metrics)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: its name in tables, where it is from, and what tables call the data set."""
+
+    name: str
+    what: str
+    label: str
+
+
+def evaluate_encoder(
+    encoder: Encoder, dataset: FactorDataset, asked: Asked, subject: Subject, phases: Phases
+) -> Record:
+    """The record of an encoder. Raises BenchError where it cannot be scored."""
+    index = points_of(dataset, asked.images.points, asked.seed, "scoring points")
+    phases.phase("encoding", len(index))
+    about: dict[str, Any] = {"kind": "encoder"}
+    try:
+        codes = encode_points(encoder.encode, dataset, index, phases.advance)
+        if encoder.decoding is not None:
+            points = asked.images.reconstruction_points
+            about["measures"] = decoded_reconstruction(encoder, dataset, points, asked.seed)
+            about["bounds"] = reconstruction_bounds("bernoulli", asked.seed, dataset, points)
+    except (Exception, SystemExit) as error:  # anyone's code
+        raise BenchError(f"{subject.what} cannot be evaluated: {type(error).__name__}: {error}") from error
+    return _record(codes.numpy(), index, dataset, asked, subject, about)
+
+
+def evaluate_codes(codes: Any, dataset: FactorDataset, asked: Asked, subject: Subject) -> Record:
+    """The record of codes of all points of the data set, in its order, of which the points asked for are scored."""
+    table = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else np.asarray(codes)
+    if len(table) != len(dataset):
+        raise BenchError(
+            f"{subject.what}: the codes have {len(table)} rows and {dataset.name} {len(dataset)} images; a row for each"
+            " is needed, in the data set's order"
+        )
+    index = points_of(dataset, asked.images.points, asked.seed, "scoring points")
+    return _record(table[index.cpu().numpy()], index, dataset, asked, subject, {"kind": "codes"})
+
+
+def evaluate_tables(codes: Any, factors: Any, asked: Asked, subject: Subject) -> Record:
+    """The record of codes and factors of somebody's own points, row for row."""
+    codes, factors = checked_tables(codes, factors)
+    about = {
+        "kind": "codes",
+        "factor_names": [f"factor {column}" for column in range(factors.shape[1])],
+        "dataset": {"provenance": "user", "fingerprint": sha256(factors.tobytes())},
+        "points": {"number": len(codes), "sha256": sha256(np.arange(len(codes), dtype="<i8").tobytes())},
+    }
+    return _scored(codes, factors, asked, subject, about)
+
+
+def _record(
+    codes: Any,
+    index: Tensor,
+    dataset: FactorDataset,
+    asked: Asked,
+    subject: Subject,
+    about: Mapping[str, Any],
+) -> Record:
+    """The record of codes of these points of the data set."""
+    table, width = reduced_tokens(codes)
+    truth = dataset.factors(index).cpu().numpy()
+    codes, factors = checked_tables(table, truth)
+    varies = truth.max(axis=0) > truth.min(axis=0)
+    positions = index.cpu().numpy().astype("<i8")
+    more: dict[str, Any] = {
+        "dataset": {"provenance": dataset.provenance, "fingerprint": dataset.fingerprint},
+        "points": {"number": len(positions), "sha256": sha256(positions.tobytes())},
+        "provenance": provenance(dataset),
+        "factor_names": [name for name, kept in zip(dataset.factor_names, varies, strict=True) if kept],
+    }
+    if width is not None:
+        more["note"] = f"tokens of {width} numbers were each reduced to their first principal component"
+    if dataset.symmetry is not None:
+        more["controls"] = {"symmetric": symmetric_codes(truth, dataset)}
+    return _scored(codes, factors, asked, subject, {**about, **more})
+
+
+def _scored(
+    codes: Codes, factors: Factors, asked: Asked, subject: Subject, about: Mapping[str, Any]
+) -> Record:
+    """The record of these tables, with what random codes and the factors themselves score beside it."""
+
+    def score(table: Codes, metrics: Sequence[str]) -> dict[str, Any]:
+        if asked.protocol == "default":
+            return score_one(table, factors, metrics, asked.seed, asked.metric_seconds)
+        return score_by_protocol(asked.protocol, table, factors, about["factor_names"], asked.seed, metrics)
+
+    report = score(codes, asked.metrics)
+    measures = about.get("measures", {})
+    refuse_keys(report, dict.fromkeys(measures, "a measure of the reconstruction"))
+    controls = {
+        "random": random_codes(len(codes), codes.shape[1], asked.seed),
+        "ground_truth": ground_truth(factors, generator(asked.seed, "ground_truth")),
+        **about.get("controls", {}),
+    }
+    scored = list(report["metrics"])
+    notes = [about.get("note"), overlap_note(report)]
+    if asked.protocol != "default":
+        notes += [report["protocol"]["note"], find_protocol(asked.protocol).source.note]
+    found = {
+        "name": subject.name,
+        "seed": asked.seed,
+        "source": {"kind": about["kind"], "what": subject.what},
+        "dataset": {"label": subject.label, **about["dataset"]},
+        "points": about["points"],
+        "scoring": {
+            "metrics": report["metrics"],
+            "protocol": asked.protocol,
+            "points": asked.images.points,
+            "reconstruction_points": asked.images.reconstruction_points,
+            "reconstruction": about.get("bounds", {}),
+        },
+        "scores": measures | report["scores"],
+        "controls": {name: score(table, scored)["scores"] for name, table in controls.items() if scored},
+        "failures": report["failures"],
+        "provenance": about.get("provenance", {}),
+        "notes": tuple(note for note in notes if note),
+    }
+    return Record(**found)
+
+
+class NoPhases:
+    """Nobody hears."""
+
+    def phase(self, name: str, total: int, done: int = 0) -> None:
+        """Say nothing."""
+
+    def advance(self, units: int) -> None:
+        """Say nothing."""

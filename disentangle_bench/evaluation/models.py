@@ -1,0 +1,137 @@
+"""Trained models evaluated: encoded, scored with metrics, and measured by how well they reconstruct."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluation.encode import encode_dataset, encode_stack
+from disentangle_bench.evaluation.pool import score_many, score_one
+from disentangle_bench.evaluation.reconstruction import measure_reconstruction, reconstruction_bounds
+from disentangle_bench.evaluation.scores import refuse_keys
+from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.progress import Phases
+from disentangle_bench.specs import RunSpec, ScoringSpec
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is asked of an evaluation: metrics by name, the images, and the seconds that a metric may take for a run."""
+
+    metrics: tuple[str, ...]
+    images: ScoringSpec
+    metric_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scores.json holds, and the seconds that were spent on it."""
+
+    scores: dict[str, Any]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class StackTables:
+    """Codes [models, points, latents] and factors [points, factors], and the seconds that a model took."""
+
+    codes: NDArray[np.float32]
+    factors: NDArray[np.int64]
+    seconds: float
+
+
+def score_model(model: TrainedModel, scoring: Scoring, dataset: FactorDataset, phases: Phases) -> Scored:
+    """The numbers of one model, how they were obtained, and the metrics that raised, with their errors."""
+    points, seed = scoring.images.points, model.spec.seed
+    started = time.perf_counter()
+    phases.phase("encoding", len(dataset) if points == "all" else min(int(points), len(dataset)))
+    codes, factors = encode_dataset(model.encode, dataset, points, seed, phases.advance)
+    measures, bounds = _reconstruction(model, scoring, dataset)
+    encoded = time.perf_counter()
+    phases.phase("scoring", len(scoring.metrics))
+    report = score_one(
+        codes, factors, scoring.metrics, seed, scoring.metric_seconds, lambda: phases.advance(1)
+    )
+    seconds = {"encoding": encoded - started, "scoring": time.perf_counter() - encoded}
+    return Scored(_scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds)
+
+
+def score_models(
+    models: Sequence[TrainedModel], scoring: Scoring, dataset: FactorDataset, phases: Phases
+) -> Iterator[tuple[Callable[[], Scored], str | None]]:
+    """For each of these models of one program, in order, what scores it; and why they were not encoded together.
+
+    Many are encoded together where the whole data set is asked for. One by one needs less memory, and says which model
+    it is that cannot be encoded.
+    """
+    reason = None
+    tables = None
+    if len(models) > 1 and scoring.images.points == "all":
+        started = time.perf_counter()
+        phases.phase("encoding", len(dataset))
+        try:
+            codes, factors = encode_stack(models, dataset, phases.advance)
+            tables = StackTables(codes, factors, (time.perf_counter() - started) / len(models))
+        except BenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = f"one by one: {type(error).__name__}: {error}"
+    if tables is not None:
+        yield from ((score, None) for score in _score_tables(models, tables, scoring, dataset, phases))
+        return
+    for model in models:
+        yield partial(score_model, model, scoring, dataset, phases), reason
+
+
+def _score_tables(
+    models: Sequence[TrainedModel],
+    tables: StackTables,
+    scoring: Scoring,
+    dataset: FactorDataset,
+    phases: Phases,
+) -> Iterator[Callable[[], Scored]]:
+    """What scores each model, the tables of all being scored side by side."""
+    phases.phase("scoring", len(models))
+    started = time.perf_counter()
+    seeds = [model.spec.seed for model in models]
+    reports = score_many(tables.codes, tables.factors, seeds, scoring.metrics, scoring.metric_seconds)
+    for model, report in zip(models, reports, strict=True):
+        phases.advance(1)
+        seconds = {"encoding": tables.seconds, "scoring": (time.perf_counter() - started) / len(models)}
+
+        def score(
+            model: TrainedModel = model, report: dict[str, Any] = report, seconds: dict[str, float] = seconds
+        ) -> Scored:
+            measures, bounds = _reconstruction(model, scoring, dataset)
+            return Scored(
+                _scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds
+            )
+
+        yield score
+
+
+def _reconstruction(
+    model: TrainedModel, scoring: Scoring, dataset: FactorDataset
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The measures of a model's reconstruction, and what they are read against."""
+    points = scoring.images.reconstruction_points
+    likelihood = getattr(model.objective, "likelihood", None)
+    bounds = reconstruction_bounds(likelihood, model.spec.seed, dataset, points)
+    return measure_reconstruction(model, dataset, points), bounds
+
+
+def _scores(
+    spec: RunSpec, measures: dict[str, float], report: dict[str, Any], scoring: Scoring
+) -> dict[str, Any]:
+    """What is kept of the report; a metric that gives a score of another column's name has failed."""
+    settings = dict.fromkeys([*spec.hypers, *spec.options], "a setting of the run")
+    refuse_keys(report, settings | dict.fromkeys(measures, "a measure of the run"))
+    return report | {"scores": measures | report["scores"], "scoring": scoring.images.model_dump()}

@@ -1,1 +1,0 @@
-"""Launching: one job from specs to scored results, and the places where jobs run."""

@@ -1,0 +1,246 @@
+"""What the report's page shows of a study's tables: lines and cells for its template, numbers for its scripts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from disentangle_bench.report.comparison import COMPARABLE, several_likelihoods
+from disentangle_bench.report.leaderboard import with_reconstruction
+from disentangle_bench.report.render import TITLES, marked, measure, ranks_with_ties
+from disentangle_bench.report.runs_table import OF_ONE_LIKELIHOOD
+from disentangle_bench.report.tables import Tables
+from disentangle_bench.report.words import plain
+
+SHARES = ("objective", "hyperparameter", "seed")
+LINES_SHOWN = 200  # of a derived table; its file has all
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A run that stands for a row of the leaderboard: its pictures, curves and heat map."""
+
+    row: int
+    run: str
+    seed: int
+    pictures: tuple[tuple[str, str], ...]
+    moving: str
+    curves: tuple[Mapping[str, Any], ...]
+    factors: tuple[str, ...]
+    information: tuple[tuple[float, ...], ...]
+
+
+def settings_by_rank(tables: Tables, settings: Sequence[Setting]) -> list[dict[str, Any]]:
+    """The settings in the leaderboard's order, with the words for their row."""
+    by_row = {setting.row: setting for setting in settings}
+    rows = tables.rows.assign(shown=ranks_with_ties(tables.rows))
+    return [
+        {
+            "group": row["group"],
+            "rank": row["shown"],
+            "model": row["model"],
+            "setting": row["setting"],
+            "of": by_row[row["row"]],
+        }
+        for row in rows.to_dict("records")
+        if row["row"] in by_row
+    ]
+
+
+def groups_of(tables: Tables) -> list[dict[str, Any]]:
+    """A name and the counts of each set of runs that measure the same thing."""
+    rows = tables.rows[~tables.rows["control"].astype(bool)]
+    same_name = rows.groupby(["dataset", "provenance"])["group"].nunique()
+    found = []
+    for group, part in rows.groupby("group", sort=True):
+        first = part.iloc[0]
+        name = f"{first['dataset']} ({first['provenance']})"
+        if same_name[first["dataset"], first["provenance"]] > 1:
+            name += ": " + ", ".join(plain(first[key]) for key in COMPARABLE[2:] if first[key])
+        counts = {"done": int(part["n_seeds"].sum()), "failed": int(part["n_failed"].sum())}
+        found.append({"id": int(str(group)), "name": name} | counts)
+    return found
+
+
+def _measures(tables: Tables) -> list[str]:
+    """What the page shows; the excess over a perfect picture only where a run has it."""
+    excess = ["excess_share"] if tables.rows["excess_share_mean"].notna().any() else []
+    return ["reconstruction_nats", *excess, "elbo", *tables.headlines]
+
+
+def columns_of(tables: Tables) -> list[dict[str, Any]]:
+    """The leaderboard's columns that can be sorted by, with the order in which the first click puts them."""
+    words = [(name, name, True) for name in _worded(tables)]
+    counts = [("n_seeds", "seeds", False), ("n_failed", "failed", False)]
+    numbers = [(name, TITLES.get(name, name), name in tables.lower_is_better) for name in _measures(tables)]
+    return [
+        {
+            "key": key,
+            "title": title,
+            "ascending": up,
+            "number": key not in _worded(tables),
+            "apart": key in OF_ONE_LIKELIHOOD,
+        }
+        for key, title, up in (("rank", "rank", True), *words, *counts, *numbers)
+    ]
+
+
+def _worded(tables: Tables) -> list[str]:
+    """The leaderboard's columns of words; the source only where a row was not trained here."""
+    return ["model", "setting", *(["source"] if "source" in tables.leaderboard else [])]
+
+
+def leaderboard_lines(tables: Tables) -> list[dict[str, Any]]:
+    """A line per row of the leaderboard: what is shown, and what it is sorted by."""
+    rows = tables.rows
+    ranks = ranks_with_ties(rows)
+    marks = {name: marked(rows, name) for name in _measures(tables)}
+    models = rows[~rows["control"].astype(bool)]
+    mixed = {group for group, part in models.groupby("group") if several_likelihoods(part)}
+    lines = []
+    for i, row in enumerate(rows.to_dict("records")):
+        cells = []
+        for name in _measures(tables):
+            cell = measure(pd.Series(row), name, marks[name].iloc[i])
+            cells.append({"value": _rounded(row[f"{name}_mean"]), "cell": cell})
+        row |= {"setting": _setting_in_words(row, row["group"] in mixed), "source": plain(row["source"])}
+        lines.append(
+            {
+                "group": row["group"],
+                "control": bool(row["control"]),
+                "likelihood": "" if row["control"] else row["reconstruction_likelihood"],
+                "rank": ranks.iloc[i],
+                "order": None if pd.isna(row["rank"]) else int(row["rank"]),
+                "words": [row[name] for name in _worded(tables)],
+                "seeds": row["n_seeds"],
+                "failed": row["n_failed"],
+                "cells": cells,
+            }
+        )
+    return lines
+
+
+def _setting_in_words(row: Mapping[Hashable, Any], mixed: bool) -> str:
+    """A row's setting, and its likelihood where the data set's rows have several."""
+    likelihood = row["reconstruction_likelihood"] if mixed and not row["control"] else ""
+    return "; ".join(filter(None, [row["setting"], likelihood]))
+
+
+def correlations(tables: Tables) -> list[dict[str, Any]]:
+    """A square of rank correlations per group; `shade` is -10..10."""
+    squares = []
+    for group, part in tables.table("metric_correlation").groupby("group", sort=True):
+        names = list(dict.fromkeys(part["measure_a"]))
+        values = part["spearman"].to_numpy(float).reshape(len(names), len(names))
+        lines = [
+            {"name": name, "cells": [_shaded(value, 10) for value in line]}
+            for name, line in zip(names, values, strict=True)
+        ]
+        squares.append({"group": group, "names": names, "lines": lines, "runs": int(part["n_runs"].max())})
+    return squares
+
+
+def _shaded(value: float, steps: int) -> dict[str, Any]:
+    missing = bool(np.isnan(value))
+    shade = 0 if missing else round(value * steps)
+    return {"text": "-" if missing else f"{value:.2f}", "shade": f"n{-shade}" if shade < 0 else f"p{shade}"}
+
+
+def variance_bars(tables: Tables) -> list[dict[str, Any]]:
+    """The bars of variance shares: percent, and where each part begins. A share below 0 has no width."""
+    lines = []
+    for row in tables.table("variance").to_dict("records"):
+        if row["measure"] in ("excess_nats", "excess_share", "mse", "kl"):
+            continue
+        whole = sum(max(row[name], 0.0) for name in SHARES)
+        parts, start = [], 0.0
+        for name in SHARES:
+            width = 100 * max(row[name], 0.0) / whole
+            text = f"{100 * row[name]:.0f} %"
+            parts.append({"name": name, "start": f"{start:.2f}", "width": f"{width:.2f}", "text": text})
+            start += width
+        counts = {key: row[key] for key in ("n_runs", "n_failed", "n_models", "n_settings")}
+        lines.append({"group": row["group"], "measure": row["measure"], "parts": parts} | counts)
+    return lines
+
+
+def shown_tables(tables: Tables) -> list[dict[str, Any]]:
+    """The derived tables that have a heading, as texts: a line a row, numbers with five digits."""
+    found = []
+    for table, made in tables.derived():
+        if not table.heading:
+            continue
+        numbers = [pd.api.types.is_numeric_dtype(made.dtypes.iloc[i]) for i in range(made.shape[1])]
+        lines = [
+            [plain(_rounded(cell) if isinstance(cell, float) else cell) for cell in line]
+            for line in made.head(LINES_SHOWN).itertuples(index=False, name=None)
+        ]
+        about = {"name": table.name, "heading": table.heading, "text": table.text, "numbers": numbers}
+        found.append(about | {"columns": list(made.columns), "lines": lines, "all": len(made)})
+    return found
+
+
+def failures(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The reasons why runs failed, the commonest first, with a run of each."""
+    failed = runs[runs["status"] == "FAILED"]
+    reasons = failed.groupby("failure", sort=False)["run"].agg(["size", "first"])
+    reasons = reasons.sort_values("size", ascending=False, kind="stable")
+    return [
+        {"reason": reason, "runs": row["size"], "first": row["first"]} for reason, row in reasons.iterrows()
+    ]
+
+
+def data_of_scripts(tables: Tables) -> dict[str, Any]:
+    """What the scripts draw: means with intervals, fronts, each seed's numbers, and the tables of models."""
+    measures = _measures(tables)
+    models = tables.rows[~tables.rows["control"].astype(bool)]
+    runs = tables.runs
+    done = (runs["status"] == "DONE").to_numpy()
+    numbers = runs[measures].to_numpy(float)
+    seeds: dict[int, list[list[Any]]] = {}
+    for i in np.flatnonzero(done):
+        line = [int(runs["seed"].iloc[i]), *(_rounded(value) for value in numbers[i])]
+        seeds.setdefault(int(tables.row_of_run[i]), []).append(line)
+    return {
+        "measures": [
+            {"key": name, "title": TITLES.get(name, name), "lower": name in tables.lower_is_better}
+            for name in measures
+        ],
+        "metrics": tables.headlines,
+        "models": sorted(set(models["model"])),
+        "rows": [
+            {
+                "group": int(row["group"]),
+                "likelihood": row["reconstruction_likelihood"],
+                "model": row["model"],
+                "setting": row["setting"],
+                "failed": int(row["n_failed"]),
+                "numbers": [
+                    [_rounded(row[f"{name}_{part}"]) for part in ("mean", "ci_low", "ci_high")]
+                    for name in measures
+                ],
+                "front": [bool(row[f"front_{name}"]) for name in tables.headlines],
+                "unbeaten": [bool(row[f"pareto_{name}"]) for name in tables.headlines],
+                "seeds": seeds.get(row["row"], []),
+            }
+            for row in with_reconstruction(tables.rows).to_dict("records")
+        ],
+        "summary": _lists(tables.table("models").drop(columns=["dataset", "provenance"])),
+        "improvement": _lists(tables.table("improvement").drop(columns=["dataset", "provenance"])),
+    }
+
+
+def _lists(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as its column names and its lines, numbers rounded."""
+    lines = [[_rounded(v) if isinstance(v, float) else v for v in line] for line in table.to_numpy().tolist()]
+    return {"columns": list(table.columns), "lines": lines}
+
+
+def _rounded(value: float) -> float | None:
+    """Five digits, which is more than a screen shows; None for what is missing."""
+    return None if not math.isfinite(value) else float(f"{value:.5g}")

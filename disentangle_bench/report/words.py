@@ -1,0 +1,26 @@
+"""Cells, settings and axes as short texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+# The training curves that people are shown, and what their axes say.
+CURVES = {"reconstruction": "reconstruction (nats)", "kl": "KL (nats)", "tc": "TC estimate (nats)"}
+
+
+def plain(value: object) -> str:
+    """A cell as text: no trailing zeros, nothing for what is missing."""
+    if value is None or value is pd.NA:
+        return ""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:g}"
+    return str(value)
+
+
+def in_words(settings: pd.DataFrame) -> list[str]:
+    """Each row of these columns as `beta=4, steps=200`, without what is missing."""
+    return [
+        ", ".join(f"{name}={plain(value)}" for name, value in row.items() if not pd.isna(value))
+        for row in settings.to_dict("records")
+    ]

@@ -1,0 +1,206 @@
+"""What is asked for of a data set, networks, training and scoring, and of one run: frozen, checked, named by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from disentangle_bench import registry
+
+MAX_SEED = 2**63 - 1
+
+
+# Whole numbers are those of TOML: 64 bits, which a table and a tensor can hold too.
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_SEED)]
+
+
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+Value = bool | Annotated[int, Field(ge=-MAX_SEED - 1, le=MAX_SEED)] | float | str
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys are refused, values keep their types, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple; ValueError for what is neither."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list is needed")
+    return tuple(value)
+
+
+def _points(value: Any) -> Any:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError('needed is a whole number of at least 1, or "all"')
+
+
+Points = Annotated[int | Literal["all"], BeforeValidator(_points)]
+
+
+Widths = Annotated[tuple[PositiveInt, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class CorrelatedSpec(Table):
+    """Two factors that go together in training batches, the closer the smaller `sigma` (Traeuble et al. 2021)."""
+
+    first: str
+    second: str
+    sigma: PositiveFloat
+
+
+class DatasetSpec(Table):
+    """A data set by its name, a sub-grid of it (every k-th value of some factors), and what training sees of it.
+
+    `hold_out` keeps combinations of factor values from training, `correlated` ties two factors together there;
+    scoring sees all images alike.
+    """
+
+    name: str
+    every: dict[str, PositiveInt] = {}
+    hold_out: (
+        dict[str, Annotated[tuple[NonNegativeInt, ...], BeforeValidator(as_tuple), Field(min_length=1)]]
+        | None
+    ) = None
+    correlated: CorrelatedSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> DatasetSpec:
+        if self.hold_out and self.correlated:
+            raise ValueError("hold_out and correlated exclude each other; list the data set twice")
+        return self
+
+    @property
+    def short_name(self) -> str:
+        """The name as people read it: of a path its last part."""
+        return Path(self.name).name if registry.is_path(self.name) else self.name
+
+    @property
+    def label(self) -> str:
+        """The short name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
+        notes = [f"{factor}/{k}" for factor, k in sorted(self.every.items()) if k > 1]
+        if self.hold_out is not None:
+            notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
+        if self.correlated is not None:
+            notes += [f"{self.correlated.first}~{self.correlated.second} {self.correlated.sigma:g}"]
+        return f"{self.short_name}[{','.join(notes)}]" if notes else self.short_name
+
+
+class NetworkSpec(Table):
+    """The networks' sizes; the defaults are the standard study's (Locatello et al. 2019).
+
+    `architecture` "fc" is the study's fully connected one, of `hidden` units a layer (1200 there); "style" is QLAE's
+    kind (Hsu et al. 2023) in these sizes; without it, "conv".
+    """
+
+    latents: PositiveInt = 10
+    channels: Widths = (32, 32, 64, 64)
+    kernels: Annotated[Widths, Field(validate_default=True)] = (4, 4, 2, 2)
+    hidden: PositiveInt = 256
+    architecture: Literal["conv", "fc", "style"] | None = None
+
+    @field_validator("kernels")
+    @classmethod
+    def _kernels_halve(cls, kernels: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if any(kernel % 2 for kernel in kernels):
+            raise ValueError("even sizes are needed, so that each layer halves the image")
+        channels = info.data.get("channels", kernels)  # missing where it was wrong itself
+        if len(kernels) != len(channels):
+            raise ValueError(f"{len(kernels)} entries for {len(channels)} network.channels")
+        return kernels
+
+
+class TrainingSpec(Table):
+    """The optimisation's settings; a step updates each network once. Defaults are the standard study's.
+
+    `precision` is what networks compute in: "bfloat16" keeps weights, Adam's moments and losses in float32, "tf32" is
+    float32 with a GPU's shortened products, "float64" is a reference for checks.
+    """
+
+    steps: PositiveInt = 300_000
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-4
+    adam_betas: Annotated[tuple[Fraction, Fraction], BeforeValidator(as_tuple)] = (0.9, 0.999)
+    adam_eps: PositiveFloat = 1e-8
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
+
+
+class ScoringSpec(Table):
+    """What a trained run is scored on.
+
+    `points` images, drawn at random without replacement, are encoded ("all": the whole data set); reconstruction, KL
+    and ELBO are measured on the first `reconstruction_points` of a second such draw.
+    """
+
+    points: Points = "all"
+    reconstruction_points: Points = 10_000
+
+
+class RunSpec(Table):
+    """Everything that decides one run's weights."""
+
+    dataset: DatasetSpec
+    model: str
+    hypers: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    options: dict[str, Value]
+    seed: NonNegativeInt
+    network: NetworkSpec
+    training: TrainingSpec
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which finds its own name."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("id", "program", "digest") if set(update or ()) - {"seed"} else ("id", "digest"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
+    def id(self) -> str:
+        """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
+        kept = [f"{factor}{k}" for factor, k in sorted(self.dataset.every.items()) if k > 1]
+        hypers = [f"{key}{value:g}" for key, value in self.hypers.items()]
+        words = re.sub(
+            r"[^A-Za-z0-9_.-]+", "_", "-".join([self.dataset.short_name, *kept, self.model, *hypers])
+        )
+        # The seed is never cut off: of a hundred thousand runs, some hashes begin alike.
+        seed = f"-s{self.seed}"
+        return f"{words.lstrip('._-')[: 100 - len(seed)]}{seed}-{self.digest[:8]}"
+
+    @cached_property
+    def program(self) -> str:
+        """What runs of one stack share: everything but the seed and the hyper-parameters' values."""
+        shared = self.model_dump(mode="json", exclude={"seed", "hypers"}) | {"hypers": sorted(self.hypers)}
+        return json.dumps(shared, sort_keys=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of the spec's canonical JSON."""
+        # What was not asked for is left out, so that a setting added later leaves the runs of today their names.
+        asked = self.model_dump(mode="json", exclude_none=True)
+        if asked["training"]["precision"] == "float32":
+            del asked["training"]["precision"]
+        text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""A grid run from Python: what `bench run` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from disentangle_bench.device import pick_device
+from disentangle_bench.grid import Grid
+from disentangle_bench.grid_file import check_grid, read_grid, with_overrides
+from disentangle_bench.progress import Progress, shown_by_default
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.stop import Stop
+from disentangle_bench.study.options import Jobs, Options
+from disentangle_bench.study.plan import Outcome, default_study
+from disentangle_bench.study.study import Study
+
+
+def run(
+    grid: str | Path | Mapping[str, Any] | Grid,
+    out: str | Path | None = None,
+    *,
+    device: str = "auto",
+    seeds: int | None = None,
+    overrides: Sequence[str] = (),
+    retry_failed: bool = False,
+    data_dir: str | Path | None = None,
+    time_limit: float | None = None,
+    jobs: int | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run what is not done yet of a grid, and write its tables: what `bench run` does.
+
+    Parameters
+    ----------
+    grid
+        The path of a TOML file, what such a file holds as a dict, or a Grid.
+    out
+        The study directory, by default results/<grid name>.
+    device
+        "auto", "cpu", "cuda" or "cuda:N".
+    seeds
+        N stands for the seeds 0..N-1 instead of the grid's.
+    overrides
+        Texts such as "training.steps=500", which change keys of the grid.
+    retry_failed
+        Whether runs that failed before are trained again.
+    data_dir
+        Where data files are kept.
+    time_limit
+        Seconds after which a checkpoint is kept and Stopped raised; the same call goes on from there.
+    jobs
+        On a CPU, how many runs are trained at a time, each in a process of its own; None stands for one a core.
+    threads
+        Of each of these processes. Another number changes scores as another seed would.
+    progress
+        Hears how the study gets on; by default bars in a terminal and in a notebook, and nothing elsewhere.
+
+    Returns
+    -------
+    Outcome
+        Where the study is, and how many of its runs are done, failed and left.
+
+    Raises
+    ------
+    BenchError
+        For a mistake in the grid or its surroundings.
+    Stopped
+        When the time limit is reached.
+
+    Examples
+    --------
+    >>> import disentangle_bench
+    >>> grid = {
+    ...     "name": "example",
+    ...     "metrics": ["mig"],
+    ...     "datasets": [{"name": "tiny_data:SQUARES"}],
+    ...     "models": [{"name": "pca"}],
+    ...     "network": {"latents": 3},
+    ... }
+    >>> outcome = disentangle_bench.run(grid, device="cpu", jobs=1)
+    >>> outcome.done, outcome.failed
+    (1, 0)
+    """
+    checked = _grid(grid, overrides, seeds)
+    directory = StudyDir(Path(out) if out is not None else default_study(checked))
+    options = Options(
+        pick_device(device),
+        stop=Stop(time_limit),
+        retry_failed=retry_failed,
+        data_dir=data_dir,
+        jobs=Jobs(jobs, threads),
+    )
+    return Study(checked, directory, options, progress or shown_by_default()).train()
+
+
+def _grid(grid: str | Path | Mapping[str, Any] | Grid, overrides: Sequence[str], seeds: int | None) -> Grid:
+    """The grid after overrides. Raises BenchError for one that is none."""
+    if isinstance(grid, str | Path):
+        return read_grid(Path(grid), overrides, seeds)
+    document = grid.document() if isinstance(grid, Grid) else dict(grid)
+    return check_grid(with_overrides(document, overrides, seeds))
