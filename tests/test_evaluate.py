@@ -213,7 +213,7 @@ def test_codes_from_a_file_with_factors_of_its_own(folder: Path) -> None:
     np.savez(folder / "codes.npz", codes=factors.astype(np.float32), factors=factors)
     result = bench("evaluate", "--codes", "codes.npz", "--metric", "mig")
     assert result.exit_code == 0, result.output
-    assert "factors of codes.npz" in result.stderr
+    assert "the factors in codes.npz" in result.stderr
     assert bench("evaluate").exit_code == 2
     assert bench("evaluate", "a:b", "--codes", "codes.npz").exit_code == 2
 

@@ -6,15 +6,16 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
 
 from disentangle_bench import registry
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, unknown_name
+from disentangle_bench.evaluation.protocols import PROTOCOLS
 from disentangle_bench.files import refuse_odd_file, sha256, write_text, writing
 from disentangle_bench.grid_file import complaint, read_toml
 from disentangle_bench.specs import NonNegativeInt, PositiveInt, Table, as_tuple
@@ -46,6 +47,12 @@ class Asked(Table):
     revision: PositiveInt
 
 
+def _known_protocol(name: str) -> str:
+    if name not in PROTOCOLS:
+        raise ValueError(f"one of {', '.join(PROTOCOLS)} is needed")
+    return name
+
+
 class Board(Table):
     """The question of boards/<name>.toml. Entries are ranked by the first metric.
 
@@ -59,7 +66,7 @@ class Board(Table):
     provenance: str
     fingerprint: str
     factors: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-    protocol: Literal["default"] = "default"
+    protocol: Annotated[str, AfterValidator(_known_protocol)] = "default"
     seeds: PositiveInt = 3
     largest_bytes: PositiveInt = LARGEST_CODES
     drawn: Drawn = Field(alias="points")
@@ -80,9 +87,7 @@ class Board(Table):
 
     def named_metrics(self) -> dict[str, Metric]:
         """The metrics as this version has them, by name. Raises BenchError for one that it does not have."""
-        from disentangle_bench.evaluation.scores import named_metrics
-
-        found = named_metrics(each.name for each in self.metrics)
+        found = metrics_of(self.protocol, [each.name for each in self.metrics])
         for name, metric in found.items():
             if not metric.headlines:
                 raise BenchError(
@@ -122,6 +127,19 @@ class Board(Table):
         return index
 
 
+def metrics_of(protocol: str, names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics of these names as the protocol has them. Raises BenchError for one that it does not have."""
+    from disentangle_bench.evaluation.scores import named_metrics
+
+    if protocol == "default":
+        return named_metrics(names)
+    known = PROTOCOLS[protocol].metrics
+    for name in names:
+        if name not in known:
+            raise unknown_name(f"metric of the protocol {protocol!r}", name, known)
+    return {name: known[name] for name in names}
+
+
 def drawn_points(dataset: FactorDataset, number: int, seed: int) -> NDArray[np.int64]:
     """So many positions in the data set, drawn without replacement as for the scoring of runs, ascending."""
     from disentangle_bench.evaluation.encode import points_of
@@ -144,11 +162,9 @@ def new_board(
 ) -> Board:
     """Write the board `path` about this data set; `drawn` is the number of points and their seed.
 
-    `asked` has the keys `dataset`, and perhaps `every` and `seeds`, as in the file. Raises BenchError where there is
-    such a board, for more points than images, and for what the file cannot say.
+    `asked` has the keys `dataset`, and perhaps `every`, `protocol` and `seeds`, as in the file. Raises BenchError
+    where there is such a board, for more points than images, and for what the file cannot say.
     """
-    from disentangle_bench.evaluation.scores import named_metrics
-
     number, seed = drawn
     if path.exists() or path.is_symlink():
         raise BenchError(f"{path} is there already; a board's question never changes: choose another name")
@@ -160,7 +176,8 @@ def new_board(
         "factors": dataset.factor_names,
     }
     points = {"number": number, "seed": seed, "sha256": digest(drawn_points(dataset, number, seed))}
-    named = [{"name": name, "revision": metric.revision} for name, metric in named_metrics(metrics).items()]
+    found = metrics_of(asked.get("protocol", "default"), metrics)
+    named = [{"name": name, "revision": metric.revision} for name, metric in found.items()]
     document = {**asked, **facts, "points": points, "metrics": named}
     board = _board(path, document)
     board.named_metrics()
@@ -188,7 +205,8 @@ def _board(path: Path, document: dict[str, Any]) -> Board:
         raise BenchError(f"{path}: name is no key of a board, whose name is that of its file")
     board = checked(Board, document | {"name": path.stem}, path, {"points": Drawn, "metrics": Asked})
     # A board may be a stranger's: nothing that it names is imported.
-    for kind, name in [("data set", board.dataset), *(("metric", each.name) for each in board.metrics)]:
+    own = [("metric", each.name) for each in board.metrics] if board.protocol == "default" else []
+    for kind, name in [("data set", board.dataset), *own]:
         try:
             registry.check(kind, name)
         except BenchError as error:

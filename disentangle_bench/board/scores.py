@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,14 +114,12 @@ def computed(
     board: Board, factors: NDArray[np.int64], asked: Mapping[int, Sequence[str]], tables: Sequence[Table]
 ) -> Iterator[tuple[int, list[Score], dict[str, str]]]:
     """For each table by its number, as `asked`: the scores of these metrics, and why metrics gave none."""
-    from disentangle_bench.evaluation.pool import score_many
-
     metrics = board.named_metrics()
     for chosen in dict.fromkeys(tuple(names) for names in asked.values()):
         numbers = [number for number, names in asked.items() if tuple(names) == chosen]
         codes = [tables[number].codes.astype(np.float32) for number in numbers]
         seeds = [tables[number].seed for number in numbers]
-        reports = score_many(codes, factors, seeds, chosen)
+        reports = _reports(board, codes, factors, seeds, chosen)
         for number, report in zip(numbers, reports, strict=True):
             scores = []
             for name in chosen:
@@ -129,6 +128,24 @@ def computed(
                     value = report["scores"].get(headline)
                     scores.append(Score(*about, metrics[name].revision, headline, value))
             yield number, scores, report["failures"]
+
+
+def _reports(
+    board: Board,
+    codes: Sequence[NDArray[np.float32]],
+    factors: NDArray[np.int64],
+    seeds: Sequence[int],
+    metrics: Sequence[str],
+) -> Iterator[dict[str, Any]]:
+    """What the board's protocol says of each of these tables, in order."""
+    from disentangle_bench.evaluation.pool import score_many
+    from disentangle_bench.evaluation.protocols import score_by_protocol
+
+    if board.protocol == "default":
+        yield from score_many(codes, factors, seeds, metrics)
+        return
+    for table, seed in zip(codes, seeds, strict=True):
+        yield score_by_protocol(board.protocol, table, factors, board.factors, seed, metrics)
 
 
 def current(board: Board, scores: Sequence[Score]) -> dict[tuple[int, str, str], list[Score]]:

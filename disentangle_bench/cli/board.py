@@ -46,7 +46,10 @@ def board() -> None:
     "metrics",
     multiple=True,
     metavar="NAME",
-    help=f"May be repeated.  [default: {', '.join(METRICS)}]",
+    help=f"May be repeated.  [default: {', '.join(METRICS)}; all of another protocol]",
+)
+@click.option(
+    "--protocol", default="default", show_default=True, metavar="NAME", help="Whose way of scoring."
 )
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds an entry needs."
@@ -59,14 +62,18 @@ def new(
     """Freeze a question as the board NAME: which points of which data set, and which metrics."""
     from disentangle_bench.board.definition import NAME, new_board
     from disentangle_bench.data.load import load_dataset
+    from disentangle_bench.evaluation.protocols import find_protocol
 
     if not NAME.fullmatch(name):
         raise BenchError(f"{name!r} is no name of a board: small letters, digits, '_' and '-' are allowed")
     every = dict(_step(text) for text in kept)
-    document = {"dataset": dataset, "every": every, "seeds": asked["seeds"]}
+    document = {"dataset": dataset, "every": every, "protocol": asked["protocol"], "seeds": asked["seeds"]}
+    metrics = asked["metrics"] or METRICS
+    if asked["protocol"] != "default":
+        metrics = asked["metrics"] or tuple(find_protocol(asked["protocol"]).metrics)
     images = load_dataset(dataset, every=every, data_dir=data_dir)
     path = results / "boards" / f"{name}.toml"
-    new_board(path, images, document, (asked["points"], asked["point_seed"]), asked["metrics"] or METRICS)
+    new_board(path, images, document, (asked["points"], asked["point_seed"]), metrics)
     say(f"{path}: {asked['points']} of {len(images)} images of {images.name} ({images.provenance})")
 
 

@@ -179,7 +179,7 @@ class EvaluateCommand:
         if spec is None:
             assert self.codes is not None
             arrays = read_arrays(self.codes, ("codes", "factors"))
-            subject = evaluation.Subject(name, what, f"factors of {self.codes.name}")
+            subject = evaluation.Subject(name, what, f"the factors in {self.codes.name}")
             return evaluation.evaluate_tables(arrays["codes"], arrays["factors"], asked, subject)
         progress = make_progress()
         dataset = load(spec, progress, self.data_dir)

@@ -62,7 +62,7 @@ def test_a_board_is_never_overwritten(results: Path) -> None:
         ("number = 40", "number = 1", "points.number = 1: "),
         ("number = 40", 'number = "40"', "points.number = '40': "),
         ("seed = 7", "sed = 7", "unknown key 'points.sed': 'sed'. Did you mean 'seed'"),
-        ('protocol = "default"', 'protocol = "own"', "protocol = 'own': input should be 'default'"),
+        ('protocol = "default"', 'protocol = "own"', "protocol = 'own': one of default, dlib2019"),
         ('"mig"', '"modularity"', "each metric is named once"),
         ('"mig"', '"os:system"', "is code that is not this package's"),
         ('"mig"', '"./os:system"', "is code that is not this package's"),

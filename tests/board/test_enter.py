@@ -93,3 +93,25 @@ def test_a_board_knows_its_question(folder: Path, more: tuple[str, ...], said: s
     assert result.exit_code == 2
     assert said in result.output
     assert bench("evaluate", "a:b", "--board", "small").exit_code == 2
+
+
+def test_a_board_may_score_as_a_paper_does(folder: Path) -> None:
+    made = bench("board", "new", "chen", "--dataset", "mine.npz", "--points", 40, "--protocol", "chen2018")
+    assert made.exit_code == 0, made.output
+    for seed in range(3):
+        name = f"enc{seed}_{folder.name}:encode"
+        result = bench("evaluate", name, "--board", "chen", "--entry", "Ann2026Linear", "--seed", seed)
+        assert result.exit_code == 0, result.output
+    entry = folder / "results" / "entries" / "chen" / "Ann2026Linear"
+    (entry / "entry.toml").write_text((entry / "entry.toml").read_text().replace("to be filled in", "none"))
+    checked = bench("board", "check", "chen")
+    assert checked.exit_code == 0, checked.output
+    assert bench("board", "build", "chen").exit_code == 0
+    assert pd.read_csv(folder / "results" / "boards" / "chen.csv").loc[0, "mig_n"] == 3
+    refused = bench(
+        "board", "new", "other", "--dataset", "mine.npz", "--protocol", "chen2018", "--metric", "sap"
+    )
+    assert refused.exit_code == 2
+    board = folder / "results" / "boards" / "chen.toml"
+    board.write_text(board.read_text().replace("chen2018", "nobody2000"))
+    assert "one of default, dlib2019" in bench("board", "list").output
