@@ -210,10 +210,10 @@ def _read_curves(path: Path) -> list[dict[str, float]]:
 
 
 def _read_weights(path: Path, provenance: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """The weights of a run. Raises ValueError where they are not those written; runs of before have no checksum."""
+    """The weights of a run. Raises ValueError where they are not those written."""
     refuse_odd_file(path / "weights.safetensors")
     content = (path / "weights.safetensors").read_bytes()
-    if provenance.get(WEIGHTS_SUM) not in (None, sha256(content)):
+    if provenance.get(WEIGHTS_SUM) != sha256(content):
         raise ValueError(f"weights.safetensors is not the file whose {WEIGHTS_SUM} is in provenance.json")
     return safetensors.numpy.load(content)
 

@@ -104,9 +104,9 @@ class ControlsKept(_Kept):
 
     dataset: str
     provenance: str
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any]
     rows: list[ControlRow]
-    failures: dict[str, str] = {}
+    failures: dict[str, str]
 
 
 class RecordSource(_Kept):

@@ -196,7 +196,7 @@ class StudyDir:
             write_text(folder / f"{file_name(dataset)}.json", json_text({"dataset": dataset, **controls}))
 
     def controls(self, tell: Tell = _no_word) -> list[dict[str, Any]]:
-        """What `save_controls` kept, by data set; `failures` is empty where a study of before did not note any.
+        """What `save_controls` kept, by data set.
 
         A file that holds something else is told of in `tell`, and left out: the next run scores these controls again.
         """
@@ -207,7 +207,7 @@ class StudyDir:
             except (OSError, ValueError) as error:
                 tell(f"the controls in {path} are left out: {reason_of(error)}")
                 continue
-            found.append({"failures": {}, "asked": {}} | kept)
+            found.append(kept)
         return found
 
     def save_entry(self, record: Record) -> Path:

@@ -14,7 +14,8 @@ from disentangle_bench.study.finished import rebuild_tables
 
 
 def controls(mig: float) -> dict[str, object]:
-    return {"provenance": "rendered", "rows": [{"control": "random", "seed": 0, "mig": mig}]}
+    rows = [{"control": "random", "seed": 0, "mig": mig}]
+    return {"provenance": "rendered", "asked": {}, "rows": rows, "failures": {}}
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
         for name in ("reconstructions.png", "traversals.png", "traversals.gif"):
             Image.new("L", (40, 30), 128).save(run / "pictures" / name)
     control = {"control": "rotated", "seed": 0, "mig": 0.9, "factor_vae": 0.99, "beta_vae": 1.0}
-    made.save_controls("set0", {"provenance": "rendered", "rows": [control]})
+    made.save_controls("set0", {"provenance": "rendered", "asked": {}, "rows": [control], "failures": {}})
     write_report(made)
     return made
 
@@ -258,7 +258,13 @@ def test_names_that_mean_harm_are_only_words(tmp_path: Path, visit) -> None:
     failed = runs[0].__class__(runs[0].spec, runs[0].provenance, failure=f"{HOSTILE}\n")
     study = synthetic_study.write(StudyDir(tmp_path / "<b>study"), iter([failed, *runs[1:]]), GRID_OF_HARM)
     study.save_controls(
-        HOSTILE, {"provenance": "rendered", "rows": [{"control": HOSTILE, "seed": 0, "mig": 1.0}]}
+        HOSTILE,
+        {
+            "provenance": "rendered",
+            "asked": {},
+            "rows": [{"control": HOSTILE, "seed": 0, "mig": 1.0}],
+            "failures": {},
+        },
     )
     page = visit(write_report(study))
     assert page.title().startswith("<b>study")
