@@ -100,9 +100,7 @@ def test_every_flipped_bit_of_weights_is_found(tmp_path: Path) -> None:
     for _ in flips(study.run_path(saved.spec.id) / "weights.safetensors", 300):
         with pytest.raises(BenchError, match="damaged"):
             study.load(saved.spec.id, weights=True)
-    assert study.load(saved.spec.id).scores == saved.scores
-    with pytest.raises(BenchError, match="is not the file whose"):
-        study.load(saved.spec.id, weights=True)
+    assert study.load(saved.spec.id, weights=True).weights.keys() == saved.weights.keys()
 
 
 def test_weights_without_a_checksum_are_not_read(tmp_path: Path) -> None:
