@@ -64,7 +64,7 @@ def main() -> None:
                 "codes": codes_are,
             }
             for scores in by_every_protocol(codes, factors, dataset, codes_are):
-                rows.append(row | scores | (densities if scores["protocol"] == CHEN2018.name else {}))
+                rows.append(row | scores | (densities if scores["protocol"] == CHEN2018.source.name else {}))
     found = pd.DataFrame(rows)
     first = [name for name in found if name not in COLUMNS]
     found[[*first, *(name for name in COLUMNS if name in found)]].to_csv(arguments.out, index=False)
