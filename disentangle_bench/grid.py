@@ -111,9 +111,24 @@ class Grid(Table):
             raise ValueError("a metric is listed twice")
         return metrics
 
+    def network_on(self, dataset: DatasetSpec) -> NetworkSpec:
+        """The networks' sizes on this data set: as the grid has them, with fewer layers where its images are small.
+
+        Unless channels or kernels are given, layers are left out from the end until the last one has 4 x 4 pixels, as
+        the standard network has on 64 x 64.
+        """
+        if dataset.size is None or {"channels", "kernels"} & self.network.model_fields_set:
+            return self.network
+        layers = max(1, min(len(self.network.channels), dataset.size.bit_length() - 3))
+        kept = {"channels": self.network.channels[:layers], "kernels": self.network.kernels[:layers]}
+        return self.network.model_copy(update=kept)
+
     def document(self) -> dict[str, Any]:
         """The grid as a TOML file holds it: no nulls, lists for tuples."""
         found: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        # What was not given follows the images' size, for whoever reads the grid again too.
+        for key in {"channels", "kernels"} - self.network.model_fields_set:
+            del found["network"][key]
         return found
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -139,6 +154,7 @@ class Grid(Table):
             for model, several in zip(self.models, choices, strict=True)
             for setting in _settings(model.name, several)
         ]
+        networks = {dataset.label: self.network_on(dataset) for dataset in self.datasets}
         firsts = [
             RunSpec(
                 dataset=dataset,
@@ -146,7 +162,7 @@ class Grid(Table):
                 hypers=hypers,
                 options=options,
                 seed=self.seeds[0],
-                network=self.network,
+                network=networks[dataset.label],
                 training=training,
             )
             for dataset in self.datasets

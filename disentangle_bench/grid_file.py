@@ -127,11 +127,11 @@ def _with_lasting_paths(grid: Grid) -> Grid:
 def _check_datasets(grid: Grid) -> None:
     for dataset in grid.datasets:
         found = registry.resolve("data set", dataset.name)
-        if not hasattr(found, "check_every"):
+        if not hasattr(found, "check_part"):
             raise BenchError(
                 f"data set {dataset.name!r} is {type(found).__name__!r}: it must be a DataSource"
             )
-        found.check_every(dataset.every)
+        found.check_part(dataset.every, dataset.size)
 
 
 def with_overrides(

@@ -75,12 +75,15 @@ class CorrelatedSpec(Table):
 class DatasetSpec(Table):
     """A data set by its name, a sub-grid of it (every k-th value of some factors), and what training sees of it.
 
+    `size` makes its images smaller, averaged over blocks of pixels to `size` x `size`.
+
     `hold_out` keeps combinations of factor values from training, `correlated` ties two factors together there;
     scoring sees all images alike.
     """
 
     name: str
     every: dict[str, PositiveInt] = {}
+    size: PositiveInt | None = None
     hold_out: (
         dict[str, Annotated[tuple[NonNegativeInt, ...], BeforeValidator(as_tuple), Field(min_length=1)]]
         | None
@@ -100,8 +103,10 @@ class DatasetSpec(Table):
 
     @property
     def label(self) -> str:
-        """The short name with its sub-grid, as tables show it: `dsprites_rendered[orientation/4,posX/2]`."""
+        """The short name with its sub-grid and size, as tables show it: `dsprites_rendered[orientation/4,32x32]`."""
         notes = [f"{factor}/{k}" for factor, k in sorted(self.every.items()) if k > 1]
+        if self.size is not None:
+            notes.append(f"{self.size}x{self.size}")
         if self.hold_out is not None:
             notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
         if self.correlated is not None:
@@ -181,6 +186,8 @@ class RunSpec(Table):
     def id(self) -> str:
         """A readable name and a hash, fit for a directory anywhere: `dsprites_rendered-beta_vae-beta4-s0-1f0c9a2b`."""
         kept = [f"{factor}{k}" for factor, k in sorted(self.dataset.every.items()) if k > 1]
+        if self.dataset.size is not None:
+            kept.append(f"size{self.dataset.size}")
         hypers = [f"{key}{value:g}" for key, value in self.hypers.items()]
         words = re.sub(
             r"[^A-Za-z0-9_.-]+", "_", "-".join([self.dataset.short_name, *kept, self.model, *hypers])

@@ -63,6 +63,7 @@ class Board(Table):
     name: Annotated[str, Field(exclude=True, pattern=f"^{NAME.pattern}$")]
     dataset: str
     every: dict[str, PositiveInt] = Field(default_factory=dict)
+    size: PositiveInt | None = None
     provenance: str
     fingerprint: str
     factors: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
@@ -99,7 +100,7 @@ class Board(Table):
         """The data set, on the CPU. Raises BenchError where it is not the board's."""
         from disentangle_bench.data.load import load_dataset
 
-        dataset = load_dataset(self.dataset, every=self.every, data_dir=data_dir)
+        dataset = load_dataset(self.dataset, every=self.every, size=self.size, data_dir=data_dir)
         self.points(dataset)
         return dataset
 
@@ -162,8 +163,8 @@ def new_board(
 ) -> Board:
     """Write the board `path` about this data set; `drawn` is the number of points and their seed.
 
-    `asked` has the keys `dataset`, and perhaps `every`, `protocol` and `seeds`, as in the file. Raises BenchError
-    where there is such a board, for more points than images, and for what the file cannot say.
+    `asked` has the keys `dataset`, and perhaps `every`, `size`, `protocol` and `seeds`, as in the file. Raises
+    BenchError where there is such a board, for more points than images, and for what the file cannot say.
     """
     number, seed = drawn
     if path.exists() or path.is_symlink():
@@ -181,7 +182,11 @@ def new_board(
     document = {**asked, **facts, "points": points, "metrics": named}
     board = _board(path, document)
     board.named_metrics()
-    kept = {key: value for key, value in board.model_dump(mode="json", by_alias=True).items() if value != {}}
+    kept = {
+        key: value
+        for key, value in board.model_dump(mode="json", by_alias=True).items()
+        if value not in ({}, None)
+    }
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, tomli_w.dumps(kept))

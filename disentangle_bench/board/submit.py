@@ -20,11 +20,12 @@ def choose(study: StudyDir, board: Board, select: str) -> list[RunRecord]:
     Raises BenchError unless there are some and they differ in nothing but the seed.
     """
     every = {factor: k for factor, k in board.every.items() if k > 1}
+    wanted = (board.dataset, every, board.size)
     runs = []
     for record in study.records(curves=False):
         data = record.spec.dataset
-        asked = (data.name, {factor: k for factor, k in data.every.items() if k > 1})
-        if record.failure is None and asked == (board.dataset, every):
+        asked = (data.name, {factor: k for factor, k in data.every.items() if k > 1}, data.size)
+        if record.failure is None and asked == wanted:
             runs.append(record)
     if not runs:
         raise BenchError(

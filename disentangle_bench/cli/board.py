@@ -37,6 +37,7 @@ def board() -> None:
 @click.option(
     "--every", "kept", multiple=True, metavar="FACTOR=K", help="Keep each k-th value of this factor."
 )
+@click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
 @click.option(
     "--points", type=click.IntRange(min=2), default=20_000, show_default=True, help="So many images."
 )
@@ -67,11 +68,13 @@ def new(
     if not NAME.fullmatch(name):
         raise BenchError(f"{name!r} is no name of a board: small letters, digits, '_' and '-' are allowed")
     every = dict(_step(text) for text in kept)
-    document = {"dataset": dataset, "every": every, "protocol": asked["protocol"], "seeds": asked["seeds"]}
+    document = {"dataset": dataset, "every": every} | {
+        key: asked[key] for key in ("size", "protocol", "seeds")
+    }
     metrics = asked["metrics"] or METRICS
     if asked["protocol"] != "default":
         metrics = asked["metrics"] or tuple(find_protocol(asked["protocol"]).metrics)
-    images = load_dataset(dataset, every=every, data_dir=data_dir)
+    images = load_dataset(dataset, every=every, size=asked["size"], data_dir=data_dir)
     path = results / "boards" / f"{name}.toml"
     new_board(path, images, document, (asked["points"], asked["point_seed"]), metrics)
     say(f"{path}: {asked['points']} of {len(images)} images of {images.name} ({images.provenance})")

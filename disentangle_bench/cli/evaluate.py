@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--codes", type=click.Path(path_type=Path), help="Score the codes in this file instead.")
 @click.option("--dataset", metavar="NAME", help="On which data set.  [default: the study's]")
 @click.option("--every", multiple=True, type=StepOfFactor(), help="Every k-th value of a factor only.")
+@click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
 @click.option(
     "--protocol", default="default", metavar="NAME", help="Score as a paper does: dlib2019, infogan_cr ..."
@@ -77,6 +78,7 @@ class EvaluateCommand:
     codes: Path | None = None
     dataset: str | None = None
     every: tuple[tuple[str, int], ...] = ()
+    size: int | None = None
     metrics: tuple[str, ...] = ()
     protocol: str = "default"
     points: int | str | None = None
@@ -130,8 +132,8 @@ class EvaluateCommand:
         from disentangle_bench.evaluation.tables import reduced_tokens
         from disentangle_bench.processes.worker import fork_from_here
 
-        refuse_options("with --board, whose question is frozen", "every", "metrics", "plugins", "protocol")
-        refuse_options("with --board", "points", "name", "study", "out", "metric_seconds")
+        refuse_options("with --board, whose question is frozen", "every", "size", "metrics", "plugins")
+        refuse_options("with --board", "protocol", "points", "name", "study", "out", "metric_seconds")
         fork_from_here()
         board = read_board(self.results, name)
         if self.dataset not in (None, board.dataset):
@@ -216,12 +218,12 @@ class EvaluateCommand:
 
         if grid is None:
             if self.dataset is not None:
-                return DatasetSpec(name=self.dataset, every=dict(self.every))
+                return DatasetSpec(name=self.dataset, every=dict(self.every), size=self.size)
             if self.codes is None:
                 raise BenchError("name a data set with --dataset; `bench list datasets` has their names")
             return None
-        if self.every:
-            raise BenchError("--every is for --dataset; a study's data sets have their own")
+        if self.every or self.size is not None:
+            raise BenchError("--every and --size are for --dataset; a study's data sets have their own")
         fitting = [spec for spec in grid.datasets if self.dataset in (None, spec.name, spec.label)]
         if len(fitting) != 1:
             labels = ", ".join(repr(spec.label) for spec in grid.datasets)

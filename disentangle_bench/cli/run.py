@@ -238,6 +238,13 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
     click.echo(
         f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid."
     )
+    for dataset in checked.datasets:
+        network = checked.network_on(dataset)
+        if network.channels != checked.network.channels:
+            channels = "-".join(map(str, network.channels))
+            say(
+                f"{dataset.label}: networks of {len(network.channels)} layers ({channels}), for the images' size"
+            )
 
 
 def warn_of_slow_precisions(todo: Plan, device: str) -> None:
@@ -255,8 +262,9 @@ def warn_of_slow_precisions(todo: Plan, device: str) -> None:
 
 def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int) -> None:
     """What `bench run` would do, and how long it may take with so many processes; exit code 1 for unreadable runs."""
+    from disentangle_bench.data.load import find_source
     from disentangle_bench.study.checks import check_study
-    from disentangle_bench.train.estimate import estimate_seconds
+    from disentangle_bench.train.estimate import estimate_seconds, whole
     from disentangle_bench.train.objective import make_objective
 
     check_study(grid)
@@ -270,7 +278,8 @@ def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int)
         say(reason)
     say_unreadable(study, todo.unreadable)
     if todo.train:
-        shapes = {d.name: registry.resolve("data set", d.name).image_shape for d in todo.datasets}
+        entries = {whole(entry).label: entry for entry in todo.datasets}
+        shapes = {label: find_source(d.name).outline({}, d.size).image_shape for label, d in entries.items()}
         try:
             seconds = estimate_seconds(todo.train, shapes, device, make_objective)
         except (

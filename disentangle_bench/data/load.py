@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disentangle_bench import registry
+from disentangle_bench.data.smaller import at_size
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.errors import BenchError
@@ -22,6 +23,7 @@ def load_dataset(
     name: str,
     *,
     every: Mapping[str, int] | None = None,
+    size: int | None = None,
     data_dir: Path | str | None = None,
     device: torch.device | str = "cpu",
     notify: Notify | None = None,
@@ -35,6 +37,8 @@ def load_dataset(
         your own file or folder.
     every
         Keeps each k-th value of the factors that it names: `{"orientation": 5}` keeps the orientations 0, 5, 10, ...
+    size
+        Makes images smaller: each is averaged over blocks of pixels to `size` x `size`.
     data_dir
         Where files and caches live; `default_data_dir()` unless given.
     device
@@ -71,7 +75,7 @@ def load_dataset(
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     dataset = source.load(data_dir=folder, notify=notify)
     check_loaded(source, dataset)
-    return subgrid(dataset, every or {}).to(device)
+    return at_size(subgrid(dataset, every or {}), size).to(device)
 
 
 def find_source(name: str) -> DataSource:

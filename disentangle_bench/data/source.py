@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from disentangle_bench.data.smaller import at_size, check_size
 from disentangle_bench.data.subgrid import check_step, subgrid
 from disentangle_bench.errors import BenchError
 
@@ -105,9 +106,9 @@ class DataSource:
             symmetry=self.symmetry,
         )
 
-    def outline(self, every: Mapping[str, int]) -> FactorDataset:
-        """The data set as far as it is known before it is loaded, or a sub-grid of it: all but its images."""
-        return subgrid(self.dataset(NoImages(), ""), every)
+    def outline(self, every: Mapping[str, int], size: int | None = None) -> FactorDataset:
+        """The data set as far as it is known before it is loaded, or a part or size of it: all but its images."""
+        return at_size(subgrid(self.dataset(NoImages(), ""), every), size)
 
     def check_facts(self) -> None:
         """Raise BenchError unless all facts are there and fit together."""
@@ -142,11 +143,13 @@ class DataSource:
 
             check_table_shape(self.name, sizes, self.table)
 
-    def check_every(self, every: Mapping[str, int]) -> None:
-        """Raise BenchError unless `every` names factors of this set and steps that fit them (see `subgrid`)."""
+    def check_part(self, every: Mapping[str, int], size: int | None) -> None:
+        """Raise BenchError unless `every` names factors of this set and steps that fit them, and `size` its sides."""
         self.check_facts()
         for factor, k in every.items():
             check_step(self.name, self.factor_names, self.factor_sizes, factor, k)
+        if size is not None:
+            check_size(self.name, self.image_shape, size)
 
 
 class NoImages:

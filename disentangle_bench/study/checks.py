@@ -25,7 +25,9 @@ def check_study(grid: Grid) -> None:
     A data set's factors, sizes and number of images are looked at, as its source or its file's head tells them.
     """
     check_headlines(grid)
-    outlines = {entry.label: find_source(entry.name).outline(entry.every) for entry in grid.datasets}
+    outlines = {
+        entry.label: find_source(entry.name).outline(entry.every, entry.size) for entry in grid.datasets
+    }
     for entry in grid.datasets:
         if len(outlines[entry.label]) <= MOST_IMAGES:
             Batches(entry, outlines[entry.label])
@@ -51,7 +53,7 @@ def check_apart(spec: RunSpec) -> None:
 
 
 def _check(caller: Caller, spec: RunSpec) -> None:
-    check_model(spec, find_source(spec.dataset.name).outline(spec.dataset.every))
+    check_model(spec, find_source(spec.dataset.name).outline(spec.dataset.every, spec.dataset.size))
 
 
 def check_model(spec: RunSpec, dataset: FactorDataset) -> None:

@@ -51,7 +51,9 @@ class Data:
         found = _held.get(self.spec.label)
         if found is None or found.fingerprint != self.fingerprint:
             _held.clear()  # first make room
-            found = load_dataset(self.spec.name, every=self.spec.every, data_dir=self.folder)
+            found = load_dataset(
+                self.spec.name, every=self.spec.every, size=self.spec.size, data_dir=self.folder
+            )
             self.hold(found)
         if found.fingerprint != self.fingerprint:
             raise BenchError(f"the data set {self.spec.name} has changed while the study was at work")

@@ -31,35 +31,40 @@ class Noise:
         return Noise(self.shape, device)
 
 
+def whole(dataset: DatasetSpec) -> DatasetSpec:
+    """The data set without what does not change the cost of a step: its images at their size."""
+    return DatasetSpec(name=dataset.name, size=dataset.size)
+
+
 def estimate_seconds(
     specs: Sequence[RunSpec],
     shapes: Mapping[str, tuple[int, int, int]],
     device: str,
     objective_of: Callable[[RunSpec, FactorDataset], Objective | Fitted],
 ) -> float:
-    """Seconds of training for these runs, stack after stack; `shapes` gives each data set's image shape by name.
+    """Seconds of training for these runs, stack after stack; `shapes` gives image shapes by `whole` data sets' labels.
 
     Models that are fitted at once do not count.
     """
     datasets = {name: noise_dataset(shape, torch.device(device)) for name, shape in shapes.items()}
-    bare = {spec.dataset.name: DatasetSpec(name=spec.dataset.name) for spec in specs}
+    bare = {spec.dataset.label: whole(spec.dataset) for spec in specs}
     plain = [
         spec
-        if spec.dataset == bare[spec.dataset.name]
-        else spec.model_copy(update={"dataset": bare[spec.dataset.name]})
+        if spec.dataset == bare[spec.dataset.label]
+        else spec.model_copy(update={"dataset": bare[spec.dataset.label]})
         for spec in specs
     ]
     # One of each program: runs by the hundred thousand share few.
     programs = {spec.program: spec for spec in plain}
     objectives = {
-        program: objective_of(spec, datasets[spec.dataset.name]) for program, spec in programs.items()
+        program: objective_of(spec, datasets[spec.dataset.label]) for program, spec in programs.items()
     }
     seconds: dict[tuple[str, int], float] = {}
     total = 0.0
 
     def size(group: Sequence[RunSpec]) -> int:
         # By memory alone: timing the sizes would take longer than anybody waits for an estimate.
-        dataset = datasets[group[0].dataset.name]
+        dataset = datasets[group[0].dataset.label]
         return stack_size(objectives[group[0].program], group, dataset, timed=False).runs
 
     for stack in stacks(plain, size):
@@ -69,7 +74,7 @@ def estimate_seconds(
             continue
         kind = (program, len(stack))
         if kind not in seconds:
-            seconds[kind] = _seconds_per_step(objective, stack, datasets[stack[0].dataset.name])
+            seconds[kind] = _seconds_per_step(objective, stack, datasets[stack[0].dataset.label])
         total += seconds[kind] * stack[0].training.steps
     return total
 

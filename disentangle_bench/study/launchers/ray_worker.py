@@ -126,7 +126,9 @@ def _prepared(spec: DatasetSpec, setup: Setup) -> FactorDataset:
     if _held is None or _held[0] != spec.label:
         _held = None  # first make room
         device = pick_device("cuda" if setup.gpus else "cpu")
-        loaded = load_dataset(spec.name, every=spec.every, data_dir=setup.data_dir, device=device)
+        loaded = load_dataset(
+            spec.name, every=spec.every, size=spec.size, data_dir=setup.data_dir, device=device
+        )
         _held = (spec.label, loaded)
     return _held[1]
 
