@@ -79,7 +79,7 @@ def busy_node(cluster: Cluster, out: str) -> int:
     """Wait until every node that has a job has kept a checkpoint of it; one of them that is not the head."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        busy = cluster.nodes.working("ray::_run_job")
+        busy = cluster.nodes.working("ray::run_one")
         kept = len(list((cluster.folder / out).glob("checkpoints/[!.]*.safetensors")))
         if busy and busy[-1] > 0 and kept >= len(busy):
             return busy[-1]
