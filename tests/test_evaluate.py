@@ -16,8 +16,9 @@ from disentangle_bench.cli import main
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.evaluation.evaluate import evaluate
 from disentangle_bench.evaluation.representation import as_encoder, load_encoder
-from disentangle_bench.evaluation.scores import score_codes
+from disentangle_bench.evaluation.scores import generator, score_codes
 from disentangle_bench.evaluation.tables import reduced_tokens
+from disentangle_bench.metrics.dci import dci
 from disentangle_bench.records.record import load_record_file
 
 SQUARES = "tiny_data:SQUARES"
@@ -109,6 +110,8 @@ def test_codes_of_all_points_are_scored_as_their_encoder_is() -> None:
     assert by_codes.points == by_encoder.points
     with pytest.raises(BenchError, match="47 rows and squares 48 images"):
         evaluate(codes[:47], SQUARES, ["mig"])
+    with pytest.raises(BenchError, match="unknown metric 'migg'"):
+        evaluate(codes, SQUARES, ["migg"])
 
 
 def test_a_network_is_put_into_eval_mode_and_a_trained_run_scores_as_in_its_study(tmp_path: Path) -> None:
@@ -164,7 +167,23 @@ def test_tokens_are_reduced_to_their_first_principal_components() -> None:
     assert plain is latents
     assert none is None
     record = evaluate(lambda images: images.flatten(1).reshape(-1, 4, 64), SQUARES, ["mig"])
-    assert "first principal component" in record.notes[0]
+    assert "no metric had them whole" in record.notes[0]
+
+
+def test_metrics_that_take_vectors_see_tokens_whole() -> None:
+    """Two tokens, each of which tells a factor by the direction of a vector that no single number of it tells."""
+    squares = load_dataset(SQUARES)
+    truth = squares.factors(range(48)).numpy()
+    angles = 2 * np.pi * truth[:, :2] / 4 + 0.4
+    tokens = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    record = evaluate(tokens, SQUARES, ["dci", "mig", "explicitness"])
+    assert "dci, explicitness had them whole" in record.notes[0]
+    whole = dci(tokens.reshape(48, 4).astype(np.float32), truth, rng=generator(0, "dci"), width=2)
+    assert {key: record.scores[key] for key in whole} == pytest.approx(whole)
+    split = dci(tokens.reshape(48, 4).astype(np.float32), truth, rng=generator(0, "dci"))
+    # A factor stands in one token, and in both of its numbers.
+    assert whole["dci_completeness"] > split["dci_completeness"] + 0.1
+    assert record.scores["explicitness"] > record.controls["random"]["explicitness"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,18 @@ from disentangle_bench.evaluation.provenance import provenance
 from disentangle_bench.evaluation.reconstruction import decoded_reconstruction, reconstruction_bounds
 from disentangle_bench.evaluation.representation import Encoder, as_encoder
 from disentangle_bench.evaluation.scores import (
+    add_part,
     generator,
+    metric_report,
+    named_metrics,
     overlap_note,
     random_codes,
     refuse_keys,
 )
-from disentangle_bench.evaluation.tables import checked_tables, reduced_tokens
+from disentangle_bench.evaluation.tables import checked_codes, checked_tables, reduced_tokens
 from disentangle_bench.files import sha256
 from disentangle_bench.metrics.controls import ground_truth
-from disentangle_bench.metrics.metric import Codes, Factors
+from disentangle_bench.metrics.metric import Codes, Factors, Metric, ScoreFn, Scores
 from disentangle_bench.progress import Phases
 from disentangle_bench.records.record import Record
 from disentangle_bench.specs import DatasetSpec, ScoringSpec
@@ -57,7 +61,8 @@ def evaluate(
     what
         A function from images to codes, a network (put into eval mode), or an object with `encode` and perhaps
         `decode`. Images are float32 [n, channels, height, width] in 0..1; codes are [n, latents], or
-        [n, tokens, width], of which each token is reduced to its first principal component. An array is taken for the
+        [n, tokens, width]: metrics that take vectors (DCI, explicitness) see them whole, for the others each token is
+        reduced to its first principal component. An array is taken for the
         codes of all of the data set's points in its order.
     dataset
         A data set, or the name of one.
@@ -101,6 +106,8 @@ def evaluate(
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     images = {"points": points, "reconstruction_points": reconstruction_points}
     names = default_metrics(protocol) if metrics is None else tuple(metrics)
+    if protocol == "default":
+        named_metrics(names)  # refuses what is none
     asked = Asked(names, ScoringSpec.model_validate(images), seed, metric_seconds, protocol)
     label = DatasetSpec(name=dataset).label if isinstance(dataset, str) else dataset.name
     if isinstance(what, np.ndarray | Tensor):
@@ -167,14 +174,15 @@ def evaluate_codes(codes: Any, dataset: FactorDataset, asked: Asked, subject: Su
 
 def evaluate_tables(codes: Any, factors: Any, asked: Asked, subject: Subject) -> Record:
     """The record of codes and factors of somebody's own points, row for row."""
-    codes, factors = checked_tables(codes, factors)
+    latents, factors = _latents(codes, factors)
+    count = len(factors)
     about = {
         "kind": "codes",
         "factor_names": [f"factor {column}" for column in range(factors.shape[1])],
         "dataset": {"provenance": "user", "fingerprint": sha256(factors.tobytes())},
-        "points": {"number": len(codes), "sha256": sha256(np.arange(len(codes), dtype="<i8").tobytes())},
+        "points": {"number": count, "sha256": sha256(np.arange(count, dtype="<i8").tobytes())},
     }
-    return _scored(codes, factors, asked, subject, about)
+    return _scored(latents, factors, asked, subject, about)
 
 
 def _record(
@@ -186,9 +194,8 @@ def _record(
     about: Mapping[str, Any],
 ) -> Record:
     """The record of codes of these points of the data set."""
-    table, width = reduced_tokens(codes)
     truth = dataset.factors(index).cpu().numpy()
-    codes, factors = checked_tables(table, truth)
+    latents, factors = _latents(codes, truth)
     varies = truth.max(axis=0) > truth.min(axis=0)
     positions = index.cpu().numpy().astype("<i8")
     more: dict[str, Any] = {
@@ -197,29 +204,76 @@ def _record(
         "provenance": provenance(dataset),
         "factor_names": [name for name, kept in zip(dataset.factor_names, varies, strict=True) if kept],
     }
-    if width is not None:
-        more["note"] = f"tokens of {width} numbers were each reduced to their first principal component"
+    if latents.vectors is not None:
+        whole = ", ".join(latents.whole(asked.metrics)) or "no metric"
+        more["note"] = (
+            f"codes are vectors of {latents.width} numbers: {whole} had them whole, for the others each was reduced to"
+            " its first principal component"
+        )
     if dataset.symmetry is not None:
-        more["controls"] = {"symmetric": symmetric_codes(truth, dataset)}
-    return _scored(codes, factors, asked, subject, {**about, **more})
+        more["controls"] = {"symmetric": Latents(symmetric_codes(truth, dataset))}
+    return _scored(latents, factors, asked, subject, {**about, **more})
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Codes [points, latents]; where each latent is a vector, `vectors` [points, latents * width] too."""
+
+    table: Codes
+    vectors: Codes | None = None
+    width: int = 1
+
+    def whole(self, metrics: Sequence[str]) -> dict[str, Metric]:
+        """Those of the metrics that take vectors as they are, told of their width; none where there are none."""
+        if self.vectors is None:
+            return {}
+        found = {name: metric for name, metric in named_metrics(metrics).items() if metric.takes_width}
+        return {name: replace(metric, score=self._of_vectors(metric)) for name, metric in found.items()}
+
+    def _of_vectors(self, metric: Metric) -> ScoreFn:
+        score: Callable[..., Scores] = metric.score
+        return partial(score, width=self.width)
+
+    def random(self, seed: int) -> Latents:
+        """Random codes of the same shape."""
+        table = random_codes(len(self.table), self.table.shape[1], seed)
+        if self.vectors is None:
+            return Latents(table)
+        return Latents(table, random_codes(len(self.vectors), self.vectors.shape[1], seed), self.width)
+
+
+def _latents(codes: Any, factors: Any) -> tuple[Latents, Factors]:
+    """The codes and factors, checked. Raises BenchError where they are no such tables."""
+    reduced, width = reduced_tokens(codes)
+    table, truth = checked_tables(reduced, factors)
+    if width is None:
+        return Latents(table), truth
+    return Latents(table, checked_codes(np.reshape(codes, (len(codes), -1))), width), truth
 
 
 def _scored(
-    codes: Codes, factors: Factors, asked: Asked, subject: Subject, about: Mapping[str, Any]
+    latents: Latents, factors: Factors, asked: Asked, subject: Subject, about: Mapping[str, Any]
 ) -> Record:
     """The record of these tables, with what random codes and the factors themselves score beside it."""
 
-    def score(table: Codes, metrics: Sequence[str]) -> dict[str, Any]:
-        if asked.protocol == "default":
-            return score_one(table, factors, metrics, asked.seed, asked.metric_seconds)
-        return score_by_protocol(asked.protocol, table, factors, about["factor_names"], asked.seed, metrics)
+    def score(given: Latents, metrics: Sequence[str]) -> dict[str, Any]:
+        if asked.protocol != "default":
+            names = about["factor_names"]
+            return score_by_protocol(asked.protocol, given.table, factors, names, asked.seed, metrics)
+        whole = given.whole(metrics)
+        rest = [name for name in metrics if name not in whole]
+        report = score_one(given.table, factors, rest, asked.seed, asked.metric_seconds)
+        for name, metric in whole.items():
+            assert given.vectors is not None
+            add_part(report, metric_report(name, given.vectors, factors, asked.seed, metric))
+        return report
 
-    report = score(codes, asked.metrics)
+    report = score(latents, asked.metrics)
     measures = about.get("measures", {})
     refuse_keys(report, dict.fromkeys(measures, "a measure of the reconstruction"))
     controls = {
-        "random": random_codes(len(codes), codes.shape[1], asked.seed),
-        "ground_truth": ground_truth(factors, generator(asked.seed, "ground_truth")),
+        "random": latents.random(asked.seed),
+        "ground_truth": Latents(ground_truth(factors, generator(asked.seed, "ground_truth"))),
         **about.get("controls", {}),
     }
     scored = list(report["metrics"])
@@ -240,7 +294,7 @@ def _scored(
             "reconstruction": about.get("bounds", {}),
         },
         "scores": measures | report["scores"],
-        "controls": {name: score(table, scored)["scores"] for name, table in controls.items() if scored},
+        "controls": {name: score(given, scored)["scores"] for name, given in controls.items() if scored},
         "failures": report["failures"],
         "provenance": about.get("provenance", {}),
         "notes": tuple(note for note in notes if note),

@@ -25,6 +25,7 @@ def dci(
     test_points: int = 5_000,
     booster: Literal["histogram", "exact"] = "histogram",
     disjoint: bool = False,
+    width: int = 1,
 ) -> Scores:
     """Disentanglement, completeness and informativeness, each 0..1.
 
@@ -38,7 +39,8 @@ def dci(
     GradientBoostingClassifier, the study's, which tries every point and takes minutes instead of seconds.
     Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
     they are `disjoint`. Factors that do not vary are left out. A single factor, or latent, has nothing to be
-    mixed up with. Where no tree finds a split, disentanglement and completeness are 0.
+    mixed up with. Where no tree finds a split, disentanglement and completeness are 0. Where each `width` columns of
+    the codes are one latent, a vector, their importances are added up.
 
     Returns `dci_disentanglement`, `dci_completeness`, `dci_informativeness` and the accuracy on the training
     points `dci_informativeness_train`. Eastwood and Williams 2018, section 2; constants of Locatello et al.
@@ -67,6 +69,7 @@ def dci(
             )
         )
     importance = np.array([fit.importance for fit in found])
+    importance = importance.reshape(len(importance), -1, width).sum(axis=2)
     on_test = [(fit.on_test == test_factors[:, k]).mean() for k, fit in zip(varying, found, strict=True)]
     on_train = [(fit.on_train == train_factors[:, k]).mean() for k, fit in zip(varying, found, strict=True)]
     return {
@@ -96,5 +99,6 @@ METRIC = Metric(
     headlines=("dci_disentanglement", "dci_completeness", "dci_informativeness"),
     paper="Eastwood and Williams 2018, A Framework for the Quantitative Evaluation of Disentangled Representations",
     training_rows=10_000,
+    takes_width=True,
     expects=Expects(slack=0.03),
 )

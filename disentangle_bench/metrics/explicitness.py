@@ -18,6 +18,7 @@ def explicitness(
     test_points: int = 5_000,
     inverse_penalty: float = 1.0,
     disjoint: bool = False,
+    width: int = 1,
 ) -> Scores:
     """Mean area under the ROC curves of a logistic regression per factor, 0..1; chance is 0.5.
 
@@ -26,7 +27,7 @@ def explicitness(
     invertible linear map of a perfect code scores 1: this is about being told, not about being told apart.
 
     Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
-    they are `disjoint`.
+    they are `disjoint`. Where each `width` columns are one latent, a vector, all of them are read just the same.
 
     Returns `explicitness` and the same on the training points `explicitness_train`. Ridgeway and Mozer 2018,
     section 3; constants of Locatello et al. 2019.
@@ -73,5 +74,6 @@ METRIC = Metric(
     headlines=("explicitness",),
     paper="Ridgeway and Mozer 2018, Learning Deep Disentangled Embeddings with the F-Statistic Loss, section 3",
     training_rows=10_000,
+    takes_width=True,
     expects=Expects(slack=0.002),
 )
