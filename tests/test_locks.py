@@ -105,7 +105,9 @@ def test_without_any_locks_a_study_still_runs(tmp_path: Path) -> None:
         ["run", "tiny.toml", "--out", "study", "--device", "cpu"],
         ["status", "study"],
         ["report", "study"],
+        ["evaluate", "tiny_data:brightness", "--into", "study", "--allow", "tiny_data"],
+        ["board", "list"],
     ):
         ended = bench(*arguments)
         assert ended.returncode == 0, ended.stderr
-        assert ("must be kept apart with --shard" in ended.stderr) == (arguments[0] == "run")
+        assert ("must be kept apart with --shard" in ended.stderr) == (arguments[0] in ("run", "evaluate"))
