@@ -144,6 +144,7 @@ def test_saved_programs(suffix: str, folder: Path) -> None:
     if suffix == ".ts":
         torch.jit.script(network).save(str(path))
     else:
+        torch.ones(1, requires_grad=True).sum().backward()  # or processes forked later from this one cannot
         images = torch.zeros(2, 1, 16, 16)
         batch = torch.export.Dim("batch", min=1, max=4096)
         torch.export.save(torch.export.export(network, (images,), dynamic_shapes=({0: batch},)), path)

@@ -95,6 +95,8 @@ def _saved(path: Path, device: torch.device | str) -> Any:
         raise BenchError(f"there is no file {path}")
     try:
         if path.suffix == ".pt2":
+            # torch.export makes one more device known. Autograd that starts after that is lost in a forked process.
+            torch.ones(1, requires_grad=True).sum().backward()
             return torch.export.load(path)
         return torch.jit.load(str(path), map_location=device)
     except Exception as error:  # each format and version has its own
