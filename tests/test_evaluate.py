@@ -276,3 +276,20 @@ def test_a_protocol_scores_otherwise_and_says_so(folder: Path) -> None:
     assert str(record.scoring["metrics"]["mig"]["revision"]).startswith("chen2018 ")
     assert bench(*codes, "--protocol", "chen").exit_code == 2
     assert "chen2018" in bench(*codes, "--protocol", "chen").output
+
+
+def test_codes_in_bfloat16(folder: Path) -> None:
+    half, whole = (
+        evaluate(what, SQUARES, ["mig"]) for what in (lambda x: brightest(x).bfloat16(), brightest)
+    )
+    assert half.scores == pytest.approx(whole.scores, abs=0.01)
+    codes = brightest(load_dataset(SQUARES).images(range(48)).float()).bfloat16()
+    assert evaluate(codes, SQUARES, ["mig"]).scores == pytest.approx(whole.scores, abs=0.01)
+
+
+def test_a_name_that_no_file_can_have_is_refused_first(folder: Path) -> None:
+    (folder / "tiny.toml").write_text(tiny_data.GRID)
+    run(folder / "tiny.toml", folder / "study", device="cpu", seeds=1)
+    result = bench("evaluate", "not_there:f", "--into", "study", "--name", "a/b", "--allow", "tiny_data")
+    assert result.exit_code == 2
+    assert "'a/b' is no name for a file" in result.output

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.options import allow_option, data_dir_option
+from disentangle_bench.cli.options import StepOfFactor, allow_option, data_dir_option
 from disentangle_bench.cli.output import say
 from disentangle_bench.errors import BenchError
 
@@ -35,7 +35,7 @@ def board() -> None:
 @board_argument
 @click.option("--dataset", required=True, metavar="NAME", help="The data set that is encoded.")
 @click.option(
-    "--every", "kept", multiple=True, metavar="FACTOR=K", help="Keep each k-th value of this factor."
+    "--every", "kept", multiple=True, type=StepOfFactor(), help="Keep each k-th value of this factor."
 )
 @click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
 @click.option(
@@ -58,7 +58,12 @@ def board() -> None:
 @results_option
 @data_dir_option
 def new(
-    name: str, dataset: str, kept: tuple[str, ...], results: Path, data_dir: Path | None, **asked: Any
+    name: str,
+    dataset: str,
+    kept: tuple[tuple[str, int], ...],
+    results: Path,
+    data_dir: Path | None,
+    **asked: Any,
 ) -> None:
     """Freeze a question as the board NAME: which points of which data set, and which metrics."""
     from disentangle_bench.board.definition import NAME, new_board
@@ -67,7 +72,7 @@ def new(
 
     if not NAME.fullmatch(name):
         raise BenchError(f"{name!r} is no name of a board: small letters, digits, '_' and '-' are allowed")
-    every = dict(_step(text) for text in kept)
+    every = dict(kept)
     document = {"dataset": dataset, "every": every} | {
         key: asked[key] for key in ("size", "protocol", "seeds")
     }
@@ -78,13 +83,6 @@ def new(
     path = results / "boards" / f"{name}.toml"
     new_board(path, images, document, (asked["points"], asked["point_seed"]), metrics)
     say(f"{path}: {asked['points']} of {len(images)} images of {images.name} ({images.provenance})")
-
-
-def _step(text: str) -> tuple[str, int]:
-    factor, _, k = text.partition("=")
-    if not factor or not k.isdecimal():
-        raise BenchError(f"--every {text!r}: write it as FACTOR=K, for instance orientation=4")
-    return factor, int(k)
 
 
 @board.command("list")

@@ -23,6 +23,7 @@ from disentangle_bench.cli.options import (
 )
 from disentangle_bench.cli.output import make_progress, say
 from disentangle_bench.errors import BenchError
+from disentangle_bench.files import plain_name
 
 if TYPE_CHECKING:
     from disentangle_bench.evaluation.evaluate import Asked
@@ -112,6 +113,8 @@ class EvaluateCommand:
         if self.protocol != "default" and self.metric_seconds is not None:
             raise BenchError("--metric-limit is for the default protocol")
         grid = self.grid()
+        if grid is not None:
+            plain_name(self.called)  # the name of a file in the study
         record = self.record(grid)
         print_record(record)
         if self.out is not None:
@@ -128,6 +131,7 @@ class EvaluateCommand:
         from disentangle_bench.data.table_file import read_arrays
         from disentangle_bench.device import pick_device
         from disentangle_bench.evaluation.encode import encode_points
+        from disentangle_bench.evaluation.evaluate import anyones_code
         from disentangle_bench.evaluation.representation import load_encoder
         from disentangle_bench.evaluation.tables import reduced_tokens
         from disentangle_bench.processes.worker import fork_from_here
@@ -147,13 +151,19 @@ class EvaluateCommand:
             codes = codes[index] if len(codes) == len(dataset) else codes
         else:
             encoder = load_encoder(str(self.what), pick_device(self.device))
-            codes = encode_points(encoder.encode, dataset, index).numpy()
+            with anyones_code(str(self.what)):
+                codes = encode_points(encoder.encode, dataset, index).numpy()
         about = {} if entry_path(self.results, board, entry).exists() else blank(self.what or str(self.codes))
         path = write_entry(self.results, board, entry, about, {self.seed: reduced_tokens(codes)[0]})
         score_entries(self.results, board, (entry,), self.data_dir)
         say(
             f"{path} has codes of seed {self.seed}. `bench board check {name} {entry}` says what it still lacks"
         )
+
+    @property
+    def called(self) -> str:
+        """What tables call it."""
+        return self.name or Path((self.what or str(self.codes)).rpartition(":")[2]).stem
 
     def grid(self) -> Grid | None:
         """The grid of the study that it goes into; None without one."""
@@ -175,8 +185,7 @@ class EvaluateCommand:
         from disentangle_bench.study.study import load
 
         asked = self.asked(grid)
-        what = self.what or str(self.codes)
-        name = self.name or Path(what.rpartition(":")[2]).stem
+        what, name = self.what or str(self.codes), self.called
         spec = self.dataset_spec(grid)
         if spec is None:
             assert self.codes is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,7 +34,7 @@ from disentangle_bench.evaluation.tables import checked_codes, checked_tables, r
 from disentangle_bench.files import sha256
 from disentangle_bench.metrics.controls import ground_truth
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, ScoreFn, Scores
-from disentangle_bench.progress import Phases
+from disentangle_bench.progress import Phases, PhasesOf, Silent
 from disentangle_bench.records.record import Record
 from disentangle_bench.specs import DatasetSpec, ScoringSpec
 
@@ -114,7 +115,7 @@ def evaluate(
         return evaluate_codes(what, data, asked, Subject(name or "codes", "an array", label))
     called = getattr(what, "__name__", type(what).__name__)
     subject = Subject(name or called, called, label)
-    return evaluate_encoder(as_encoder(what, device), data, asked, subject, phases or NoPhases())
+    return evaluate_encoder(as_encoder(what, device), data, asked, subject, phases or PhasesOf(Silent(), []))
 
 
 @dataclass(frozen=True)
@@ -149,20 +150,30 @@ def evaluate_encoder(
     index = points_of(dataset, asked.images.points, asked.seed, "scoring points")
     phases.phase("encoding", len(index))
     about: dict[str, Any] = {"kind": "encoder"}
-    try:
-        codes = encode_points(encoder.encode, dataset, index, phases.advance)
+    with anyones_code(subject.what):
+        codes = encode_points(encoder.encode, dataset, index, phases.advance).numpy()
         if encoder.decoding is not None:
             points = asked.images.reconstruction_points
             about["measures"] = decoded_reconstruction(encoder, dataset, points, asked.seed)
             about["bounds"] = reconstruction_bounds("bernoulli", asked.seed, dataset, points)
-    except (Exception, SystemExit) as error:  # anyone's code
-        raise BenchError(f"{subject.what} cannot be evaluated: {type(error).__name__}: {error}") from error
-    return _record(codes.numpy(), index, dataset, asked, subject, about)
+    return _record(codes, index, dataset, asked, subject, about)
+
+
+@contextmanager
+def anyones_code(what: str) -> Iterator[None]:
+    """Within, whatever an encoder raises becomes a BenchError that says which it is."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise BenchError(f"{what} cannot be evaluated: {type(error).__name__}: {error}") from error
 
 
 def evaluate_codes(codes: Any, dataset: FactorDataset, asked: Asked, subject: Subject) -> Record:
     """The record of codes of all points of the data set, in its order, of which the points asked for are scored."""
-    table = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else np.asarray(codes)
+    if isinstance(codes, Tensor):
+        codes = codes.detach().cpu()
+        codes = (codes.float() if codes.is_floating_point() else codes).numpy()
+    table = np.atleast_1d(codes)
     if len(table) != len(dataset):
         raise BenchError(
             f"{subject.what}: the codes have {len(table)} rows and {dataset.name} {len(dataset)} images; a row for each"
@@ -300,13 +311,3 @@ def _scored(
         "notes": tuple(note for note in notes if note),
     }
     return Record(**found)
-
-
-class NoPhases:
-    """Nobody hears."""
-
-    def phase(self, name: str, total: int, done: int = 0) -> None:
-        """Say nothing."""
-
-    def advance(self, units: int) -> None:
-        """Say nothing."""

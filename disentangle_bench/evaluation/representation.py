@@ -43,7 +43,9 @@ class Encoder:
         """Codes of images, uint8 0..255 or float 0..1."""
         floats = as_floats(images) if images.dtype == torch.uint8 else images
         with torch.no_grad():
-            return torch.as_tensor(self.encoding(floats.to(self.device)))
+            codes = torch.as_tensor(self.encoding(floats.to(self.device)))
+        # NumPy has no bfloat16.
+        return codes.float() if codes.is_floating_point() and codes.element_size() < 4 else codes
 
     def decode(self, codes: Tensor) -> Tensor:
         """Images of codes."""

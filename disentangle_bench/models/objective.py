@@ -116,6 +116,8 @@ class Model(ABC):
         super().__init_subclass__(**others)
         names = dict.fromkeys(name for owner in reversed(cls.__mro__) for name in vars(owner))
         found = [value for value in (getattr(cls, name, None) for name in names) if isinstance(value, Hyper)]
+        if "hypers" in vars(cls):
+            raise TypeError("hypers are found by themselves: write each as an attribute, beta = Hyper(4.0)")
         for name in inspect.get_annotations(cls):
             if isinstance(getattr(cls, name, None), Hyper):
                 raise TypeError(f"write {name} = Hyper(...) without a type, which would make it an option")

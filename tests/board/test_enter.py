@@ -115,3 +115,11 @@ def test_a_board_may_score_as_a_paper_does(folder: Path) -> None:
     board = folder / "results" / "boards" / "chen.toml"
     board.write_text(board.read_text().replace("chen2018", "nobody2000"))
     assert "one of default, dlib2019" in bench("board", "list").output
+
+
+def test_an_encoder_that_raises_is_a_message_and_no_entry(folder: Path) -> None:
+    (folder / f"bad_{folder.name}.py").write_text('def encode(images):\n    raise RuntimeError("no layer")\n')
+    result = bench("evaluate", f"bad_{folder.name}:encode", "--board", "small", "--entry", "Ann2026Bad")
+    assert result.exit_code == 2, result.output
+    assert "cannot be evaluated: RuntimeError" in result.output
+    assert not list((folder / "results").glob("entries/small/*"))
