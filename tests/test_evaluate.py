@@ -276,6 +276,10 @@ def test_a_protocol_scores_otherwise_and_says_so(folder: Path) -> None:
     assert str(record.scoring["metrics"]["mig"]["revision"]).startswith("chen2018 ")
     assert bench(*codes, "--protocol", "chen").exit_code == 2
     assert "chen2018" in bench(*codes, "--protocol", "chen").output
+    with pytest.raises(BenchError, match="has no time limit"):
+        evaluate(brightest, SQUARES, protocol="chen2018", metric_seconds=1.0)
+    with pytest.raises(BenchError, match="unknown metric of the protocol"):
+        evaluate(brightest, SQUARES, ["sap"], protocol="chen2018")
 
 
 def test_codes_in_bfloat16(folder: Path) -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
 
 from disentangle_bench import registry
-from disentangle_bench.errors import BenchError, unknown_name
-from disentangle_bench.evaluation.protocols import PROTOCOLS
+from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluation.protocols import PROTOCOLS, metrics_by_protocol
 from disentangle_bench.files import refuse_odd_file, sha256, write_text, writing
 from disentangle_bench.grid_file import complaint, read_toml
 from disentangle_bench.specs import NonNegativeInt, PositiveInt, Table, as_tuple
@@ -88,7 +88,7 @@ class Board(Table):
 
     def named_metrics(self) -> dict[str, Metric]:
         """The metrics as this version has them, by name. Raises BenchError for one that it does not have."""
-        found = metrics_of(self.protocol, [each.name for each in self.metrics])
+        found = metrics_by_protocol(self.protocol, [each.name for each in self.metrics])
         for name, metric in found.items():
             if not metric.headlines:
                 raise BenchError(
@@ -128,19 +128,6 @@ class Board(Table):
         return index
 
 
-def metrics_of(protocol: str, names: Sequence[str]) -> dict[str, Metric]:
-    """The metrics of these names as the protocol has them. Raises BenchError for one that it does not have."""
-    from disentangle_bench.evaluation.scores import named_metrics
-
-    if protocol == "default":
-        return named_metrics(names)
-    known = PROTOCOLS[protocol].metrics
-    for name in names:
-        if name not in known:
-            raise unknown_name(f"metric of the protocol {protocol!r}", name, known)
-    return {name: known[name] for name in names}
-
-
 def drawn_points(dataset: FactorDataset, number: int, seed: int) -> NDArray[np.int64]:
     """So many positions in the data set, drawn without replacement as for the scoring of runs, ascending."""
     from disentangle_bench.evaluation.encode import points_of
@@ -177,7 +164,7 @@ def new_board(
         "factors": dataset.factor_names,
     }
     points = {"number": number, "seed": seed, "sha256": digest(drawn_points(dataset, number, seed))}
-    found = metrics_of(asked.get("protocol", "default"), metrics)
+    found = metrics_by_protocol(asked.get("protocol", "default"), metrics)
     named = [{"name": name, "revision": metric.revision} for name, metric in found.items()]
     document = {**asked, **facts, "points": points, "metrics": named}
     board = _board(path, document)

@@ -110,8 +110,6 @@ class EvaluateCommand:
             raise BenchError(
                 "--into STUDY scores as the study does; leave out --points, --metric, --plugin and --protocol"
             )
-        if self.protocol != "default" and self.metric_seconds is not None:
-            raise BenchError("--metric-limit is for the default protocol")
         grid = self.grid()
         if grid is not None:
             plain_name(self.called)  # the name of a file in the study
@@ -209,15 +207,12 @@ class EvaluateCommand:
     def asked(self, grid: Grid | None) -> Asked:
         """The metrics and the points, as the study has them where it goes into one."""
         from disentangle_bench.evaluation.evaluate import Asked, default_metrics
-        from disentangle_bench.evaluation.scores import named_metrics
         from disentangle_bench.specs import ScoringSpec
 
         if grid is not None:
             return Asked(grid.metrics, grid.scoring, self.seed, self.metric_seconds)
         names = tuple(dict.fromkeys((*self.metrics, *plugin_metrics(self.plugins))))
         names = names or default_metrics(self.protocol)
-        if self.protocol == "default":
-            named_metrics(names)
         images = ScoringSpec.model_validate({"points": self.points or "all"})
         return Asked(names, images, self.seed, self.metric_seconds, self.protocol)
 

@@ -17,7 +17,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.controls import symmetric_codes
 from disentangle_bench.evaluation.encode import encode_points, points_of
 from disentangle_bench.evaluation.pool import score_one
-from disentangle_bench.evaluation.protocols import find_protocol, score_by_protocol
+from disentangle_bench.evaluation.protocols import find_protocol, metrics_by_protocol, score_by_protocol
 from disentangle_bench.evaluation.provenance import provenance
 from disentangle_bench.evaluation.reconstruction import decoded_reconstruction, reconstruction_bounds
 from disentangle_bench.evaluation.representation import Encoder, as_encoder
@@ -82,7 +82,7 @@ def evaluate(
     device
         Where it is computed.
     metric_seconds
-        A metric that takes longer is given up, as if it had raised.
+        A metric that takes longer is given up, as if it had raised; not one that sees vectors whole.
     phases
         Hears how the evaluation gets on.
 
@@ -107,8 +107,6 @@ def evaluate(
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     images = {"points": points, "reconstruction_points": reconstruction_points}
     names = default_metrics(protocol) if metrics is None else tuple(metrics)
-    if protocol == "default":
-        named_metrics(names)  # refuses what is none
     asked = Asked(names, ScoringSpec.model_validate(images), seed, metric_seconds, protocol)
     label = DatasetSpec(name=dataset).label if isinstance(dataset, str) else dataset.name
     if isinstance(what, np.ndarray | Tensor):
@@ -120,13 +118,23 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of an evaluation: metrics, points, seed, and the seconds that a metric may take."""
+    """What is asked of an evaluation: metrics, points, seed, and the seconds that a metric may take.
+
+    Raises BenchError for metrics that the protocol does not have.
+    """
 
     metrics: tuple[str, ...]
     images: ScoringSpec
     seed: int = 0
     metric_seconds: float | None = None
     protocol: str = "default"
+
+    def __post_init__(self) -> None:
+        metrics_by_protocol(self.protocol, self.metrics)  # refuses what is none
+        if self.protocol != "default" and self.metric_seconds is not None:
+            raise BenchError(
+                f"the protocol {self.protocol!r} has no time limit for metrics; leave the limit out"
+            )
 
 
 def default_metrics(protocol: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ them in a table.
 """
 
 import importlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -15,7 +15,13 @@ import numpy as np
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.evaluation import protocol_metrics
-from disentangle_bench.evaluation.scores import add_part, generator, information_table, metric_report
+from disentangle_bench.evaluation.scores import (
+    add_part,
+    generator,
+    information_table,
+    metric_report,
+    named_metrics,
+)
 from disentangle_bench.evaluation.tables import checked_codes, checked_factors, checked_tables
 from disentangle_bench.metrics import dci, infomec, mig, modularity
 from disentangle_bench.metrics.metric import Codes, Factors, Metric
@@ -153,6 +159,20 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
+
+
+def metrics_by_protocol(name: str, metrics: Iterable[str]) -> dict[str, Metric]:
+    """The metrics of these names as the protocol `name` has them. Raises BenchError for one that it does not have.
+
+    The protocol `default` has whatever is registered, installed or named as "module:attribute".
+    """
+    if name == "default":
+        return named_metrics(metrics)
+    known = find_protocol(name).metrics
+    for metric in metrics:
+        if metric not in known:
+            raise unknown_name(f"metric of the protocol {name!r}", metric, known)
+    return {metric: known[metric] for metric in metrics}
 
 
 def score_by_protocol(
