@@ -1,6 +1,7 @@
-"""The few minutes on a GPU: rows by name, each kept at once; seeds by measured speed; files that fit."""
+"""The few minutes on a GPU: rows by name, each kept at once; files that fit."""
 
 import argparse
+import io
 import json
 import subprocess
 import tarfile
@@ -74,64 +75,9 @@ def test_a_row_that_fails_is_kept_and_costs_the_others_nothing(
     assert ours["ratio"] == pytest.approx(ours["steps_per_second"] / eager["steps_per_second"])
 
 
-def speed_lines(**steps: float) -> list[str]:
-    """The lines of a speed.jsonl: seconds of a step by `model_runs`; compiling takes 20 s and 30 s."""
-    lines = [{"row": "about", "device": "a hand's example"}, {"row": "ceilings", **LIMITS}]
-    for number, (name, seconds) in enumerate(steps.items()):
-        model, _, runs = name.rpartition("_")
-        ours = {"model": model, "trainer": "ours", "precision": "bfloat16", "runs": int(runs)}
-        lines.append(
-            ours | {"steps_per_second": int(runs) / seconds, "compile_seconds": 20 + 10 * (number > 0)}
-        )
-    failed = {"model": "vae", "trainer": "ours", "precision": "bfloat16", "runs": 128}
-    lines.append(failed | {"steps_per_second": None, "compile_seconds": None, "failure": "out of memory"})
-    lines.append(failed | {"precision": "tf32", "steps_per_second": 1e9, "compile_seconds": 99.0})
-    return [json.dumps(line) for line in lines]
-
-
-def test_seconds_of_a_step_between_the_sizes_measured() -> None:
-    speed, compiling = gpu_study.measured(
-        speed_lines(vae_16=0.001, vae_64=0.003, factor_vae_64=0.006), "bfloat16"
-    )
-    assert compiling == 30
-    assert gpu_study.step_seconds(speed, "vae", 8) == pytest.approx(0.001)
-    assert gpu_study.step_seconds(speed, "vae", 40) == pytest.approx(0.002)
-    assert gpu_study.step_seconds(speed, "vae", 128) == pytest.approx(0.006)
-    assert gpu_study.step_seconds(speed, "factor_vae", 40) == pytest.approx(0.004)  # grows as the VAE does
-    assert gpu_study.step_seconds(speed, "other", 1) == float("inf")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "models", "seeds"),
-    [
-        # 30 s to start, 30 s to compile a stack, 2 s to score a run. VAE and beta-VAE: 2 M runs at 1 ms a step up to 16
-        # runs, 300 s. FactorVAE: M runs at 2 ms, 600 s. All three are M seeds in 990 + 6 M seconds, for M up to 8.
-        (990 + 6 * 7 + 5, 2, 7),
-        (990 + 6 * 8, 2, 8),
-        # Without FactorVAE: M seeds in 360 + 4 M seconds.
-        (360 + 4 * 5, 1, 5),
-        (100, 1, 1),
-    ],
-)
-def test_as_many_seeds_as_fit(seconds: float, models: int, seeds: int) -> None:
-    lines = speed_lines(vae_16=0.001, vae_64=0.003, factor_vae_64=0.006)
-    grid = read_grid(GRID)
-    found = gpu_study.fitting(grid, *gpu_study.measured(lines, "bfloat16"), seconds)
-    assert found[:2] == (grid.models[:models], seeds)
-
-
-def test_a_model_that_was_not_measured_is_left_out() -> None:
-    speed, compiling = gpu_study.measured(speed_lines(vae_16=0.001), "bfloat16")
-    models, seeds, _ = gpu_study.fitting(read_grid(GRID), speed, compiling, 1000)
-    assert [model.name for model in models] == ["beta_vae"]
-    assert seeds > 8
-    again = read_grid(GRID, [f"models=[{', '.join(map(gpu_study.inline, models))}]"])
-    assert again.models == models
-
-
 def test_the_short_grid_is_what_it_says() -> None:
     runs = expand(read_grid(GRID))
-    assert len(runs) == 12
+    assert len(runs) == 9
     assert {run.training.steps for run in runs} == {300_000}
     assert len({run.program for run in runs}) == 2
     assert {(run.model, *run.hypers.values()) for run in runs} == {
@@ -141,24 +87,38 @@ def test_the_short_grid_is_what_it_says() -> None:
     }
 
 
-def test_weights_fill_files_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_study, "FILE_BYTES", 10)
-    monkeypatch.setattr(gpu_study, "WEIGHT_FILES", 2)
-    paths = [Path(name) for name in "abcdef"]
-    files = gpu_study.filled(paths, [6, 11, 6, 4, 5, 4])
-    assert [[path.name for path in file] for file in files] == [["a", "d"], ["c", "f"]]
-
-
 def test_a_packed_study_has_no_bulk(tmp_path: Path) -> None:
     study = tmp_path / "study"
     bulk = ["curves.png", "runs/a/weights.safetensors", "runs/a/pictures/x.svg", "checkpoints/b.safetensors"]
     for name in ["scores.csv", "runs/a/curves.csv", *bulk]:
         (study / name).parent.mkdir(parents=True, exist_ok=True)
         (study / name).write_text("some")
-    gpu_study.pack_study(study, tmp_path)
+    gpu_study.pack_tables(study, tmp_path)
     with tarfile.open(tmp_path / "study.tgz") as archive:
         files = [entry.name for entry in archive.getmembers() if entry.isfile()]
     assert sorted(files) == ["study/runs/a/curves.csv", "study/scores.csv"]
+
+
+def test_weights_come_home_in_parts_and_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tmp_path / "study"
+    paths = [study / "runs" / name / "weights.safetensors" for name in "abc"]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes([number]) * 30_000)
+    monkeypatch.setattr(gpu_study, "weights_by_seed", lambda study: iter(paths))
+    monkeypatch.setattr(gpu_study, "PART_BYTES", 25_000)
+    for call, names in enumerate([["a", "b"], ["c"]]):
+        out = tmp_path / str(call)
+        out.mkdir()
+        gpu_study.pack_weights(study, out)
+        parts = sorted(out.glob("weights.tar.*"))
+        assert all(part.stat().st_size <= 25_000 for part in parts)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(part.read_bytes() for part in parts))) as archive:
+            assert archive.getnames() == [f"study/runs/{name}/weights.safetensors" for name in names]
+            archive.extractall(out, filter="data")
+        for name in names:
+            file = Path("runs", name, "weights.safetensors")
+            assert (out / "study" / file).read_bytes() == (study / file).read_bytes()
 
 
 @pytest.mark.parametrize("script", ["on_gpu.sh", "wheels.sh"])
