@@ -150,14 +150,15 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
 
     def step() -> None:
         loss, latents = of_vae(batch_of(pixels))
+        latents = latents.detach().clone()
         optimiser.zero_grad()
         loss.backward()
+        # Before the next compiled call, which may write over what the last one returned, gradients too.
+        optimiser.step()
         if adversarial:
             second.zero_grad()  # what the first loss left in the discriminator
-            # a copy: the next compiled call may write over what the last one returned
-            against(latents.detach().clone(), batch_of(pixels)).backward()
+            against(latents, batch_of(pixels)).backward()
             second.step()
-        optimiser.step()
 
     return step
 

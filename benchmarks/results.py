@@ -27,7 +27,7 @@ FIGURE = ROOT / "docs" / "images" / "reference_tradeoff.png"
 STUDY = ("dsprites", "dsprites-models", "shapes3d", "shapes3d-models")
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 METRICS = [*SHOWN, "sap", "dci_completeness", "dci_informativeness", "modularity", "explicitness", "irs"]
-METRICS += ["mig_sup", "jemmig", "dcimig", "infoe"]
+METRICS += ["mig_sup", "jemmig", "dcimig", "infom", "infoc", "infoe"]
 CONTROLS = ["control: rotated", "control: pca", "control: random"]
 BOUNDS = ["control: ground_truth", *CONTROLS, "control: untrained"]
 PAPERS_NAMES = {"dsprites_rendered": "dSprites", "shapes3d_rendered": "3D Shapes"}
@@ -106,6 +106,7 @@ def every_metric() -> str:
     parts = []
     for dataset, same in runs[runs["experiment"].isin(STUDY)].groupby("dataset"):
         means = same.groupby(same["model"] + (" " + same["setting"]).str.rstrip())[METRICS].mean().T
+        means = means.dropna(how="all")
         chosen = [name for name in means if not name.startswith("control")] + BOUNDS
         rows = means[chosen].map("{:.3f}".format).iterrows()
         lines = [{"metric": metric} | row.to_dict() for metric, row in rows]
@@ -116,14 +117,12 @@ def every_metric() -> str:
 def gpu() -> str:
     """The runs of the standard length, beside what papers say of the same models."""
     lines = []
-    for _, run in experiments("gpu-short").iterrows():
-        model = PAPERS_MODELS.get((run["model"], run["setting"]), run["model"])
-        line = {"dataset": run["dataset"], "model": model, "setting": run["setting"], "seed": run["seed"]}
-        line |= {"steps": f"{run['steps']:,}", "reconstruction (nats)": f"{run['reconstruction_nats']:.1f}"}
+    for (model, setting), same in experiments("gpu-short").groupby(["model", "setting"], sort=False):
+        model = PAPERS_MODELS.get((model, setting), model)
+        line = board_line(same) | {"model": model}
         for metric in ("factor_vae", "mig"):
-            line[metric] = f"{run[metric]:.3f}"
-            line[f"papers' {metric}"] = papers_say(said_of(run["dataset"], model, metric, run["setting"]))
-        lines.append(line | {"beta_vae": f"{run['beta_vae']:.3f}"})
+            line[f"papers' {metric}"] = papers_say(said_of(line["dataset"], model, metric, setting))
+        lines.append({name: line[name] for name in line if name not in ("provenance", "precision")})
     return table(lines)
 
 
@@ -154,7 +153,7 @@ def published() -> str:
         others = runs[~in_study & (runs["dataset"] == dataset) & (runs["model"] == model)]
         for metric in METRICS:
             said = said_of(dataset, model, metric, setting)
-            if len(said):
+            if len(said) and same[metric].notna().any():
                 line = {"dataset": dataset, "model": model, "setting": setting, "metric": metric}
                 line |= {"papers": papers_say(said), "study [95 %]": mean_and_interval(same[metric], 3)}
                 means = others.groupby(["experiment", "setting"])[metric].mean().dropna()

@@ -20,6 +20,8 @@ def plain(value: object) -> str:
 
 def in_words(settings: pd.DataFrame) -> list[str]:
     """Each row of these columns as `beta=4, steps=200`, without what is missing."""
+    if settings.columns.empty:  # some versions of pandas make no records of such rows
+        return [""] * len(settings)
     return [
         ", ".join(f"{name}={plain(value)}" for name, value in row.items() if not pd.isna(value))
         for row in settings.to_dict("records")

@@ -25,6 +25,7 @@ from disentangle_bench.report.render import latex, markdown, ranks_with_ties, re
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import load_scores, make_tables, write_tables
 from disentangle_bench.report.tables import Tables, tables_of
+from disentangle_bench.report.words import in_words
 
 # model, beta -> per seed (reconstruction, mig, factor_vae); None is a failed run
 NUMBERS = {
@@ -465,6 +466,10 @@ def test_many_settings_become_one_column_for_people() -> None:
         assert names == set(text.columns) & {"a", "b", "c", "d", "setting"}
     assert sorted(text["setting"]) == ["a=0, b=0, c=0, d=0", "a=1, b=1, c=1, d=2"]
     assert {"a", "b", "c", "d"} <= set(made.leaderboard.columns)
+
+
+def test_rows_without_settings_have_no_words() -> None:
+    assert in_words(pd.DataFrame(index=[3, 7])) == ["", ""]
 
 
 def test_settings_in_words_leave_out_what_has_a_column_of_its_own() -> None:
