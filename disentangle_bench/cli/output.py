@@ -73,8 +73,11 @@ def print_leaderboard(study: Path, said: Collection[str] = ()) -> None:
 
 def print_tables(tables: Tables, style: str, title: str, sort: str | None = None) -> None:
     """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
+    from rich.text import Text
+
     from disentangle_bench.report import render
     from disentangle_bench.report.tables import csv_text
+    from disentangle_bench.report.verdict import verdicts
 
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
@@ -87,6 +90,8 @@ def print_tables(tables: Tables, style: str, title: str, sort: str | None = None
     else:
         terminal = console()
         terminal.print(render.terminal_table(tables.rows, tables.leaderboard, title, terminal.width, sort))
+        for text in verdicts(tables, sort):
+            terminal.print(Text(printable(text)))
 
 
 def console() -> Console:

@@ -1,0 +1,94 @@
+"""What a leaderboard says in a sentence or two: which row is best, what it costs, and what cannot be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from disentangle_bench.report.comparison import compared_by, lower_is_better
+from disentangle_bench.report.statistics import FEWEST
+from disentangle_bench.report.tables import Tables
+
+NAMED = 3  # rows or metrics that a sentence names; more are counted
+
+
+def verdicts(tables: Tables, sort: str | None = None) -> list[str]:
+    """A text for each ranking of the tables, by `sort` or else by the first metric that tells rows apart.
+
+    A row is better than another where their means differ significantly (`statistics.among_the_best`); rows that nothing
+    significantly beats are not told apart. A ranking with fewer than two rows of three seeds has no text.
+    """
+    metrics = list(tables.runs.attrs["headlines"])
+    if sort in metrics:
+        metrics = [sort, *(name for name in metrics if name != sort)]
+    lower = lower_is_better(tables.runs)
+    rows = tables.rows[~tables.rows["control"].astype(bool)]
+    several = rows["dataset"].nunique() > 1
+    found = []
+    for _, part in rows.groupby(compared_by("reconstruction_nats"), sort=False):
+        part = part[part["reconstruction_nats_n"] >= FEWEST]
+        if len(part) >= 2 and metrics:
+            start = f"{part['dataset'].iloc[0]}: " if several else ""
+            found.append(start + _verdict(part, metrics, lower))
+    return found
+
+
+def _verdict(rows: pd.DataFrame, metrics: Sequence[str], lower: Collection[str]) -> str:
+    compared = [name for name in metrics if (rows[f"{name}_n"] >= FEWEST).sum() >= 2]
+    telling = [name for name in compared if _worse(rows, name).any()]
+    silent = [name for name in compared if name not in telling]
+    sentences = []
+    if telling:
+        sentences.append(_best(rows, telling[0], lower))
+        if others := [f"{_label(_top(rows, name, lower))} by {name}" for name in telling[1:]]:
+            sentences.append(f"Best means by other metrics: {_listed(others)}.")
+    if silent:
+        sentences.append(f"By {_listed(silent)} no row can be told from another.")
+    return " ".join(sentences)
+
+
+def _best(rows: pd.DataFrame, metric: str, lower: Collection[str]) -> str:
+    """Which row is best by the metric, what it pays in reconstruction, and which rows it cannot be told from."""
+    top, worse = _top(rows, metric, lower), _worse(rows, metric)
+    against = _listed([f"{row[f'{metric}_mean']:.3f} of {_label(row)}" for _, row in rows[worse].iterrows()])
+    parts = [
+        f"Best by {metric} over {top[f'{metric}_n']} seeds is {_label(top)}: {top[f'{metric}_mean']:.3f} against"
+        f" {against}"
+    ]
+    cheapest = _top(rows, "reconstruction_nats", ["reconstruction_nats"])
+    if top["best_reconstruction_nats"]:
+        parts.append("no row can be said to reconstruct better")
+    else:
+        nats, least = top["reconstruction_nats_mean"], cheapest["reconstruction_nats_mean"]
+        parts.append(
+            f"it reconstructs {nats - least:.1f} nats worse than {_label(cheapest)} ({nats:.1f} against {least:.1f})"
+        )
+    tied = rows[~worse & (rows.index != top.name) & rows[f"{metric}_mean"].notna()]
+    if len(tied):
+        parts.append(f"it cannot be told from {_listed([_label(row) for _, row in tied.iterrows()])}")
+    return "; ".join(parts) + "."
+
+
+def _worse(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
+    """Which rows another one is significantly better than."""
+    return (rows[f"{name}_n"] >= FEWEST) & ~rows[f"best_{name}"].astype(bool)
+
+
+def _top(rows: pd.DataFrame, name: str, lower: Collection[str]) -> pd.Series[Any]:
+    """The row of the best mean."""
+    means = rows[f"{name}_mean"].to_numpy(float)
+    return rows.iloc[int(np.nanargmin(means) if name in lower else np.nanargmax(means))]
+
+
+def _label(row: pd.Series[Any]) -> str:
+    return f"{row['model']} ({row['setting']})" if row["setting"] else str(row["model"])
+
+
+def _listed(words: Sequence[str]) -> str:
+    """The first of them in words, and how many more there are."""
+    more = len(words) - NAMED
+    *first, last = [*words[:NAMED], f"{more} more"] if more > 0 else words
+    return f"{', '.join(first)} and {last}" if first else last
