@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from published_runs import setting_of
 
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
@@ -56,12 +58,15 @@ def rows_of(study: Path, experiment: str, commit: str | None) -> Iterator[dict[s
 def row_of(record: RunRecord, commit: str | None) -> dict[str, Any]:
     """What runs.csv says of a run."""
     spec, about, scores = record.spec, record.provenance, record.scores
+    bounds = scores.get("reconstruction") or {}
     return {
         **scores["scores"],
+        "floor_nats": bounds.get("floor_nats"),
+        "constant_nats": bounds.get("constant_nats"),
         "dataset": spec.dataset.label,
         "provenance": about["data"]["provenance"],
         "model": spec.model,
-        "setting": ", ".join(f"{name}={value:g}" for name, value in sorted(spec.hypers.items())),
+        "setting": setting_of(spec),
         "seed": spec.seed,
         "status": "DONE",
         "steps": spec.training.steps,
@@ -73,7 +78,7 @@ def row_of(record: RunRecord, commit: str | None) -> dict[str, Any]:
         "latents": spec.network.latents,
         "hidden": spec.network.hidden,
         "started": about["started"][:10],
-        "git_commit": about["git_commit"] or commit,
+        "git_commit": shortened(about["git_commit"] or commit),
         "device": about["device"],
         "threads": about["threads"],
         "torch": about["versions"]["torch"],
@@ -85,6 +90,11 @@ def row_of(record: RunRecord, commit: str | None) -> dict[str, Any]:
             {name: metric["revision"] for name, metric in scores["metrics"].items()}
         ),
     }
+
+
+def shortened(commit: str | None) -> str | None:
+    """The first 12 digits, and what stands behind the hash."""
+    return None if commit is None else re.sub(r"^([0-9a-f]{12})[0-9a-f]*", r"\1", commit)
 
 
 def revisions(kept: Mapping[str, int | str]) -> str:

@@ -1,0 +1,92 @@
+"""Rows of results/runs.csv as the package's own tables: leaderboard, agreement of metrics, shares of variance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from disentangle_bench import registry
+from disentangle_bench.grid import expand
+from disentangle_bench.grid_file import read_grid
+from disentangle_bench.records.run_record import RunRecord
+from disentangle_bench.report.runs_table import runs_table
+from disentangle_bench.report.tables import Tables, tables_of
+from disentangle_bench.specs import RunSpec
+
+ROOT = Path(__file__).parent.parent
+SCORES_FROM = "reconstruction_nats"  # the first column of runs.csv that is a score
+SCORES_TO = "active_units"
+
+
+def setting_of(spec: RunSpec) -> str:
+    """The hyper-parameters as runs.csv has them."""
+    return ", ".join(f"{name}={value:g}" for name, value in sorted(spec.hypers.items()))
+
+
+def published_tables(runs: pd.DataFrame, experiment: str, grid: str, dataset: str) -> Tables:
+    """The tables of an experiment's runs on one data set (its label), which `grid` describes, with their controls."""
+    rows = runs[(runs["experiment"] == experiment) & (runs["dataset"] == dataset)]
+    control = rows["model"].str.startswith("control: ")
+    specs = {
+        (spec.model, setting_of(spec), spec.seed): spec
+        for spec in expand(read_grid(ROOT / "grids" / grid))
+        if spec.dataset.label == dataset
+    }
+    records = [
+        record_of(row, specs[row["model"], row["setting"], row["seed"]])
+        for _, row in rows[~control].iterrows()
+    ]
+    return tables_of(runs_table(records), [controls_of(rows[control])] if control.any() else [])
+
+
+def record_of(row: pd.Series, spec: RunSpec) -> RunRecord:
+    """The run of a row, with what the tables want to know of it."""
+    data = {"provenance": row["provenance"], "fingerprint": row["data_fingerprint"]}
+    scores = {
+        "scores": scores_of(row),
+        "metrics": dict(metrics_of(row)),
+        "points": int(row["points"]),
+        "scoring": {"points": int(row["points"]), "reconstruction_points": ""},
+        "reconstruction": {"likelihood": row["likelihood"], "floor_nats": row.get("floor_nats")},
+    }
+    about = {
+        "data": data,
+        "device": row["device"],
+        "precision": row["precision"],
+        "threads": int(row["threads"]),
+    }
+    return RunRecord(spec, about, scores)
+
+
+def scores_of(row: pd.Series) -> dict[str, float]:
+    own = row.loc[SCORES_FROM:SCORES_TO]
+    return {str(name): float(value) for name, value in own.items() if pd.notna(value)}
+
+
+def metrics_of(row: pd.Series) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What the row's metrics are, by name: those of the package whose scores it has."""
+    for name, revision in (part.split("=") for part in row["metric_revisions"].split()):
+        metric = registry.resolve("metric", name)
+        headlines = [headline for headline in metric.headlines if pd.notna(row.get(headline))]
+        yield (
+            name,
+            {
+                "headlines": headlines,
+                "revision": int(revision),
+                "paper": metric.paper,
+                "lower_is_better": list(metric.lower_is_better),
+            },
+        )
+
+
+def controls_of(rows: pd.DataFrame) -> dict[str, Any]:
+    """The controls as a study keeps them."""
+    first = rows.iloc[0]
+    lines = [
+        {"control": row["model"].removeprefix("control: "), "seed": int(row["seed"]), **scores_of(row)}
+        for _, row in rows.iterrows()
+    ]
+    return {"dataset": first["dataset"], "provenance": first["provenance"], "rows": lines}
