@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 from published_runs import setting_of
 
+from disentangle_bench import load_dataset, load_run
+from disentangle_bench.metrics.udr import udr
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
 
@@ -38,15 +42,18 @@ def main() -> None:
     print(f"{RUNS.name}: {len(new)} rows of {arguments.experiment}, {len(whole)} in all")
 
 
+UDR_IMAGES = 5_000
 COUNTS = {"seed", "steps", "batch_size", "latents", "hidden", "threads", "stack", "points", "active_units"}
 
 
 def rows_of(study: Path, experiment: str, commit: str | None) -> Iterator[dict[str, Any]]:
     """A row a finished run, then a row a control; only what runs.csv has columns for is kept of it."""
     directory = StudyDir(study)
-    for record in sorted(directory.records(curves=False), key=lambda record: record.spec.id):
-        if record.failure is None:
-            yield {"experiment": experiment, **row_of(record, commit)}
+    done = [record for record in directory.records() if record.failure is None]
+    done.sort(key=lambda record: (record.spec.dataset.label, record.spec.id))
+    agreement = udr_of(directory, done)
+    for record in done:
+        yield {"experiment": experiment, **row_of(record, commit), "udr": agreement.get(record.spec.id)}
     for kept in directory.controls():
         about = {"experiment": experiment, "dataset": kept["dataset"], "provenance": kept["provenance"]}
         about |= {"status": "DONE", "points": kept["asked"]["points"]}
@@ -90,6 +97,35 @@ def row_of(record: RunRecord, commit: str | None) -> dict[str, Any]:
             {name: metric["revision"] for name, metric in scores["metrics"].items()}
         ),
     }
+
+
+def udr_of(study: StudyDir, records: Sequence[RunRecord]) -> dict[str, float]:
+    """UDR of each run whose setting has other seeds in the study, by its id: from codes of the same images.
+
+    A VAE's latents take part where their posteriors were .01 nats or more from the prior at the end (metrics/udr.py).
+    """
+    found: dict[str, float] = {}
+    settings: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.curves:  # what is fitted is the same for all seeds, but for the images it saw
+            spec = record.spec
+            settings.setdefault((spec.dataset.label, spec.model, setting_of(spec)), []).append(record)
+    for same in settings.values():
+        if len(same) > 1:
+            found |= dict(zip((record.spec.id for record in same), udr_among(study, same), strict=True))
+    return found
+
+
+def udr_among(study: StudyDir, records: Sequence[RunRecord]) -> list[float]:
+    """UDR of runs of one setting."""
+    entry = records[0].spec.dataset
+    dataset = load_dataset(entry.name, every=entry.every, size=entry.size)
+    images = dataset.images(torch.linspace(0, len(dataset) - 1, UDR_IMAGES).long())
+    codes = [load_run(study.run_path(record.spec.id)).encode(images).numpy() for record in records]
+    last = [record.curves[-1] for record in records]
+    names = [f"kl_per_latent_{latent}" for latent in range(records[0].spec.network.latents)]
+    kl = [np.array([row[name] for name in names]) for row in last] if names[0] in last[0] else None
+    return udr(codes, rng=np.random.default_rng(0), kl=kl).tolist()
 
 
 def shortened(commit: str | None) -> str | None:
