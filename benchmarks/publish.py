@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from published_runs import setting_of
 
-from disentangle_bench import load_dataset, load_run
+from disentangle_bench import load_dataset, load_run, registry
 from disentangle_bench.metrics.udr import udr
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
@@ -57,7 +57,9 @@ def rows_of(study: Path, experiment: str, commit: str | None) -> Iterator[dict[s
     for kept in directory.controls():
         about = {"experiment": experiment, "dataset": kept["dataset"], "provenance": kept["provenance"]}
         about |= {"status": "DONE", "points": kept["asked"]["points"]}
-        about["metric_revisions"] = revisions(kept["asked"]["revisions"])
+        about["metric_revisions"] = revisions(
+            {name: registry.resolve("metric", name).revision for name in kept["asked"]["metrics"]}
+        )
         for row in kept["rows"]:
             yield {**row, **about, "model": f"control: {row['control']}"}
 

@@ -50,7 +50,7 @@ def record_of(row: pd.Series, spec: RunSpec) -> RunRecord:
         "metrics": dict(metrics_of(row)),
         "points": int(row["points"]),
         "scoring": {"points": int(row["points"]), "reconstruction_points": ""},
-        "reconstruction": {"likelihood": row["likelihood"], "floor_nats": row.get("floor_nats")},
+        "reconstruction": {name: row[name] for name in ("likelihood", "floor_nats", "constant_nats")},
     }
     about = {
         "data": data,

@@ -37,7 +37,17 @@ TRAINING = {
 }
 ORIGIN = {"started", "git_commit", "device", "threads", "torch", "stack", "data_fingerprint"}
 SECONDS = {"training_seconds", "encoding_seconds", "scoring_seconds"}
-MEASURES = {"reconstruction_nats", "mse", "kl", "elbo", "iwae", "active_units"}
+MEASURES = {
+    "reconstruction_nats",
+    "mse",
+    "kl",
+    "elbo",
+    "iwae",
+    "active_units",
+    "udr",
+    "floor_nats",
+    "constant_nats",
+}
 
 
 def load_script():

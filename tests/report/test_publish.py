@@ -1,0 +1,82 @@
+"""A study put into rows of results/runs.csv gives the tables that the study itself has."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import publish
+import pytest
+import small_track
+import tomli_w
+from published_runs import published_tables
+
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.report.study import make_tables
+from disentangle_bench.study.run import run
+
+ROOT = Path(__file__).parents[2]
+LABEL = "tiny_data:SQUARES"
+GRID = {
+    "name": "tiny",
+    "seeds": 3,
+    "controls": True,
+    "metrics": ["mig", "infomec", "unsupervised"],
+    "datasets": [{"name": LABEL}],
+    "models": [{"name": "vae"}, {"name": "beta_vae", "beta": [2, 4]}, {"name": "autoencoder"}],
+    "network": {"latents": 3, "channels": [4, 4, 4, 4], "hidden": 8},
+    "training": {"steps": 4, "batch_size": 8},
+    "scoring": {"points": 40, "reconstruction_points": 40},
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(GRID, tmp_path_factory.mktemp("publish") / "study", device="cpu", jobs=1).path
+
+
+@pytest.fixture(scope="module")
+def rows(study: Path) -> pd.DataFrame:
+    """As they come back from a file."""
+    columns = pd.read_csv(ROOT / "results" / "runs.csv", nrows=0).columns
+    made = pd.DataFrame(publish.rows_of(study, "tiny", "ab" * 20)).reindex(columns=columns)
+    text = made.to_csv(index=False, float_format="%.7g")
+    return pd.read_csv(io.StringIO(text)).fillna({"setting": ""})
+
+
+def test_published_rows_make_the_studys_tables(study: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(tomli_w.dumps(GRID))
+    own = make_tables([StudyDir(study)])
+    made = published_tables(rows, "tiny", str(grid), LABEL)
+    shared = [name for name in made.leaderboard.columns if name in own.leaderboard.columns]
+    assert {"mig_mean", "infom_ci_low", "excess_nats_mean", "best_mig", "rank"} <= set(shared)
+    pd.testing.assert_frame_equal(made.leaderboard[shared], own.leaderboard[shared], rtol=1e-5, atol=1e-6)
+    for name in ("variance", "metric_correlation", "improvement"):
+        pd.testing.assert_frame_equal(made.table(name), own.table(name), rtol=1e-4, atol=2e-3)
+
+
+def test_seeds_of_one_setting_have_a_udr(rows: pd.DataFrame) -> None:
+    trained = rows[~rows["model"].str.startswith("control")]
+    assert len(trained) == 12
+    assert trained["udr"].between(0, 1).all()
+    assert rows[rows["model"].str.startswith("control")]["udr"].isna().all()
+
+
+def test_a_commit_is_shortened() -> None:
+    assert publish.shortened("0123456789abcdef0123") == "0123456789ab"
+    assert publish.shortened("0123456789abcdef0123+changes") == "0123456789ab+changes"
+    assert publish.shortened(None) is None
+
+
+@pytest.mark.parametrize("block", ["leaderboard", "against_vae", "agreement", "choice"])
+def test_the_tracks_tables_are_made_of_any_study(
+    block: str, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(tomli_w.dumps(GRID))
+    found = {LABEL: published_tables(rows, "tiny", str(grid), LABEL)}
+    monkeypatch.setattr(small_track, "tables", lambda: found)
+    monkeypatch.setattr(small_track, "SHOWN", ["mig"])
+    text = getattr(small_track, block)(LABEL)
+    assert text.startswith("| ")
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("| ")}) <= 2
