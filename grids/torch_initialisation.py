@@ -23,6 +23,7 @@ class TorchVAE(VAE):
     """VAE, started by torch."""
 
     def build(self, image_shape, size):
+        """The model's networks, started by torch."""
         return started_by_torch(super().build(image_shape, size))
 
 
@@ -31,4 +32,5 @@ class TorchBetaTCVAE(BetaTCVAE):
     """beta-TCVAE, started by torch."""
 
     def build(self, image_shape, size):
+        """The model's networks, started by torch."""
         return started_by_torch(super().build(image_shape, size))

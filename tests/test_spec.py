@@ -55,9 +55,15 @@ def test_paper_grids_describe_the_papers_studies() -> None:
     assert {spec.hypers.get("gamma") for spec in study} == {None, 10, 20, 30, 40, 50, 100}
     assert {spec.network.kernels for spec in study} == {(4, 4, 2, 2)}
     assert len(expand(read_grid(GRIDS / "factorvae2018.toml"))) == 120
-    quick = expand(read_grid(GRIDS / "quickstart.toml"))
-    assert {spec.model for spec in quick} == {"vae", "beta_vae", "factor_vae"}
-    assert {spec.dataset.name for spec in quick} == {"dsprites_rendered", "shapes3d_rendered"}
+
+
+def test_the_quickstart_is_a_cut_of_the_small_track() -> None:
+    quick, track = (expand(read_grid(GRIDS / f"{name}.toml")) for name in ("quickstart", "small"))
+    assert {spec.model for spec in quick} == {"vae", "beta_vae", "beta_tcvae"}
+    assert {spec.seed for spec in quick} == {0, 1, 2}
+    assert {spec.id for spec in quick} <= {spec.id for spec in track}
+    assert len(track) == len({spec.id for spec in track}) == 500
+    assert {spec.seed for spec in track} == set(range(10))
 
 
 def test_a_spec_survives_json_and_its_id_depends_on_every_setting() -> None:
