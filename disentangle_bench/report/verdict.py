@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from disentangle_bench.report.comparison import compared_by, lower_is_better
+from disentangle_bench.report.comparison import lower_is_better
 from disentangle_bench.report.statistics import FEWEST
 from disentangle_bench.report.tables import Tables
 
@@ -16,7 +16,7 @@ NAMED = 3  # rows or metrics that a sentence names; more are counted
 
 
 def verdicts(tables: Tables, sort: str | None = None) -> list[str]:
-    """A text for each ranking of the tables, by `sort` or else by the first metric that tells rows apart.
+    """A text for each ranking of the tables: what `sort` or else the first metric says, and which others say something.
 
     A row is better than another where their means differ significantly (`statistics.among_the_best`); rows that nothing
     significantly beats are not told apart. A ranking with fewer than two rows of three seeds has no text.
@@ -28,25 +28,31 @@ def verdicts(tables: Tables, sort: str | None = None) -> list[str]:
     rows = tables.rows[~tables.rows["control"].astype(bool)]
     several = rows["dataset"].nunique() > 1
     found = []
-    for _, part in rows.groupby(compared_by("reconstruction_nats"), sort=False):
-        part = part[part["reconstruction_nats_n"] >= FEWEST]
-        if len(part) >= 2 and metrics:
+    for _, part in rows.groupby("group", sort=False):
+        if any((part[f"{name}_n"] >= FEWEST).sum() >= 2 for name in metrics):
             start = f"{part['dataset'].iloc[0]}: " if several else ""
             found.append(start + _verdict(part, metrics, lower))
     return found
 
 
 def _verdict(rows: pd.DataFrame, metrics: Sequence[str], lower: Collection[str]) -> str:
-    compared = [name for name in metrics if (rows[f"{name}_n"] >= FEWEST).sum() >= 2]
-    telling = [name for name in compared if _worse(rows, name).any()]
-    silent = [name for name in compared if name not in telling]
-    sentences = []
+    first, *others = (name for name in metrics if (rows[f"{name}_n"] >= FEWEST).sum() >= 2)
+    if _worse(rows, first).any():
+        sentences = [_best(rows, first, lower)]
+    else:
+        top = _top(rows, first, lower)
+        mean = f"{top[f'{first}_mean']:.3f}"
+        sentences = [f"By {first} no row can be told from another; the best mean, {mean}, has {_label(top)}."]
+    # Each metric's tests have their own 5 %: what several metrics say is not one claim.
+    telling = [
+        f"{name} (best: {_label(_top(rows, name, lower))})" for name in others if _worse(rows, name).any()
+    ]
     if telling:
-        sentences.append(_best(rows, telling[0], lower))
-        if others := [f"{_label(_top(rows, name, lower))} by {name}" for name in telling[1:]]:
-            sentences.append(f"Best means by other metrics: {_listed(others)}.")
-    if silent:
-        sentences.append(f"By {_listed(silent)} no row can be told from another.")
+        sentences.append(f"Rows are told apart by {_listed(telling)} too.")
+    if more := len(others) - len(telling):
+        sentences.append(
+            f"{'Another metric tells' if more == 1 else f'{more} other metrics tell'} none apart."
+        )
     return " ".join(sentences)
 
 
@@ -58,18 +64,26 @@ def _best(rows: pd.DataFrame, metric: str, lower: Collection[str]) -> str:
         f"Best by {metric} over {top[f'{metric}_n']} seeds is {_label(top)}: {top[f'{metric}_mean']:.3f} against"
         f" {against}"
     ]
-    cheapest = _top(rows, "reconstruction_nats", ["reconstruction_nats"])
-    if top["best_reconstruction_nats"]:
-        parts.append("no row can be said to reconstruct better")
-    else:
-        nats, least = top["reconstruction_nats_mean"], cheapest["reconstruction_nats_mean"]
-        parts.append(
-            f"it reconstructs {nats - least:.1f} nats worse than {_label(cheapest)} ({nats:.1f} against {least:.1f})"
-        )
+    parts += _price(rows, top)
     tied = rows[~worse & (rows.index != top.name) & rows[f"{metric}_mean"].notna()]
     if len(tied):
         parts.append(f"it cannot be told from {_listed([_label(row) for _, row in tied.iterrows()])}")
     return "; ".join(parts) + "."
+
+
+def _price(rows: pd.DataFrame, top: pd.Series[Any]) -> list[str]:
+    """What the row pays in reconstruction, against the best of its likelihood; nothing for one that is alone in it."""
+    alike = rows["reconstruction_likelihood"] == top["reconstruction_likelihood"]
+    same = rows[alike & (rows["reconstruction_nats_n"] >= FEWEST)]
+    if len(same) < 2:
+        return []
+    if top["best_reconstruction_nats"]:
+        return ["no row can be said to reconstruct better"]
+    cheapest = _top(same, "reconstruction_nats", ["reconstruction_nats"])
+    nats, least = top["reconstruction_nats_mean"], cheapest["reconstruction_nats_mean"]
+    return [
+        f"it reconstructs {nats - least:.1f} nats worse than {_label(cheapest)} ({nats:.1f} against {least:.1f})"
+    ]
 
 
 def _worse(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
