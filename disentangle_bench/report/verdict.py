@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from disentangle_bench.report.comparison import lower_is_better
-from disentangle_bench.report.statistics import FEWEST
+from disentangle_bench.report.statistics import FEWEST, Marks, differences, significant_pairs
 from disentangle_bench.report.tables import Tables
 
 NAMED = 3  # rows or metrics that a sentence names; more are counted
@@ -18,8 +18,8 @@ NAMED = 3  # rows or metrics that a sentence names; more are counted
 def verdicts(tables: Tables, sort: str | None = None) -> list[str]:
     """A text for each ranking of the tables: what `sort` or else the first metric says, and which others say something.
 
-    A row is better than another where their means differ significantly (`statistics.among_the_best`); rows that nothing
-    significantly beats are not told apart. A ranking with fewer than two rows of three seeds has no text.
+    Rows are told apart where their means differ significantly (`statistics.significant_pairs`), as for the marks of the
+    table. A ranking with fewer than two rows of three seeds has no text.
     """
     metrics = list(tables.runs.attrs["headlines"])
     if sort in metrics:
@@ -29,23 +29,29 @@ def verdicts(tables: Tables, sort: str | None = None) -> list[str]:
     several = rows["dataset"].nunique() > 1
     found = []
     for _, part in rows.groupby("group", sort=False):
-        if any((part[f"{name}_n"] >= FEWEST).sum() >= 2 for name in metrics):
-            start = f"{part['dataset'].iloc[0]}: " if several else ""
-            found.append(start + _verdict(part, metrics, lower))
+        # A row of fewer seeds has no place in a test.
+        parts = {name: part[part[f"{name}_n"] >= FEWEST] for name in metrics}
+        parts = {name: own for name, own in parts.items() if len(own) >= 2}
+        if parts:
+            found.append((f"{part['dataset'].iloc[0]}: " if several else "") + _verdict(parts, lower))
     return found
 
 
-def _verdict(rows: pd.DataFrame, metrics: Sequence[str], lower: Collection[str]) -> str:
-    first, *others = (name for name in metrics if (rows[f"{name}_n"] >= FEWEST).sum() >= 2)
-    if _worse(rows, first).any():
-        sentences = [_best(rows, first, lower)]
+def _verdict(rows: Mapping[str, pd.DataFrame], lower: Collection[str]) -> str:
+    """The text of one ranking, given each metric's rows; the first metric is what it is about."""
+    first, *others = rows
+    top = _top(rows[first], first, lower)
+    worse = _told_from(rows[first], first)[rows[first].index.get_loc(top.name)]
+    if worse.any():
+        sentences = [_best(rows[first], first, top, worse)]
     else:
-        top = _top(rows, first, lower)
         mean = f"{top[f'{first}_mean']:.3f}"
-        sentences = [f"By {first} no row can be told from another; the best mean, {mean}, has {_label(top)}."]
+        sentences = [f"By {first} no row can be told from the best mean, {mean} of {_label(top)}."]
     # Each metric's tests have their own 5 %: what several metrics say is not one claim.
     telling = [
-        f"{name} (best: {_label(_top(rows, name, lower))})" for name in others if _worse(rows, name).any()
+        f"{name} (best mean: {_label(_top(rows[name], name, lower))})"
+        for name in others
+        if _told_from(rows[name], name).any()
     ]
     if telling:
         sentences.append(f"Rows are told apart by {_listed(telling)} too.")
@@ -56,16 +62,13 @@ def _verdict(rows: pd.DataFrame, metrics: Sequence[str], lower: Collection[str])
     return " ".join(sentences)
 
 
-def _best(rows: pd.DataFrame, metric: str, lower: Collection[str]) -> str:
+def _best(rows: pd.DataFrame, metric: str, top: pd.Series[Any], worse: Marks) -> str:
     """Which row is best by the metric, what it pays in reconstruction, and which rows it cannot be told from."""
-    top, worse = _top(rows, metric, lower), _worse(rows, metric)
     against = _listed([f"{row[f'{metric}_mean']:.3f} of {_label(row)}" for _, row in rows[worse].iterrows()])
-    parts = [
-        f"Best by {metric} over {top[f'{metric}_n']} seeds is {_label(top)}: {top[f'{metric}_mean']:.3f} against"
-        f" {against}"
-    ]
+    mean, seeds = top[f"{metric}_mean"], top[f"{metric}_n"]
+    parts = [f"Best by {metric} over {seeds} seeds is {_label(top)}: {mean:.3f} against {against}"]
     parts += _price(rows, top)
-    tied = rows[~worse & (rows.index != top.name) & rows[f"{metric}_mean"].notna()]
+    tied = rows[~worse & (rows.index != top.name)]
     if len(tied):
         parts.append(f"it cannot be told from {_listed([_label(row) for _, row in tied.iterrows()])}")
     return "; ".join(parts) + "."
@@ -86,9 +89,11 @@ def _price(rows: pd.DataFrame, top: pd.Series[Any]) -> list[str]:
     ]
 
 
-def _worse(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
-    """Which rows another one is significantly better than."""
-    return (rows[f"{name}_n"] >= FEWEST) & ~rows[f"best_{name}"].astype(bool)
+def _told_from(rows: pd.DataFrame, name: str) -> Marks:
+    """Which two rows differ significantly in this measure, [rows, rows]; all pairs are one family."""
+    mean, std = (rows[f"{name}_{statistic}"].to_numpy(float) for statistic in ("mean", "std"))
+    (apart,) = significant_pairs(differences(mean, std, rows[f"{name}_n"].to_numpy(int)))
+    return apart
 
 
 def _top(rows: pd.DataFrame, name: str, lower: Collection[str]) -> pd.Series[Any]:

@@ -16,7 +16,7 @@ def test_the_best_row_its_price_and_its_equals() -> None:
     (text,) = said(THREE)
     assert text == (
         "Best by mig over 3 seeds is beta_vae (beta=2): 0.220 against 0.020 of beta_vae (beta=4); no row can be said to"
-        " reconstruct better; it cannot be told from vae. Rows are told apart by factor_vae (best: vae) too."
+        " reconstruct better; it cannot be told from vae. Rows are told apart by factor_vae (best mean: vae) too."
     )
     (text,) = said(THREE, sort="factor_vae")
     assert text.startswith("Best by factor_vae over 3 seeds is vae: 0.600 against 0.103 of beta_vae (beta=4)")
@@ -40,7 +40,7 @@ def test_too_few_seeds_say_nothing(seeds: int) -> None:
 def test_nothing_can_be_told_apart() -> None:
     equal = {key: THREE["vae", None] for key in THREE}
     assert said(equal) == [
-        "By mig no row can be told from another; the best mean, 0.200, has vae. Another metric tells none apart."
+        "By mig no row can be told from the best mean, 0.200 of vae. Another metric tells none apart."
     ]
 
 
