@@ -8,11 +8,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from disentangle_bench.metrics.metric import Codes
 from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
+
+PENALTY = 0.1  # of the Lasso
+SWEEPS, SMALLEST_CHANGE = 1_000, 1e-7
 
 
 def udr(
@@ -33,8 +37,9 @@ def udr(
 
     Two runs agree in that each informative latent of the one is like a single latent of the other. Likeness is the
     absolute weight of a Lasso regression with penalty 0.1 on standardised codes, which makes .9 of two equal runs, or
-    the absolute rank correlation. Agreement is the mean over rows and over columns of largest^2 / sum; a run without
-    informative latents gets 0. Duan et al. 2020, section 3, equation 3.
+    the absolute rank correlation. Agreement is the mean of two means, over the rows and over the columns, of
+    largest^2 / sum; a run without informative latents gets 0. Duan et al. 2020 (arXiv:1905.12614), section 3, as their
+    code computes it, which weighs both runs alike whatever the numbers of their informative latents.
 
     Raises ValueError for fewer than two runs, tables of different length or another `similarity`.
     """
@@ -43,42 +48,61 @@ def udr(
     if similarity not in ("lasso", "spearman"):
         raise ValueError(f"similarity must be lasso or spearman, not {similarity!r}")
     rows = rng.integers(len(runs[0]), size=points)
-    tables = [codes[rows].astype(np.float64) for codes in runs]
-    kept = [np.ptp(table, axis=0) > 0 for table in tables]
+    chosen = [codes[rows].astype(np.float64) for codes in runs]
+    kept = [np.ptp(table, axis=0) > 0 for table in chosen]
     if kl is not None:
         kept = [mask & (np.asarray(each) > informative_kl) for mask, each in zip(kept, kl, strict=True)]
-    tables = [standardised(table[:, mask]) for table, mask in zip(tables, kept, strict=True)]
-    measure = _lasso if similarity == "lasso" else _spearman
-    agreement = np.zeros((len(runs), len(runs)))
-    for i, first in enumerate(tables):
-        for j, second in enumerate(tables):
-            if i != j and first.shape[1] and second.shape[1]:
-                agreement[i, j] = _relative_strength(measure(first, second))
+    if similarity == "spearman":
+        chosen = [rankdata(table, axis=0) for table in chosen]
+    correlation, counts = _correlation(chosen, kept)
+    likeness = np.abs(_lasso(correlation) if similarity == "lasso" else correlation)
+    agreement = _relative_strength(likeness, counts)
     others = ~np.eye(len(runs), dtype=bool)
     return np.array([np.median(agreement[others[:, j], j]) for j in range(len(runs))])
 
 
-def _lasso(first: Array, second: Array) -> Array:
-    """Absolute weights [latents of the first, latents of the second] of regressing the second on the first."""
-    from sklearn.linear_model import Lasso
+def _correlation(tables: Sequence[Array], kept: Sequence[NDArray[np.bool_]]) -> tuple[Array, Array]:
+    """Of every two latents of every two runs, [runs, runs, latents, latents]; and how many latents each run has kept.
 
-    weights = Lasso(alpha=0.1).fit(first, second).coef_
-    return np.abs(np.reshape(weights, (second.shape[1], first.shape[1]))).T
-
-
-def _spearman(first: Array, second: Array) -> Array:
-    from scipy.stats import rankdata
-
-    ranks = [standardised(rankdata(table, axis=0)) for table in (first, second)]
-    correlation: Array = np.abs(ranks[0].T @ ranks[1]) / len(first)
-    return correlation
+    Latents that are not kept, and those that a run with fewer latents lacks, are 0.
+    """
+    widest = max(table.shape[1] for table in tables)
+    values = np.zeros((len(tables), widest, len(tables[0])))
+    for i, (table, mask) in enumerate(zip(tables, kept, strict=True)):
+        values[i, np.flatnonzero(mask)] = standardised(table[:, mask]).T
+    flat = values.reshape(-1, values.shape[2])
+    found = (flat @ flat.T / values.shape[2]).reshape(len(tables), widest, len(tables), widest)
+    return found.transpose(0, 2, 1, 3), np.array([mask.sum() for mask in kept])
 
 
-def _relative_strength(likeness: Array) -> float:
-    """Mean of largest^2 / sum over the columns and over the rows; 0 for those that are 0 altogether."""
+def _lasso(correlation: Array) -> Array:
+    """Weights [runs, runs, latents, latents] of Lasso regressions of the second run's latents on the first's.
+
+    All regressions at once, by coordinate descent (Friedman et al. 2010, Journal of Statistical Software 33, equation
+    5) on the correlations, which are all that they depend on.
+    """
+    runs = np.arange(len(correlation))
+    gram = correlation[runs, runs]
+    weights = np.zeros_like(correlation)
+    for _ in range(SWEEPS):
+        before = weights.copy()
+        for latent in range(correlation.shape[2]):
+            own = gram[:, latent, latent, None, None]
+            explained = np.einsum("il,ijlq->ijq", gram[:, latent], weights)
+            rest = correlation[:, :, latent] - explained + own * weights[:, :, latent]
+            shrunk = np.sign(rest) * np.maximum(np.abs(rest) - PENALTY, 0)
+            weights[:, :, latent] = np.divide(shrunk, own, out=np.zeros_like(shrunk), where=own > 0)
+        if np.abs(weights - before).max() < SMALLEST_CHANGE:
+            break
+    return weights
+
+
+def _relative_strength(likeness: Array, counts: Array) -> Array:
+    """Mean of largest^2 / sum over the columns and over the rows, for every two runs; 0 where a run has no latents."""
     means = []
-    for axis in (0, 1):
+    for axis, count in ((2, counts[None, :]), (3, counts[:, None])):
         total = likeness.sum(axis=axis)
         strength = np.divide(likeness.max(axis=axis) ** 2, total, out=np.zeros_like(total), where=total > 0)
-        means.append(strength.mean())
-    return float(np.mean(means))
+        means.append(strength.sum(axis=2) / np.maximum(count, 1))
+    both = np.minimum(counts[:, None], counts[None, :]) > 0
+    return np.where(both, (means[0] + means[1]) / 2, 0.0)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 from known_tables import full_factorial, perfect_code, rng
+from sklearn.linear_model import Lasso
 
-from disentangle_bench.metrics.udr import udr
+from disentangle_bench.metrics.standardised import standardised
+from disentangle_bench.metrics.udr import _correlation, _lasso, _relative_strength, udr
 
 CODES = perfect_code(full_factorial((3, 4, 5)))
 TURN, _ = np.linalg.qr(rng(3).normal(size=(3, 3)))
@@ -43,3 +45,27 @@ def test_runs_must_be_several_and_of_the_same_images(runs):
         udr(runs, rng=rng())
     with pytest.raises(ValueError, match="lasso or spearman"):
         udr([CODES, CODES], rng=rng(), similarity="cosine")
+
+
+def test_all_regressions_at_once_are_each_alone() -> None:
+    """Against scikit-learn's Lasso on tables whose latents are correlated, one of them idle."""
+    draw = np.random.default_rng(3)
+    truth = draw.normal(size=(400, 4))
+    tables = [truth @ draw.normal(size=(4, k)) + draw.normal(size=(400, k)) for k in (4, 6)]
+    kept = [np.ones(4, dtype=bool), np.array([True] * 5 + [False])]
+    correlation, counts = _correlation(tables, kept)
+    weights = _lasso(correlation)
+    assert counts.tolist() == [4, 5]
+    plain = [standardised(table[:, mask]) for table, mask in zip(tables, kept, strict=True)]
+    for i, j in ((0, 1), (1, 0), (0, 0)):
+        found = Lasso(alpha=0.1, tol=1e-10, max_iter=100_000).fit(plain[i], plain[j]).coef_.T
+        assert weights[i, j, : counts[i], : counts[j]] == pytest.approx(found, abs=1e-6)
+    assert not weights[1, :, 5].any()
+    assert not weights[:, 1, :, 5].any()
+
+
+def test_rows_and_columns_count_alike() -> None:
+    """By hand: columns .8^2/.8, .6^2/1; rows .8^2/1.2, .6^2/.6; the mean of .58 and .5667."""
+    likeness = np.array([[0.8, 0.4], [0.0, 0.6]])
+    found = _relative_strength(likeness[None, None], np.array([2]))
+    assert found == pytest.approx(np.array([[((0.8 + 0.36) / 2 + (0.64 / 1.2 + 0.6) / 2) / 2]]))
