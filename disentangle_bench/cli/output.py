@@ -77,7 +77,7 @@ def print_tables(tables: Tables, style: str, title: str, sort: str | None = None
 
     from disentangle_bench.report import render
     from disentangle_bench.report.tables import csv_text
-    from disentangle_bench.report.verdict import verdicts
+    from disentangle_bench.report.verdict import sentences
 
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
@@ -90,7 +90,7 @@ def print_tables(tables: Tables, style: str, title: str, sort: str | None = None
     else:
         terminal = console()
         terminal.print(render.terminal_table(tables.rows, tables.leaderboard, title, terminal.width, sort))
-        for text in verdicts(tables, sort):
+        for text in sentences(tables, sort):
             terminal.print(Text(printable(text)))
 
 

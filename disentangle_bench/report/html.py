@@ -40,6 +40,7 @@ from disentangle_bench.report.render import few_seeds, notes
 from disentangle_bench.report.status import Status, study_status
 from disentangle_bench.report.study import make_tables, pictured_runs, write_csv
 from disentangle_bench.report.tables import Tables
+from disentangle_bench.report.verdict import verdicts
 from disentangle_bench.report.words import CURVES
 from disentangle_bench.specs import RunSpec
 
@@ -96,6 +97,7 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
         runs=len(runs),
         failed=int((runs["status"] == "FAILED").sum()),
         warnings=tables.warnings,
+        verdicts=verdicts(tables),
         groups=groups_of(tables),
         columns=columns_of(tables),
         notes=notes(tables.rows, tables.leaderboard),

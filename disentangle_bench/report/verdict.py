@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,51 +16,76 @@ from disentangle_bench.report.tables import Tables
 NAMED = 3  # rows or metrics that a sentence names; more are counted
 
 
-def verdicts(tables: Tables, sort: str | None = None) -> list[str]:
-    """A text for each ranking of the tables: what `sort` or else the first metric says, and which others say something.
+@dataclass(frozen=True)
+class Verdict:
+    """What one metric says of the rows of one group of the leaderboard."""
+
+    group: int
+    dataset: str
+    metric: str
+    text: str
+
+
+def verdicts(tables: Tables) -> list[Verdict]:
+    """What each metric says of each group of rows, the metrics of a group in their order.
 
     Rows are told apart where their means differ significantly (`statistics.significant_pairs`), as for the marks of the
-    table. A ranking with fewer than two rows of three seeds has no text.
+    table. A metric that fewer than two rows of a group have three seeds of has no text.
     """
-    metrics = list(tables.runs.attrs["headlines"])
-    if sort in metrics:
-        metrics = [sort, *(name for name in metrics if name != sort)]
-    lower = lower_is_better(tables.runs)
     rows = tables.rows[~tables.rows["control"].astype(bool)]
-    several = rows["dataset"].nunique() > 1
     found = []
-    for _, part in rows.groupby("group", sort=False):
+    for group, part in rows.groupby("group", sort=True):
         # A row of fewer seeds has no place in a test.
-        parts = {name: part[part[f"{name}_n"] >= FEWEST] for name in metrics}
+        parts = {name: part[part[f"{name}_n"] >= FEWEST] for name in tables.runs.attrs["headlines"]}
         parts = {name: own for name, own in parts.items() if len(own) >= 2}
-        if parts:
-            found.append((f"{part['dataset'].iloc[0]}: " if several else "") + _verdict(parts, lower))
+        said = _Said(parts, lower_is_better(tables.runs))
+        dataset = str(part["dataset"].iloc[0])
+        found += [Verdict(int(str(group)), dataset, name, said.text(name)) for name in parts]
     return found
 
 
-def _verdict(rows: Mapping[str, pd.DataFrame], lower: Collection[str]) -> str:
-    """The text of one ranking, given each metric's rows; the first metric is what it is about."""
-    first, *others = rows
-    top = _top(rows[first], first, lower)
-    worse = _told_from(rows[first], first)[rows[first].index.get_loc(top.name)]
-    if worse.any():
-        sentences = [_best(rows[first], first, top, worse)]
-    else:
-        mean = f"{top[f'{first}_mean']:.3f}"
-        sentences = [f"By {first} no row can be told from the best mean, {mean} of {_label(top)}."]
-    # Each metric's tests have their own 5 %: what several metrics say is not one claim.
-    telling = [
-        f"{name} (best mean: {_label(_top(rows[name], name, lower))})"
-        for name in others
-        if _told_from(rows[name], name).any()
-    ]
-    if telling:
-        sentences.append(f"Rows are told apart by {_listed(telling)} too.")
-    if more := len(others) - len(telling):
-        sentences.append(
-            f"{'Another metric tells' if more == 1 else f'{more} other metrics tell'} none apart."
-        )
-    return " ".join(sentences)
+def sentences(tables: Tables, sort: str | None = None) -> list[str]:
+    """The text of each group by `sort` or else its first metric, with the data set's name where there are several."""
+    found: dict[int, Verdict] = {}
+    for verdict in verdicts(tables):
+        if verdict.metric == sort:
+            found[verdict.group] = verdict
+        found.setdefault(verdict.group, verdict)
+    several = tables.rows["dataset"].nunique() > 1
+    return [f"{verdict.dataset}: {verdict.text}" if several else verdict.text for verdict in found.values()]
+
+
+class _Said:
+    """What metrics say of one group, given each metric's rows."""
+
+    def __init__(self, rows: Mapping[str, pd.DataFrame], lower: Collection[str]) -> None:
+        self.rows = rows
+        self.apart = {name: _told_apart(own, name) for name, own in rows.items()}
+        self.best = {name: _best_place(own, name, name in lower) for name, own in rows.items()}
+
+    def text(self, metric: str) -> str:
+        """What this metric says, and which others say something."""
+        rows, place = self.rows[metric], self.best[metric]
+        top, worse = rows.iloc[place], self.apart[metric][place]
+        if worse.any():
+            parts = [_best(rows, metric, top, worse)]
+        else:
+            mean = f"{top[f'{metric}_mean']:.3f}"
+            parts = [f"By {metric} no row can be told from the best mean, {mean} of {_label(top)}."]
+        # Each metric's tests have their own 5 %: what several metrics say is not one claim.
+        others = [name for name in self.rows if name != metric]
+        telling = [name for name in others if self.apart[name].any()]
+        if telling:
+            named = [f"{name} (best mean: {self._best_label(name)})" for name in telling]
+            parts.append(f"Rows are told apart by {_listed(named)} too.")
+        if more := len(others) - len(telling):
+            parts.append(
+                f"{'Another metric tells' if more == 1 else f'{more} other metrics tell'} none apart."
+            )
+        return " ".join(parts)
+
+    def _best_label(self, metric: str) -> str:
+        return _label(self.rows[metric].iloc[self.best[metric]])
 
 
 def _best(rows: pd.DataFrame, metric: str, top: pd.Series[Any], worse: Marks) -> str:
@@ -82,24 +108,24 @@ def _price(rows: pd.DataFrame, top: pd.Series[Any]) -> list[str]:
         return []
     if top["best_reconstruction_nats"]:
         return ["no row can be said to reconstruct better"]
-    cheapest = _top(same, "reconstruction_nats", ["reconstruction_nats"])
+    cheapest = same.iloc[_best_place(same, "reconstruction_nats", lower=True)]
     nats, least = top["reconstruction_nats_mean"], cheapest["reconstruction_nats_mean"]
     return [
         f"it reconstructs {nats - least:.1f} nats worse than {_label(cheapest)} ({nats:.1f} against {least:.1f})"
     ]
 
 
-def _told_from(rows: pd.DataFrame, name: str) -> Marks:
+def _told_apart(rows: pd.DataFrame, name: str) -> Marks:
     """Which two rows differ significantly in this measure, [rows, rows]; all pairs are one family."""
     mean, std = (rows[f"{name}_{statistic}"].to_numpy(float) for statistic in ("mean", "std"))
     (apart,) = significant_pairs(differences(mean, std, rows[f"{name}_n"].to_numpy(int)))
     return apart
 
 
-def _top(rows: pd.DataFrame, name: str, lower: Collection[str]) -> pd.Series[Any]:
-    """The row of the best mean."""
+def _best_place(rows: pd.DataFrame, name: str, lower: bool) -> int:
+    """Where the row of the best mean stands."""
     means = rows[f"{name}_mean"].to_numpy(float)
-    return rows.iloc[int(np.nanargmin(means) if name in lower else np.nanargmax(means))]
+    return int(np.nanargmin(means) if lower else np.nanargmax(means))
 
 
 def _label(row: pd.Series[Any]) -> str:

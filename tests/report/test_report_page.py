@@ -120,6 +120,17 @@ def test_sorting_by_mouse_and_keyboard(study: StudyDir, visit) -> None:
     assert "control: rotated" in last.inner_text()
 
 
+def test_the_sentence_is_of_the_chosen_metric_and_data_set(study: StudyDir, visit) -> None:
+    page = visit(index(study))
+    shown = page.locator(".verdict:visible")
+    assert shown.count() == 1
+    for metric in ("factor_vae", "mig"):
+        page.select_option("#metric", metric)
+        assert shown.count() == 1
+        assert re.search(rf"\b{metric}\b", shown.inner_text().split(":")[0])
+        assert shown.get_attribute("data-group") == page.input_value("#group")
+
+
 def test_filters(study: StudyDir, visit) -> None:
     page = visit(index(study))
     page.select_option("#model", "beta_vae")

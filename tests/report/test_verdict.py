@@ -5,11 +5,11 @@ from test_leaderboard import THREE, many
 
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.tables import tables_of
-from disentangle_bench.report.verdict import _listed, verdicts
+from disentangle_bench.report.verdict import _listed, sentences
 
 
 def said(numbers, sort: str | None = None) -> list[str]:
-    return verdicts(tables_of(runs_table(many(numbers)), sort=sort), sort)
+    return sentences(tables_of(runs_table(many(numbers)), sort=sort), sort)
 
 
 def test_the_best_row_its_price_and_its_equals() -> None:

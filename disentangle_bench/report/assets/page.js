@@ -42,7 +42,8 @@ function interval(low, high) {
     report.group = Number(group.value);
     report.metric = metric.value;
     for (const part of document.querySelectorAll("[data-group]:not(tr)")) {
-      part.hidden = Number(part.dataset.group) !== report.group;
+      const other = part.dataset.metric !== undefined && part.dataset.metric !== report.metric;
+      part.hidden = other || Number(part.dataset.group) !== report.group;
     }
     for (const draw of report.listeners) draw();
   };
