@@ -77,7 +77,7 @@ class _Said:
         telling = [name for name in others if self.apart[name].any()]
         if telling:
             named = [f"{name} (best mean: {self._best_label(name)})" for name in telling]
-            parts.append(f"Rows are told apart by {_listed(named)} too.")
+            parts.append(f"Rows are told apart by {_listed(named)}{' too' * bool(worse.any())}.")
         if more := len(others) - len(telling):
             parts.append(
                 f"{'Another metric tells' if more == 1 else f'{more} other metrics tell'} none apart."
