@@ -26,13 +26,18 @@ def setting_of(spec: RunSpec) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in sorted(spec.hypers.items()))
 
 
-def published_tables(runs: pd.DataFrame, experiment: str, grid: str, dataset: str) -> Tables:
-    """The tables of an experiment's runs on one data set (its label), which `grid` describes, with their controls."""
+def published_tables(
+    runs: pd.DataFrame, experiment: str, grid: str, dataset: str, seeds: int | None = None
+) -> Tables:
+    """The tables of an experiment's runs on one data set (its label), which `grid` describes, with their controls.
+
+    `seeds` is how many there are, where the grid says otherwise.
+    """
     rows = runs[(runs["experiment"] == experiment) & (runs["dataset"] == dataset)]
     control = rows["model"].str.startswith("control: ")
     specs = {
         (spec.model, setting_of(spec), spec.seed): spec
-        for spec in expand(read_grid(ROOT / "grids" / grid))
+        for spec in expand(read_grid(ROOT / "grids" / grid, seeds=seeds))
         if spec.dataset.label == dataset
     }
     records = [

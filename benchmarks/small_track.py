@@ -8,24 +8,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from published_runs import ROOT, published_tables
+from published_runs import ROOT, published_tables, setting_of
 
+from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import read_grid
 from disentangle_bench.report.render import markdown
 from disentangle_bench.report.statistics import differences, significant_pairs
 from disentangle_bench.report.tables import Tables
+from disentangle_bench.report.verdict import sentences
 
 EXPERIMENT, GRID = "small", "small.toml"
+MORE_SEEDS, QUICKSTART = "small-seeds", "quickstart.toml"
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 MODELS_SHOWN = ["mig", "dci_disentanglement"]
 BASELINE = "vae"
 CHOOSERS = {"elbo": "ELBO", "udr": "UDR"}
 
 
+def read_runs() -> pd.DataFrame:
+    """results/runs.csv; a setting without hyper-parameters is an empty text."""
+    return pd.read_csv(ROOT / "results" / "runs.csv").fillna({"setting": ""})
+
+
 @cache
 def tables() -> dict[str, Tables]:
     """The tables of each of the track's data sets, by the first word of its name."""
-    runs = pd.read_csv(ROOT / "results" / "runs.csv").fillna({"setting": ""})
+    runs = read_runs()
     labels = [dataset.label for dataset in read_grid(ROOT / "grids" / GRID).datasets]
     return {label.split("_")[0]: published_tables(runs, EXPERIMENT, GRID, label) for label in labels}
 
@@ -121,6 +129,24 @@ def choice(name: str) -> str:
             line[f"by {title}"] = f"{labelled(chosen)} {chosen[f'{metric}_mean']:.3f} (-{lost:.3f})"
         line["a row at random"] = f"{means.mean():.3f} (-{best[f'{metric}_mean'] - means.mean():.3f})"
         lines.append(line)
+    return table(lines)
+
+
+def triples() -> str:
+    """What the quickstart says of disjoint triples of seeds, the track's own and those that were trained for this."""
+    runs = read_runs()
+    grid = read_grid(ROOT / "grids" / QUICKSTART)
+    (label,) = (dataset.label for dataset in grid.datasets)
+    settings = {(spec.model, setting_of(spec)) for spec in expand(grid)}
+    runs = runs[runs["experiment"].isin((EXPERIMENT, MORE_SEEDS)) & (runs["dataset"] == label)]
+    named = [pair in settings for pair in zip(runs["model"], runs["setting"], strict=True)]
+    runs = runs[named].assign(experiment="quickstart")
+    lines = []
+    for first in range(0, int(runs["seed"].max()) + 1, 3):
+        part = runs[runs["seed"].between(first, first + 2)]
+        found = published_tables(part, "quickstart", QUICKSTART, label, seeds=first + 3)
+        (said,) = sentences(found, sort=grid.metrics[0])
+        lines.append({"seeds": f"{first} to {first + 2}", "what is said": said.split(". ")[0]})
     return table(lines)
 
 

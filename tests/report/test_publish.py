@@ -10,6 +10,7 @@ import small_track
 import tomli_w
 from published_runs import published_tables
 
+from disentangle_bench.grid_file import read_grid
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.study import make_tables
 from disentangle_bench.study.run import run
@@ -80,3 +81,32 @@ def test_the_tracks_tables_are_made_of_any_study(
     text = getattr(small_track, block)(LABEL)
     assert text.startswith("| ")
     assert len({line.count("|") for line in text.splitlines() if line.startswith("| ")}) <= 2
+
+
+def test_triples_of_seeds_say_what_the_quickstart_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six seeds made up: in the first three one row is clearly best, in the others none."""
+    published = small_track.read_runs()
+    template = published[published["experiment"] == "gpu-short"].iloc[0]
+    (dataset,) = read_grid(ROOT / "grids" / "quickstart.toml").datasets
+    rows = [
+        {
+            **template,
+            "experiment": "small" if seed < 3 else "small-seeds",
+            **{"dataset": dataset.label, "model": model, "setting": setting, "seed": seed},
+            **{
+                "mig": level * (seed < 3) + (seed % 3) / 100,
+                "reconstruction_nats": 20 + 50 * level + seed % 3,
+            },
+        }
+        for model, setting, level in [
+            ("vae", "", 0.1),
+            ("beta_vae", "beta=4", 0.2),
+            ("beta_tcvae", "beta=3", 0.4),
+        ]
+        for seed in range(6)
+    ]
+    monkeypatch.setattr(small_track, "read_runs", lambda: pd.DataFrame(rows))
+    _, _, first, second = small_track.triples().splitlines()
+    assert first.startswith("| 0 to 2 | Best by mig over 3 seeds is beta_tcvae (beta=3): 0.410 against 0.")
+    assert "15.0 nats worse than vae (41.0 against 26.0)" in first
+    assert second.startswith("| 3 to 5 | By mig no row can be told from the best mean")
