@@ -1,6 +1,7 @@
 """Pictures of trained models, made by `run_pictures` and by each command, from real run directories."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,19 @@ def test_show_draws_once(runs: dict[str, Path]) -> None:
     again = bench("show", runs["pca"], *ALLOWED)
     assert {line for line in again.splitlines() if "pictures" in line} <= set(drawn.splitlines())
     assert stamps == {path: path.stat().st_mtime_ns for path in (runs["pca"] / "pictures").iterdir()}
+
+
+def test_show_lists_the_runs_of_a_study(runs: dict[str, Path], tmp_path: Path) -> None:
+    study = StudyDir(tmp_path / "study")
+    shutil.copytree(runs["vae"].parents[1], study.path)
+    spec = study.load(runs["vae"].name).spec.model_copy(update={"seed": 1})
+    provenance = study.load(runs["vae"].name).provenance
+    study.save(RunRecord(spec, provenance, failure="diverged: at step 3\n\ndetails\n"))
+    lines = bench("show", study.path).splitlines()
+    assert [Path(line.split()[0]).name for line in lines] == sorted(
+        [*(r.name for r in runs.values()), spec.id]
+    )
+    assert f"{study.run_path(spec.id)}  FAILED: diverged: at step 3" in lines
 
 
 def test_mistakes_are_told(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

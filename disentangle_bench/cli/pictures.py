@@ -16,6 +16,7 @@ from disentangle_bench.errors import BenchError
 if TYPE_CHECKING:
     from disentangle_bench.data.factor_dataset import FactorDataset
     from disentangle_bench.evaluation.trained_model import TrainedModel
+    from disentangle_bench.records.study_dir import StudyDir
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 
@@ -83,7 +84,12 @@ def interpolate(
 @data_dir_option
 @allow_option
 def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
-    """Say where the pictures of RUN are; draw them if they are not there."""
+    """Say where the pictures of RUN are; draw them if they are not there. Of a study, list the runs."""
+    from disentangle_bench.records.study_dir import StudyDir
+
+    if (run / "grid.toml").is_file():
+        list_runs(StudyDir(run))
+        return
     from disentangle_bench.evaluation.pictures import run_pictures
 
     folder = run / "pictures"
@@ -95,6 +101,19 @@ def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
         return
     for path in sorted(folder.iterdir()):
         say(path)
+
+
+def list_runs(study: StudyDir) -> None:
+    """A line a run: its directory, and its reconstruction with the first metric's score, or why it has none."""
+    for record in study.records(curves=False, tell=lambda reason: say(reason, err=True)):
+        if record.failure is not None:
+            told = f"FAILED: {record.failure.splitlines()[0]}"
+        else:
+            scores = record.scores["scores"]
+            metric = next((about["headlines"][0] for about in record.scores["metrics"].values()), None)
+            shown = {name: scores.get(name) for name in ("reconstruction_nats", metric)}
+            told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+        say(f"{study.run_path(record.spec.id)}  {told}")
 
 
 def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[TrainedModel, FactorDataset]:
