@@ -15,6 +15,7 @@ from disentangle_bench import randomness
 from disentangle_bench.data.pixels import unit_floats
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Fitted, Likelihood, Objective
+from disentangle_bench.models.vae import VAE, kl_from_prior
 from disentangle_bench.precision import PRECISIONS, float32_products
 from disentangle_bench.specs import RunSpec
 
@@ -69,6 +70,13 @@ class TrainedModel:
         """The objective's per-image measures [n], such as `reconstruction_nats`; `noise` [n, latents]."""
         with _exact():
             return self.objective.evaluate(self._call, self._input(images), noise.to(self.device))
+
+    def divergence(self, images: Tensor) -> Tensor | None:
+        """KL of each latent's posterior from the prior in nats, [n, latents]; None for a model that is no VAE."""
+        if not isinstance(self.objective, VAE):
+            return None
+        with _exact():
+            return kl_from_prior(*self.objective.posterior(self._call, self._input(images)))
 
     def log_weights(self, images: Tensor, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z|x) in nats [n, samples] for z drawn with `noise` [n, samples, latents].

@@ -22,7 +22,7 @@ SWEEPS, SMALLEST_CHANGE = 1_000, 1e-7
 def udr(
     runs: Sequence[Codes],
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     kl: Sequence[Array] | None = None,
     similarity: Literal["lasso", "spearman"] = "lasso",
     points: int = 1_000,
@@ -31,9 +31,9 @@ def udr(
     """One score per run, 0..1: the median of its agreement with every other run.
 
     `runs` are two or more code tables [points, latents] whose rows describe the same images, of models that differ in
-    their seed alone (and, if at all, in the number of latents). `kl`, one array [latents] per run, is each latent's
-    mean divergence from the prior in nats: those of at most `informative_kl` do not take part; without it, only
-    constant latents are left out.
+    their seed alone (and, if at all, in the number of latents). `rng` draws `points` of the
+    rows; without it all count. `kl`, one array [latents] per run, is each latent's mean divergence from the prior in
+    nats: those of at most `informative_kl` do not take part; without it, only constant latents are left out.
 
     Two runs agree in that each informative latent of the one is like a single latent of the other. Likeness is the
     absolute weight of a Lasso regression with penalty 0.1 on standardised codes, which makes .9 of two equal runs, or
@@ -47,7 +47,7 @@ def udr(
         raise ValueError("udr needs at least two runs, encoded from the same images")
     if similarity not in ("lasso", "spearman"):
         raise ValueError(f"similarity must be lasso or spearman, not {similarity!r}")
-    rows = rng.integers(len(runs[0]), size=points)
+    rows = slice(None) if rng is None else rng.integers(len(runs[0]), size=points)
     chosen = [codes[rows].astype(np.float64) for codes in runs]
     kept = [np.ptp(table, axis=0) > 0 for table in chosen]
     if kl is not None:

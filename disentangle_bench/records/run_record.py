@@ -1,6 +1,6 @@
 """One run as it is kept in a directory of its own: written whole or not at all, and read with nothing believed.
 
-spec.json  weights.safetensors  curves.csv  scores.json  provenance.json  pictures/
+spec.json  weights.safetensors  curves.csv  scores.json  provenance.json  sample.safetensors  pictures/
 DONE, or FAILED, which holds the reason
 """
 
@@ -45,6 +45,7 @@ from disentangle_bench.specs import NetworkSpec, RunSpec, TrainingSpec
 from disentangle_bench.version import __version__
 
 DONE, FAILED = "DONE", "FAILED"
+SAMPLE = "sample.safetensors"
 
 
 WEIGHTS_SUM = "weights_sha256"  # the key of provenance.json that has the weights' checksum
@@ -54,7 +55,8 @@ WEIGHTS_SUM = "weights_sha256"  # the key of provenance.json that has the weight
 class RunRecord:
     """All that is kept of one run; `failure` is the reason why it has no result, else None.
 
-    `pictures` holds image files by file name; they are written with the run and not read back.
+    `pictures` holds image files by file name; they are written with the run and not read back. `sample` holds codes of
+    some images (`evaluation.sample`), which `load_sample` reads.
     """
 
     spec: RunSpec
@@ -63,6 +65,7 @@ class RunRecord:
     curves: Sequence[Mapping[str, float]] = ()
     weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    sample: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     failure: str | None = None
 
 
@@ -218,6 +221,21 @@ def _read_weights(path: Path, provenance: Mapping[str, Any]) -> dict[str, NDArra
     return safetensors.numpy.load(content)
 
 
+def load_sample(path: Path) -> dict[str, NDArray[np.float32]] | None:
+    """The codes of some images that are kept with the run in directory `path`; None where there are none to be read.
+
+    Runs of before have none, and nothing is lost where the file is damaged: one measure has no value then.
+    """
+    try:
+        found = safetensors.numpy.load(read_small(path / SAMPLE))
+    except (OSError, ValueError, SafetensorError):
+        return None
+    codes, kl = found.get("codes"), found.get("kl")
+    if codes is None or codes.ndim != 2 or not np.isfinite(codes).all():
+        return None
+    return found if kl is None or kl.shape == codes.shape[1:] else None
+
+
 def write_run(directory: Path, record: RunRecord) -> None:
     """Write the files of a run into an empty directory."""
     write_text(directory / "spec.json", record.spec.model_dump_json(indent=1))
@@ -233,6 +251,8 @@ def write_run(directory: Path, record: RunRecord) -> None:
     write_text(directory / "provenance.json", json_text(provenance))
     write_text(directory / "curves.csv", _csv(record.curves))
     write_text(directory / "scores.json", json_text(record.scores))
+    if record.sample:
+        write_bytes(directory / SAMPLE, safetensors.numpy.save(dict(record.sample)))
     if record.pictures:
         (directory / "pictures").mkdir()
         for name, content in record.pictures.items():

@@ -29,7 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.files import (
@@ -54,6 +56,7 @@ from disentangle_bench.records.run_record import (
     files_in,
     load_listed,
     load_record,
+    load_sample,
     load_spec,
     reason_of,
     write_run,
@@ -276,6 +279,10 @@ class StudyDir:
                 " copied there. Put the directory elsewhere, and `bench run` trains the run that belongs here."
             )
         return record
+
+    def sample(self, run_id: str) -> dict[str, NDArray[np.float32]] | None:
+        """The codes that are kept with a run, or None."""
+        return load_sample(self.run_path(run_id))
 
     def others(self, known: Collection[str], unreadable: dict[str, str] | None = None) -> Iterator[RunSpec]:
         """What was asked for in finished and failed runs that are not `known` by id.

@@ -23,6 +23,7 @@ DERIVED = (
     "disentangle_bench.report.summaries:IMPROVEMENT",
     "disentangle_bench.report.summaries:VARIANCE",
     "disentangle_bench.report.summaries:CORRELATION",
+    "disentangle_bench.report.choice:CHOICE",
 )
 ENTRY_POINTS = "disentangle_bench.tables"
 # The files that a study has in any case.

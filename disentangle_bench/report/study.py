@@ -104,11 +104,13 @@ def make_tables(
     """
     left_out: list[str] = []
     spent: dict[str, Mapping[str, float]] = {}
+    homes: dict[str, StudyDir] = {}
 
     def records() -> Iterator[RunRecord]:
         for study in studies:
             for record in study.records(curves=False, tell=left_out.append):
                 spent.setdefault(record.spec.id, record.provenance.get("seconds", {}))
+                homes.setdefault(record.spec.id, study)
                 yield record
 
     entries = [row_of(record) for study in studies for record in study.entries(left_out.append)]
@@ -118,7 +120,9 @@ def make_tables(
     controls: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entry in (entry for study in studies for entry in study.controls(left_out.append)):
         controls.setdefault((entry["dataset"], entry["provenance"]), entry)
-    tables = tables_of(runs, list(controls.values()), sort)
+    tables = tables_of(
+        runs, list(controls.values()), sort, lambda run: homes[run].sample(run) if run in homes else None
+    )
     return replace(tables, warnings=(*left_out, *tables.warnings), seconds=seconds_table(spent, runs))
 
 

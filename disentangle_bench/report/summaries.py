@@ -23,7 +23,8 @@ from disentangle_bench.report.statistics import holm, hypervolume, variance_shar
 if TYPE_CHECKING:
     from disentangle_bench.report.tables import Tables
 
-CHOICES = ("elbo", "labels")
+CHOICES = ("elbo", "labels")  # of improvement.csv
+CHOOSERS = {"elbo": "elbo_mean", "udr": "udr_mean"}  # need no labels: a setting of the highest mean is chosen
 CHOSEN = ("_mean", "_ci_low", "_ci_high", "_n_seeds")
 IDENTITY = ("group", "dataset", "provenance")
 # Rows of one model whose nats are of one likelihood.
@@ -36,10 +37,10 @@ def models_table(tables: Tables) -> pd.DataFrame:
     Columns: group, dataset, provenance, metric, model, reconstruction_likelihood; n_settings, n_seeds (finished runs),
     n_failed; settings_on_front and hypervolume (the share of the box between the best constant image and a perfect
     picture, and between the metric's worst and perfect score, that the model's settings dominate, 0..1; empty for a
-    likelihood without a least cost and a metric that leaves 0..1); best_by_elbo, the setting of the highest mean ELBO,
-    which needs no labels, and best_by_labels, that of the best mean of the metric itself, each followed by `_mean`,
-    `_ci_low`, `_ci_high` of the metric there and `_n_seeds`, the runs that have it. The best of several by labels has
-    no interval: being chosen for its mean, it has none that would hold.
+    likelihood without a least cost and a metric that leaves 0..1); best_by_elbo and best_by_udr, the settings of the
+    highest mean ELBO and UDR, which need no labels, and best_by_labels, that of the best mean of the metric itself,
+    each followed by `_mean`, `_ci_low`, `_ci_high` of the metric there and `_n_seeds`, the runs that have it. The best
+    of several by labels has no interval: being chosen for its mean, it has none that would hold.
     """
     lower = tables.lower_is_better
     found = []
@@ -54,25 +55,25 @@ def models_table(tables: Tables) -> pd.DataFrame:
                 "settings_on_front": int(part[f"pareto_{metric}"].sum()),
                 "hypervolume": _hypervolume(part, metric, metric in lower),
             }
-            for choice in CHOICES:
+            for choice in (*CHOOSERS, "labels"):
                 chosen = best_row(part, metric, choice, metric in lower)
                 if choice == "labels" and _lucky(part, metric) and chosen is not None:
                     chosen = chosen.copy()
                     chosen[[f"{metric}_ci_low", f"{metric}_ci_high"]] = np.nan
                 line |= _chosen_cells(chosen, metric, f"best_by_{choice}")
             found.append(line)
-    chosen_columns = [f"best_by_{choice}{part}" for choice in CHOICES for part in ("", *CHOSEN)]
+    chosen_columns = [f"best_by_{choice}{part}" for choice in (*CHOOSERS, "labels") for part in ("", *CHOSEN)]
     counts = ("n_settings", "n_seeds", "n_failed", "settings_on_front", "hypervolume")
     columns = [*IDENTITY, "metric", *MODEL, *counts, *chosen_columns]
     return pd.DataFrame(found, columns=columns)
 
 
 def best_row(part: pd.DataFrame, metric: str, choice: str, lower: bool = False) -> pd.Series | None:
-    """The row with the highest mean ELBO ("elbo", no labels needed) or best mean of `metric` ("labels"); None for none.
+    """The row of the highest mean ELBO or UDR ("elbo", "udr") or best mean of `metric` ("labels"); None for none.
 
     `lower` says that a low metric is good. The first of equals.
     """
-    means = part["elbo_mean" if choice == "elbo" else f"{metric}_mean"]
+    means = part[CHOOSERS.get(choice, f"{metric}_mean")]
     if means.isna().all():
         return None
     return part.iloc[int(means.argmin() if choice == "labels" and lower else means.argmax())]
@@ -184,7 +185,9 @@ def _mixes(runs: pd.DataFrame, measure: str) -> bool:
 def _groups(tables: Tables) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each metric with the rows that can be compared in it, by data set."""
     models = tables.rows[~tables.rows["control"].astype(bool)]
-    about = [*IDENTITY, *MODEL, "row", "setting", "n_seeds", "n_failed", "excess_share_mean", "elbo_mean"]
+    about = [*IDENTITY, *MODEL, "row", "setting", "n_seeds", "n_failed", "excess_share_mean"]
+    about += [*CHOOSERS.values()]
+    models = models.reindex(columns=[*models.columns, *(name for name in about if name not in models)])
     for _, group in models.groupby("group", sort=True):
         for metric in tables.headlines:
             own = [f"{metric}_{suffix}" for suffix in ("mean", "ci_low", "ci_high", "n")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from disentangle_bench.report.agreement import UDR, Sample, agreement
 from disentangle_bench.report.comparison import group_runs, lower_is_better, row_of_run, warnings
 from disentangle_bench.report.derived import DerivedTable, installed_tables, made_by_package, own_tables
 from disentangle_bench.report.leaderboard import all_rows, leaderboard
@@ -89,13 +90,22 @@ class Tables:
 
 
 def tables_of(
-    runs: pd.DataFrame, controls: Sequence[Mapping[str, Any]] = (), sort: str | None = None
+    runs: pd.DataFrame,
+    controls: Sequence[Mapping[str, Any]] = (),
+    sort: str | None = None,
+    sample_of: Callable[[str], Sample | None] | None = None,
 ) -> Tables:
     """The tables of a table of runs (`runs_table`) and of controls; rows are ranked by `sort`, or the first metric.
 
-    Raises BenchError where there is no run and when `sort` is no measure.
+    `sample_of` gives the codes that are kept with a run, from which the runs get a UDR. Raises BenchError where there
+    is no run and when `sort` is no measure.
     """
     grouped = group_runs(runs)
+    if sample_of is not None and not runs.empty:
+        found = agreement(runs, row_of_run(grouped), sample_of)
+        if found.notna().any():
+            for table in (runs, grouped):
+                table.insert(list(table.columns).index("status"), UDR, found)
     rows, statistics = all_rows(grouped, sort, controls)
     notes = [*_copies(runs), *_few_points(runs, bool(controls)), *warnings(grouped)]
     tables = Tables(runs, grouped, rows, statistics)

@@ -15,6 +15,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.models import Scored, Scoring, score_models
 from disentangle_bench.evaluation.pictures import run_pictures
 from disentangle_bench.evaluation.provenance import provenance
+from disentangle_bench.evaluation.sample import latent_sample
 from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.models.objective import Fitted, is_fitted
 from disentangle_bench.progress import Phases
@@ -165,12 +166,13 @@ def _record(
     try:
         scored = score()
         pictures = run_pictures(model, dataset)
+        sample = latent_sample(model, dataset)
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
         return RunRecord(model.spec, about, curves=result.curves, failure=_reason(error))
     about = about | {"seconds": {"training": result.seconds} | scored.seconds}
-    return RunRecord(model.spec, about, scored.scores, result.curves, model.weights(), pictures)
+    return RunRecord(model.spec, about, scored.scores, result.curves, model.weights(), pictures, sample)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,43 @@
+"""UDR: whether runs of one setting agree latent by latent, from the codes that are kept with each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from disentangle_bench.metrics.udr import udr
+from disentangle_bench.report.measures import Numbers
+
+UDR = "udr"
+Sample = Mapping[str, NDArray[Any]]
+
+
+def agreement(
+    runs: pd.DataFrame, row: Numbers, sample_of: Callable[[str], Sample | None]
+) -> pd.Series[float]:
+    """UDR of each of the `runs`; NaN where fewer than two runs of its row [runs] have a sample of codes.
+
+    `sample_of` gives what is kept with a run by its name (`evaluation.sample.latent_sample`), or None.
+    """
+    found = pd.Series(np.nan, index=runs.index)
+    done = (runs["status"] == "DONE").to_numpy()
+    for number in np.unique(row[done]):
+        names = runs.loc[done & (row == number), "run"]
+        samples = [sample_of(str(name)) for name in names] if len(names) > 1 else []
+        kept = [sample for sample in samples if sample is not None]
+        # Samples of a data set that has changed in length are of other images.
+        if len(kept) >= 2 and len({len(sample["codes"]) for sample in kept}) == 1:
+            has = [sample is not None for sample in samples]
+            found[names.index[has]] = _udr(kept)
+    return found
+
+
+def _udr(samples: list[Sample]) -> NDArray[np.float64]:
+    """UDR of runs, with all images of their samples."""
+    kl = [sample["kl"] for sample in samples if "kl" in sample]
+    codes = [sample["codes"] for sample in samples]
+    return udr(codes, kl=kl if len(kl) == len(samples) else None)
