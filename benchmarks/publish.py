@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 from published_runs import setting_of
 
 from disentangle_bench import load_dataset, load_run, registry
-from disentangle_bench.metrics.udr import udr
+from disentangle_bench.evaluation.sample import latent_sample
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.report.agreement import udr_of_samples
+from disentangle_bench.specs import RunSpec
 
 RUNS = Path(__file__).parent.parent / "results" / "runs.csv"
 
@@ -42,7 +42,6 @@ def main() -> None:
     print(f"{RUNS.name}: {len(new)} rows of {arguments.experiment}, {len(whole)} in all")
 
 
-UDR_IMAGES = 5_000
 COUNTS = {"seed", "steps", "batch_size", "latents", "hidden", "threads", "stack", "points", "active_units"}
 
 
@@ -102,32 +101,29 @@ def row_of(record: RunRecord, commit: str | None) -> dict[str, Any]:
 
 
 def udr_of(study: StudyDir, records: Sequence[RunRecord]) -> dict[str, float]:
-    """UDR of each run whose setting has other seeds in the study, by its id: from codes of the same images.
+    """UDR of each run whose setting has other seeds in the study, by its id, as the study's own tables have it.
 
-    A VAE's latents take part where their posteriors were .01 nats or more from the prior at the end (metrics/udr.py).
+    What a run has no codes kept of is encoded again from its weights.
     """
     found: dict[str, float] = {}
-    settings: dict[tuple[str, str, str], list[RunRecord]] = {}
+    settings: dict[tuple[str, str, str], list[RunSpec]] = {}
     for record in records:
-        if record.curves:  # what is fitted is the same for all seeds, but for the images it saw
-            spec = record.spec
-            settings.setdefault((spec.dataset.label, spec.model, setting_of(spec)), []).append(record)
-    for same in settings.values():
-        if len(same) > 1:
-            found |= dict(zip((record.spec.id for record in same), udr_among(study, same), strict=True))
+        spec = record.spec
+        settings.setdefault((spec.dataset.label, spec.model, setting_of(spec)), []).append(spec)
+    for specs in settings.values():
+        if len(specs) > 1:
+            found |= dict(zip((spec.id for spec in specs), udr_among(study, specs), strict=True))
     return found
 
 
-def udr_among(study: StudyDir, records: Sequence[RunRecord]) -> list[float]:
+def udr_among(study: StudyDir, specs: Sequence[RunSpec]) -> list[float]:
     """UDR of runs of one setting."""
-    entry = records[0].spec.dataset
-    dataset = load_dataset(entry.name, every=entry.every, size=entry.size)
-    images = dataset.images(torch.linspace(0, len(dataset) - 1, UDR_IMAGES).long())
-    codes = [load_run(study.run_path(record.spec.id)).encode(images).numpy() for record in records]
-    last = [record.curves[-1] for record in records]
-    names = [f"kl_per_latent_{latent}" for latent in range(records[0].spec.network.latents)]
-    kl = [np.array([row[name] for name in names]) for row in last] if names[0] in last[0] else None
-    return udr(codes, rng=np.random.default_rng(0), kl=kl).tolist()
+    samples = [study.sample(spec.id) for spec in specs]
+    if any(sample is None for sample in samples):
+        entry = specs[0].dataset
+        dataset = load_dataset(entry.name, every=entry.every, size=entry.size)
+        samples = [latent_sample(load_run(study.run_path(spec.id)), dataset) for spec in specs]
+    return udr_of_samples(samples).tolist()
 
 
 def shortened(commit: str | None) -> str | None:

@@ -228,7 +228,7 @@ def load_sample(path: Path) -> dict[str, NDArray[np.float32]] | None:
     """
     try:
         found = safetensors.numpy.load(read_small(path / SAMPLE))
-    except (OSError, ValueError, SafetensorError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, SafetensorError):
         return None
     codes, kl = found.get("codes"), found.get("kl")
     if codes is None or codes.ndim != 2 or not np.isfinite(codes).all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,12 @@ def agreement(
         # Samples of a data set that has changed in length are of other images.
         if len(kept) >= 2 and len({len(sample["codes"]) for sample in kept}) == 1:
             has = [sample is not None for sample in samples]
-            found[names.index[has]] = _udr(kept)
+            found[names.index[has]] = udr_of_samples(kept)
     return found
 
 
-def _udr(samples: list[Sample]) -> NDArray[np.float64]:
-    """UDR of runs, with all images of their samples."""
+def udr_of_samples(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """UDR of runs [runs], from all images of their samples."""
     kl = [sample["kl"] for sample in samples if "kl" in sample]
     codes = [sample["codes"] for sample in samples]
     return udr(codes, kl=kl if len(kl) == len(samples) else None)

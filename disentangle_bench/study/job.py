@@ -172,7 +172,8 @@ def _record(
     except (Exception, SystemExit) as error:
         return RunRecord(model.spec, about, curves=result.curves, failure=_reason(error))
     about = about | {"seconds": {"training": result.seconds} | scored.seconds}
-    return RunRecord(model.spec, about, scored.scores, result.curves, model.weights(), pictures, sample)
+    record = RunRecord(model.spec, about, scored.scores, result.curves, model.weights(), pictures)
+    return replace(record, sample=sample)
 
 
 def _reason(error: BaseException) -> str:

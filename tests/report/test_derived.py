@@ -20,7 +20,7 @@ DOC = (Path(__file__).parents[2] / "docs" / "leaderboards.md").read_text(encodin
 (EXAMPLE,) = [
     block for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL) if "DerivedTable" in block
 ]
-TREE = ["measures", "models", "improvement", "variance", "metric_correlation"]
+TREE = ["measures", "models", "improvement", "variance", "metric_correlation", "choice"]
 HEAD = "from disentangle_bench.report.derived import DerivedTable\nimport pandas as pd\n"
 
 

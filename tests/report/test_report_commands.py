@@ -44,6 +44,7 @@ def test_the_tables_are_rebuilt_in_every_format(study: Path, tmp_path: Path) -> 
         "improvement",
         "variance",
         "metric_correlation",
+        "choice",
         "seconds",
     }
     assert {path.stem for path in study.glob("*.csv")} == names | {path.stem for path in tables}

@@ -309,7 +309,7 @@ def test_the_same_runs_give_the_same_folder(study: StudyDir) -> None:
         }
 
     before = folder()
-    assert len([name for name in before if name.startswith("tables/")]) == 8
+    assert len([name for name in before if name.startswith("tables/")]) == 9
     write_report(study)
     assert folder() == before
 
