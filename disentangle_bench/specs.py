@@ -97,6 +97,11 @@ class DatasetSpec(Table):
         return self
 
     @property
+    def holds_out(self) -> bool:
+        """Whether there are combinations that training never sees."""
+        return self.hold_out is not None
+
+    @property
     def short_name(self) -> str:
         """The name as people read it: of a path its last part."""
         return Path(self.name).name if registry.is_path(self.name) else self.name

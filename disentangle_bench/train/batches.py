@@ -8,10 +8,10 @@ from torch import Tensor
 from disentangle_bench import randomness
 from disentangle_bench.data.correlated import CorrelatedPair
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.data.parts import hold_out
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Objective
 from disentangle_bench.specs import DatasetSpec
+from disentangle_bench.splits import seen_and_unseen
 
 
 class Batches:
@@ -23,8 +23,8 @@ class Batches:
     def __init__(self, spec: DatasetSpec, dataset: FactorDataset) -> None:
         self.dataset = dataset
         self.pair: CorrelatedPair | None = None
-        if spec.hold_out is not None:
-            self.dataset, _ = hold_out(dataset, spec.hold_out)
+        if (parts := seen_and_unseen(spec, dataset)) is not None:
+            self.dataset, _ = parts
         if spec.correlated is not None:
             pair = spec.correlated
             self.pair = CorrelatedPair(dataset, pair.first, pair.second, pair.sigma)
