@@ -72,13 +72,48 @@ class CorrelatedSpec(Table):
     sigma: PositiveFloat
 
 
+class SplitSpec(Table):
+    """A split by name: which part of a data set training never sees (`splits.held_out` has the rules).
+
+    `share` is about how much of the images that is; a random split takes no `factors`, composition two or more, the
+    others one or more.
+    """
+
+    kind: Literal["random", "composition", "interpolation", "extrapolation"]
+    factors: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+
+    @model_validator(mode="after")
+    def _factors_fit(self) -> SplitSpec:
+        least = {"random": 0, "composition": 2}.get(self.kind, 1)
+        if self.kind == "random" and self.factors:
+            raise ValueError("a random split is of all combinations and takes no factors; leave them out")
+        if len(self.factors) < least:
+            raise ValueError(
+                f"a split by {self.kind} needs at least {least} of the data set's factors: "
+                f'{{ kind = "{self.kind}", factors = [...] }}'
+            )
+        if len(set(self.factors)) < len(self.factors):
+            raise ValueError("a factor is listed twice")
+        return self
+
+    @property
+    def label(self) -> str:
+        """In words, as tables show it: `composition shape posX 0.25`."""
+        return " ".join([self.kind, *self.factors, f"{self.share:g}"])
+
+
+def _by_name(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
 class DatasetSpec(Table):
     """A data set by its name, a sub-grid of it (every k-th value of some factors), and what training sees of it.
 
     `size` makes its images smaller, averaged over blocks of pixels to `size` x `size`.
 
-    `hold_out` keeps combinations of factor values from training, `correlated` ties two factors together there;
-    scoring sees all images alike.
+    `hold_out` keeps combinations of factor values from training, `split` those of a split by name, `correlated` ties
+    two factors together there; metrics are scored on all images alike.
     """
 
     name: str
@@ -88,18 +123,21 @@ class DatasetSpec(Table):
         dict[str, Annotated[tuple[NonNegativeInt, ...], BeforeValidator(as_tuple), Field(min_length=1)]]
         | None
     ) = None
+    split: Annotated[SplitSpec | None, BeforeValidator(_by_name)] = None
     correlated: CorrelatedSpec | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> DatasetSpec:
-        if self.hold_out and self.correlated:
-            raise ValueError("hold_out and correlated exclude each other; list the data set twice")
+        if sum(map(bool, (self.hold_out, self.split, self.correlated))) > 1:
+            raise ValueError(
+                "hold_out, split and correlated exclude each other; list the data set once for each"
+            )
         return self
 
     @property
     def holds_out(self) -> bool:
         """Whether there are combinations that training never sees."""
-        return self.hold_out is not None
+        return self.hold_out is not None or self.split is not None
 
     @property
     def short_name(self) -> str:
@@ -114,6 +152,8 @@ class DatasetSpec(Table):
             notes.append(f"{self.size}x{self.size}")
         if self.hold_out is not None:
             notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
+        if self.split is not None:
+            notes.append(self.split.label)
         if self.correlated is not None:
             notes += [f"{self.correlated.first}~{self.correlated.second} {self.correlated.sigma:g}"]
         return f"{self.short_name}[{','.join(notes)}]" if notes else self.short_name

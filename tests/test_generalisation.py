@@ -79,7 +79,8 @@ def test_runs_that_hold_nothing_out_say_nothing_of_it_and_keep_their_numbers(tmp
 
 
 def test_a_stack_in_processes_of_its_own_gives_what_each_run_gives_alone(tmp_path: Path) -> None:
-    asked = grid({"hold_out": CORNER}, [{"name": "beta_vae", "beta": [1, 4]}])
+    split = {"kind": "composition", "factors": ["row", "column"]}
+    asked = grid({"split": split}, [{"name": "beta_vae", "beta": [1, 4]}])
     here = run(asked, tmp_path / "here", device="cpu", jobs=1).path
     apart = run(asked, tmp_path / "apart", device="cpu", jobs=2).path
     for key in HEADLINES:
