@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -65,11 +66,25 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class CorrelatedSpec(Table):
-    """Two factors that go together in training batches, the closer the smaller `sigma` (Traeuble et al. 2021)."""
+    """Two factors that go together in training batches, the closer the smaller `sigma` (Traeuble et al. 2021).
+
+    `inverse` turns one of them round. The second may be "*": the first is tied to every other factor.
+    """
 
     first: str
     second: str
     sigma: PositiveFloat
+    inverse: bool = False
+
+    @property
+    def label(self) -> str:
+        """In words, as tables show it: `posX~scale 0.2`; `posX~-scale 0.2` where it is inverse."""
+        return f"{self.first}~{'-' * self.inverse}{self.second} {self.sigma:g}"
+
+
+def _one_or_more(value: Any) -> Any:
+    """A list of tables, or one of them, as a tuple."""
+    return value if value is None else as_tuple([value] if isinstance(value, dict) else value)
 
 
 class SplitSpec(Table):
@@ -113,7 +128,7 @@ class DatasetSpec(Table):
     `size` makes its images smaller, averaged over blocks of pixels to `size` x `size`.
 
     `hold_out` keeps combinations of factor values from training, `split` those of a split by name, `correlated` ties
-    two factors together there; metrics are scored on all images alike.
+    factors together there; metrics are scored on all images alike.
     """
 
     name: str
@@ -124,7 +139,9 @@ class DatasetSpec(Table):
         | None
     ) = None
     split: Annotated[SplitSpec | None, BeforeValidator(_by_name)] = None
-    correlated: CorrelatedSpec | None = None
+    correlated: Annotated[
+        Annotated[tuple[CorrelatedSpec, ...], Field(min_length=1)] | None, BeforeValidator(_one_or_more)
+    ] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> DatasetSpec:
@@ -133,6 +150,14 @@ class DatasetSpec(Table):
                 "hold_out, split and correlated exclude each other; list the data set once for each"
             )
         return self
+
+    @field_serializer("correlated")
+    def _as_written(self, ties: tuple[CorrelatedSpec, ...] | None) -> Any:
+        # One tie is a table of three keys, as before there were others, so that runs of then keep their names.
+        if ties is None:
+            return None
+        written = [tie.model_dump(exclude=set() if tie.inverse else {"inverse"}) for tie in ties]
+        return written[0] if len(written) == 1 else written
 
     @property
     def holds_out(self) -> bool:
@@ -155,7 +180,7 @@ class DatasetSpec(Table):
         if self.split is not None:
             notes.append(self.split.label)
         if self.correlated is not None:
-            notes += [f"{self.correlated.first}~{self.correlated.second} {self.correlated.sigma:g}"]
+            notes += [tie.label for tie in self.correlated]
         return f"{self.short_name}[{','.join(notes)}]" if notes else self.short_name
 
 
