@@ -64,18 +64,22 @@ def test_the_leaderboard_has_them_as_columns(memorised: Path) -> None:
 
 def test_runs_that_hold_nothing_out_say_nothing_of_it_and_keep_their_numbers(tmp_path: Path) -> None:
     """Both parts of one study: the others' scores are those that they have without it."""
-    both = grid({}, [{"name": "pca"}])
+    both = grid({}, [{"name": "pca"}, {"name": "vae"}])
     alone = run(both, tmp_path / "alone", device="cpu", jobs=1).path
     both["datasets"].append({"name": "tiny_data:SQUARES", "hold_out": CORNER})
     mixed = run(both, tmp_path / "mixed", device="cpu", jobs=1).path
-    (without,) = load_scores(alone).to_dict("records")
-    rows = {row["dataset"]: row for row in load_scores(mixed).to_dict("records")}
-    assert not set(HEADLINES) & set(without)
-    beside = rows["tiny_data:SQUARES"]
-    assert {key: beside[key] for key in without} == pytest.approx(without, nan_ok=True)
-    assert np.isnan([beside[key] for key in HEADLINES]).all()
-    held = rows["tiny_data:SQUARES[without row=3 column=3]"]
-    assert np.isfinite([held[key] for key in HEADLINES]).all()
+    rows = {(row["dataset"], row["model"]): row for row in load_scores(mixed).to_dict("records")}
+    for without in load_scores(alone).to_dict("records"):
+        assert not set(HEADLINES) & set(without)
+        beside = rows["tiny_data:SQUARES", without["model"]]
+        assert {key: beside[key] for key in without} == pytest.approx(without, nan_ok=True)
+        assert np.isnan([beside[key] for key in HEADLINES]).all()
+        held = rows["tiny_data:SQUARES[without row=3 column=3]", without["model"]]
+        assert np.isfinite([held[key] for key in HEADLINES]).all()
+    # The two models' nats are of two likelihoods.
+    improvement = pd.read_csv(mixed / "improvement.csv")
+    compared = set(improvement["metric"][improvement["dataset"].str.contains("without")])
+    assert compared == {"mig", *HEADLINES[2:]}
 
 
 def test_a_stack_in_processes_of_its_own_gives_what_each_run_gives_alone(tmp_path: Path) -> None:
