@@ -1,12 +1,16 @@
 """Splits by name: which images each rule holds out, counted by hand, and what a grid may say of them."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 import tiny_data
 import torch
 from pydantic import ValidationError
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.data.load import load_dataset
+from disentangle_bench.data.load import find_source, load_dataset
 from disentangle_bench.data.parts import having, pick
 from disentangle_bench.data.variants import COLOR, vary
 from disentangle_bench.errors import BenchError
@@ -162,3 +166,28 @@ def test_a_split_is_part_of_a_runs_name_and_no_other_run_gets_a_new_one() -> Non
     tie = {"first": "row", "second": "column", "sigma": 0.2}
     old = ids({}, {"hold_out": {"row": [0]}}, {"correlated": tie})
     assert [run.rsplit("-", 1)[1] for run in old] == ["6b30fdc5", "66c113af", "4ddb33c6"]
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "generalisation.md"
+
+
+def test_the_grids_of_the_page_are_such() -> None:
+    whole, ties = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (entry,) = check_grid(tomllib.loads(whole)).datasets
+    assert entry.label.endswith("32x32,composition shape posX 0.25]")
+    tied = check_grid(tomllib.loads(ties) | {"name": "ties", "models": [{"name": "vae"}]})
+    assert [len(entry.correlated) for entry in tied.datasets] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in PAGE.read_text().splitlines() if re.match(r"\| (dSprites|3D Shapes), ", line)]
+)
+def test_the_numbers_of_images_on_the_page_are_those(line: str) -> None:
+    name, _, unseen, seen = line.split("|")[1:5]
+    source = {"dSprites": "dsprites_rendered", "3D Shapes": "shapes3d_rendered"}
+    title, words = name.strip().split(", ", 1)
+    kind, _, factors = words.partition(" of ")
+    asked = split(kind, *re.split(", | and ", factors)) if factors else split(kind)
+    held = held_out(asked, find_source(source[title]).outline({}, None))
+    found = [f"{int(part.sum()):,}" for part in (held, ~held)]
+    assert found == [unseen.strip(), seen.strip()]
