@@ -69,9 +69,7 @@ def seen_and_unseen_scores(model: TrainedModel, dataset: FactorDataset, points: 
     scores: Scores = {}
     for name, part in zip(PARTS, parts, strict=True):
         measured = mean_measures(model, part, points_of(part, points, seed, f"{name} reconstruction points"))
-        scores |= {
-            f"{key}_{name}": measured[key] for key in ("reconstruction_nats", "mse") if key in measured
-        }
+        scores |= {f"{key}_{name}": measured[key] for key in ("reconstruction_nats", "mse")}
     drawn = [
         _drawn(model, part, name, count)
         for name, part, count in zip(PARTS, parts, (TRAIN_POINTS + TEST_POINTS, TEST_POINTS), strict=True)
