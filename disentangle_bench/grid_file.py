@@ -14,7 +14,15 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, decapitalised, unknown_name
 from disentangle_bench.files import read_small
 from disentangle_bench.grid import Grid, expand
-from disentangle_bench.specs import MAX_SEED, DatasetSpec, NetworkSpec, ScoringSpec, TrainingSpec
+from disentangle_bench.specs import (
+    MAX_SEED,
+    CorrelatedSpec,
+    DatasetSpec,
+    NetworkSpec,
+    ScoringSpec,
+    SplitSpec,
+    TrainingSpec,
+)
 
 
 def read_grid(
@@ -188,9 +196,11 @@ def complaint(error: Any, known: Sequence[str]) -> str:
 def _known_keys(location: Sequence[Any]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "datasets": DatasetSpec,
+        "split": SplitSpec,
+        "correlated": CorrelatedSpec,
         "network": NetworkSpec,
         "training": TrainingSpec,
         "scoring": ScoringSpec,
     }
-    table = tables.get(str(location[0]), Grid) if location else Grid
+    table = next((tables[key] for key in reversed(list(location)) if key in tables), Grid)
     return list(table.model_fields)

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -65,11 +66,60 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class CorrelatedSpec(Table):
-    """Two factors that go together in training batches, the closer the smaller `sigma` (Traeuble et al. 2021)."""
+    """Two factors that go together in training batches, the closer the smaller `sigma` (Traeuble et al. 2021).
+
+    `inverse` turns one of them round. The second may be "*": the first is tied to every other factor.
+    """
 
     first: str
     second: str
     sigma: PositiveFloat
+    inverse: bool = False
+
+    @property
+    def label(self) -> str:
+        """In words, as tables show it: `posX~scale 0.2`; `posX~-scale 0.2` where it is inverse."""
+        return f"{self.first}~{'-' * self.inverse}{self.second} {self.sigma:g}"
+
+
+def _one_or_more(value: Any) -> Any:
+    """A list of tables, or one of them, as a tuple."""
+    return value if value is None else as_tuple([value] if isinstance(value, dict) else value)
+
+
+class SplitSpec(Table):
+    """A split by name: which part of a data set training never sees (`splits.held_out` has the rules).
+
+    `share` is about how much of the images that is; a random split takes no `factors`, composition two or more, the
+    others one or more.
+    """
+
+    kind: Literal["random", "composition", "interpolation", "extrapolation"]
+    factors: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+
+    @model_validator(mode="after")
+    def _factors_fit(self) -> SplitSpec:
+        least = {"random": 0, "composition": 2}.get(self.kind, 1)
+        if self.kind == "random" and self.factors:
+            raise ValueError("a random split is of all combinations and takes no factors; leave them out")
+        if len(self.factors) < least:
+            raise ValueError(
+                f"a split by {self.kind} needs at least {least} of the data set's factors: "
+                f'{{ kind = "{self.kind}", factors = [...] }}'
+            )
+        if len(set(self.factors)) < len(self.factors):
+            raise ValueError("a factor is listed twice")
+        return self
+
+    @property
+    def label(self) -> str:
+        """In words, as tables show it: `composition shape posX 0.25`."""
+        return " ".join([self.kind, *self.factors, f"{self.share:g}"])
+
+
+def _by_name(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
 
 
 class DatasetSpec(Table):
@@ -77,8 +127,8 @@ class DatasetSpec(Table):
 
     `size` makes its images smaller, averaged over blocks of pixels to `size` x `size`.
 
-    `hold_out` keeps combinations of factor values from training, `correlated` ties two factors together there;
-    scoring sees all images alike.
+    `hold_out` keeps combinations of factor values from training, `split` those of a split by name, `correlated` ties
+    factors together there; metrics are scored on all images alike.
     """
 
     name: str
@@ -88,13 +138,31 @@ class DatasetSpec(Table):
         dict[str, Annotated[tuple[NonNegativeInt, ...], BeforeValidator(as_tuple), Field(min_length=1)]]
         | None
     ) = None
-    correlated: CorrelatedSpec | None = None
+    split: Annotated[SplitSpec | None, BeforeValidator(_by_name)] = None
+    correlated: Annotated[
+        Annotated[tuple[CorrelatedSpec, ...], Field(min_length=1)] | None, BeforeValidator(_one_or_more)
+    ] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> DatasetSpec:
-        if self.hold_out and self.correlated:
-            raise ValueError("hold_out and correlated exclude each other; list the data set twice")
+        if sum(map(bool, (self.hold_out, self.split, self.correlated))) > 1:
+            raise ValueError(
+                "hold_out, split and correlated exclude each other; list the data set once for each"
+            )
         return self
+
+    @field_serializer("correlated")
+    def _as_written(self, ties: tuple[CorrelatedSpec, ...] | None) -> Any:
+        # One tie is a table of three keys, as before there were others, so that runs of then keep their names.
+        if ties is None:
+            return None
+        written = [tie.model_dump(exclude=set() if tie.inverse else {"inverse"}) for tie in ties]
+        return written[0] if len(written) == 1 else written
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are combinations that training never sees."""
+        return self.hold_out is not None or self.split is not None
 
     @property
     def short_name(self) -> str:
@@ -109,8 +177,10 @@ class DatasetSpec(Table):
             notes.append(f"{self.size}x{self.size}")
         if self.hold_out is not None:
             notes += ["without " + " ".join(f"{f}={'|'.join(map(str, v))}" for f, v in self.hold_out.items())]
+        if self.split is not None:
+            notes.append(self.split.label)
         if self.correlated is not None:
-            notes += [f"{self.correlated.first}~{self.correlated.second} {self.correlated.sigma:g}"]
+            notes += [tie.label for tie in self.correlated]
         return f"{self.short_name}[{','.join(notes)}]" if notes else self.short_name
 
 

@@ -51,6 +51,18 @@ REFUSED = {
         {"datasets": [{"name": "mine.npz", "hold_out": {"factor1": [5]}}]},
         "factor1 of mine.npz has the values 0..4",
     ),
+    "an unknown factor of a split": (
+        {"datasets": [{"name": "mine.npz", "split": {"kind": "extrapolation", "factors": ["factor7"]}}]},
+        "unknown factor of mine.npz 'factor7'",
+    ),
+    "a split that leaves nothing unseen": (
+        {"datasets": [{"name": "mine.npz", "split": {"kind": "random", "share": 0.01}}]},
+        "holding out random 0.01 leaves nothing unseen of mine.npz's 20 images",
+    ),
+    "a split that leaves nothing to train on": (
+        {"datasets": [{"name": "mine.npz", "split": {"kind": "random", "share": 0.99}}]},
+        "holding out random 0.99 leaves nothing to train on of mine.npz's 20 images",
+    ),
     "a correlation in a table": (
         {
             "rows": 19,

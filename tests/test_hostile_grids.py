@@ -38,7 +38,8 @@ HOSTILE: list[Any] = [
 HOSTILE = [value for value in HOSTILE if value != [None]]
 KEYS = [
     "name", "seeds", "metrics", "datasets", "models", "network", "training", "scoring", "controls", "every", "beta",
-    "gamma", "hold_out", "correlated", "steps", "batch_size", "learning_rate", "precision", "points", "latents",
+    "gamma", "hold_out", "split", "share", "factors", "correlated", "inverse", "steps", "batch_size", "learning_rate",
+    "precision", "points", "latents",
     "channels", "kernels", "hidden", "architecture", "dataset_size", "image_shape", "hypers", "__class__", "", "a.b",
     "../x", "名",
 ]  # fmt: skip

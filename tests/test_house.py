@@ -16,7 +16,7 @@ FLOORS = [
     {"specs", "metrics", "data"},
     {"models"},
     {"grid", "randomness", "precision"},
-    {"build", "grid_file"},
+    {"build", "grid_file", "splits"},
     {"records", "processes"},
     {"evaluation", "train"},
     {"report"},

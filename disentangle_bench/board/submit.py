@@ -113,7 +113,7 @@ def _about(record: RunRecord, weak: bool) -> dict[str, Any]:
     options = ", ".join(f"{key} {value}" for key, value in spec.options.items())
     settings = "; ".join(filter(None, [hypers, options]))
     training, network = spec.training, spec.network
-    part = spec.dataset.hold_out or spec.dataset.correlated
+    part = spec.dataset.holds_out or spec.dataset.correlated
     return {
         "name": f"{spec.model} ({hypers})" if hypers else spec.model,
         "method": f"{spec.model}{f' ({settings})' if settings else ''}, {network.latents} latents"

@@ -51,6 +51,31 @@ def hold_out(
     `hold_out(dataset, {"shape": [2], "posX": range(16, 32)})` holds out hearts on the right. Raises BenchError
     for an unknown factor, for values outside 0..size-1, and where nothing would be left on either side.
     """
+    if not values:
+        raise BenchError(f"no factor is named whose values would be held out of {dataset.name}")
+    label = ",".join(f"{factor}={'+'.join(map(str, sorted(chosen)))}" for factor, chosen in values.items())
+    return parted(dataset, having(dataset, values), label)
+
+
+def parted(dataset: FactorDataset, held: Tensor, label: str) -> tuple[FactorDataset, FactorDataset]:
+    """(the images to train on, the held-out ones) for `held` bool [images], which `label` says in words.
+
+    Raises BenchError where nothing would be left on either side.
+    """
+    if bool(held.all()) or not bool(held.any()):
+        left = "to train on" if bool(held.all()) else "unseen"
+        raise BenchError(
+            f"holding out {label} leaves nothing {left} of {dataset.name}'s {len(dataset)} images"
+        )
+    training = pick(dataset, held.logical_not().nonzero()[:, 0], f"without {label}")
+    return training, pick(dataset, held.nonzero()[:, 0], f"only {label}")
+
+
+def having(dataset: FactorDataset, values: Mapping[str, Sequence[int]]) -> Tensor:
+    """bool [images]: which have one of `values` in every factor named.
+
+    Raises BenchError for an unknown factor and for values outside 0..size-1.
+    """
     held = torch.ones(len(dataset), dtype=torch.bool, device=dataset.device)
     factors = dataset.factors(torch.arange(len(dataset), device=dataset.device))
     for factor, chosen in values.items():
@@ -63,8 +88,4 @@ def hold_out(
                 f"{factor} of {dataset.name} has the values 0..{size - 1}, not all of {list(chosen)}"
             )
         held &= torch.isin(factors[:, column], torch.tensor(list(chosen), device=dataset.device))
-    if not values or bool(held.all()) or not bool(held.any()):
-        raise BenchError(f"holding out {dict(values)} leaves nothing on one side of {dataset.name}")
-    label = ",".join(f"{factor}={'+'.join(map(str, sorted(chosen)))}" for factor, chosen in values.items())
-    training = pick(dataset, held.logical_not().nonzero()[:, 0], f"without {label}")
-    return training, pick(dataset, held.nonzero()[:, 0], f"only {label}")
+    return held

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.encode import encode_dataset, encode_stack
+from disentangle_bench.evaluation.generalisation import unseen_report
 from disentangle_bench.evaluation.pool import score_many, score_one
 from disentangle_bench.evaluation.reconstruction import measure_reconstruction, reconstruction_bounds
-from disentangle_bench.evaluation.scores import refuse_keys
+from disentangle_bench.evaluation.scores import UNSEEN, add_part, refuse_keys
 from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.progress import Phases
 from disentangle_bench.specs import RunSpec, ScoringSpec
@@ -24,11 +25,19 @@ from disentangle_bench.specs import RunSpec, ScoringSpec
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is asked of an evaluation: metrics by name, the images, and the seconds that a metric may take for a run."""
+    """What is asked of an evaluation: metrics by name, the images, and the seconds that a metric may take for a run.
+
+    `UNSEEN` among the metrics stands for the scores of seen and unseen combinations.
+    """
 
     metrics: tuple[str, ...]
     images: ScoringSpec
     metric_seconds: float | None = None
+
+    @property
+    def of_codes(self) -> tuple[str, ...]:
+        """The metrics proper, which need codes and factors alone."""
+        return tuple(name for name in self.metrics if name != UNSEEN)
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,11 @@ def score_model(model: TrainedModel, scoring: Scoring, dataset: FactorDataset, p
     codes, factors = encode_dataset(model.encode, dataset, points, seed, phases.advance)
     measures, bounds = _reconstruction(model, scoring, dataset)
     encoded = time.perf_counter()
-    phases.phase("scoring", len(scoring.metrics))
+    phases.phase("scoring", len(scoring.of_codes))
     report = score_one(
-        codes, factors, scoring.metrics, seed, scoring.metric_seconds, lambda: phases.advance(1)
+        codes, factors, scoring.of_codes, seed, scoring.metric_seconds, lambda: phases.advance(1)
     )
+    _add_unseen(report, model, scoring, dataset)
     seconds = {"encoding": encoded - started, "scoring": time.perf_counter() - encoded}
     return Scored(_scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds)
 
@@ -102,7 +112,7 @@ def _score_tables(
     phases.phase("scoring", len(models))
     started = time.perf_counter()
     seeds = [model.spec.seed for model in models]
-    reports = score_many(tables.codes, tables.factors, seeds, scoring.metrics, scoring.metric_seconds)
+    reports = score_many(tables.codes, tables.factors, seeds, scoring.of_codes, scoring.metric_seconds)
     for model, report in zip(models, reports, strict=True):
         phases.advance(1)
         seconds = {"encoding": tables.seconds, "scoring": (time.perf_counter() - started) / len(models)}
@@ -111,11 +121,20 @@ def _score_tables(
             model: TrainedModel = model, report: dict[str, Any] = report, seconds: dict[str, float] = seconds
         ) -> Scored:
             measures, bounds = _reconstruction(model, scoring, dataset)
+            _add_unseen(report, model, scoring, dataset)
             return Scored(
                 _scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds
             )
 
         yield score
+
+
+def _add_unseen(
+    report: dict[str, Any], model: TrainedModel, scoring: Scoring, dataset: FactorDataset
+) -> None:
+    """Add the scores of seen and unseen combinations to the report, where they are asked for."""
+    if UNSEEN in scoring.metrics:
+        add_part(report, unseen_report(model, dataset, scoring.images.reconstruction_points))
 
 
 def _reconstruction(

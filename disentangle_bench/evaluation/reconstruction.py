@@ -25,15 +25,21 @@ def measure_reconstruction(
 
     An objective with importance weights is given `iwae` as well, on a few points of its own.
     """
-    index = points_of(dataset, points, model.spec.seed, "reconstruction points")
+    measured = mean_measures(
+        model, dataset, points_of(dataset, points, model.spec.seed, "reconstruction points")
+    )
+    if isinstance(model.objective, Likelihood):
+        measured["iwae"] = importance_weighted_bound(model, dataset)
+    return measured
+
+
+def mean_measures(model: TrainedModel, dataset: FactorDataset, index: Tensor) -> dict[str, float]:
+    """Means over the images at these positions of the objective's measures."""
     sums: dict[str, float] = {}
     for part, noise in _with_noise(model, index):
         for name, values in model.evaluate(dataset.images(part), noise).items():
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
-    measured = {name: total / len(index) for name, total in sums.items()}
-    if isinstance(model.objective, Likelihood):
-        measured["iwae"] = importance_weighted_bound(model, dataset)
-    return measured
+    return {name: total / len(index) for name, total in sums.items()}
 
 
 def reconstruction_bounds(

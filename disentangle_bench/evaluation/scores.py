@@ -22,6 +22,8 @@ COLUMNS = RUN_COLUMNS | {
     *("reconstruction_nats", "mse", "kl", "elbo", "iwae", "excess_nats", "excess_share"),
     *(*NetworkSpec.model_fields, *TrainingSpec.model_fields),
 }
+# What a report calls the scores of seen and unseen combinations, beside its metrics: no metric can have this name.
+UNSEEN, UNSEEN_REVISION = "seen and unseen", 1
 LARGEST_SHARE = 0.05  # of rows that are tested on and were trained on too; above it a score says so
 
 
@@ -156,7 +158,7 @@ def metric_report(
         Exception,
         SystemExit,
     ) as error:  # a metric is anyone's code; its failure costs its own column, not the run
-        return {"scores": {}, "metrics": {}, "failures": {name: f"{type(error).__name__}: {error}"}}
+        return failed_part(name, error)
     about: dict[str, Any] = {
         "headlines": metric.headlines,
         "lower_is_better": list(metric.lower_is_better),
@@ -167,8 +169,18 @@ def metric_report(
     }
     if metric.source is not None:
         about["source"] = metric.source
+    return scored_part(name, scores, about)
+
+
+def scored_part(name: str, scores: Mapping[str, float], about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report has of scores that were found, and of what gave them."""
     finite = {key: value if math.isfinite(value) else None for key, value in scores.items()}
     return {"scores": finite, "metrics": {name: about}, "failures": {}}
+
+
+def failed_part(name: str, error: BaseException) -> dict[str, Any]:
+    """What a report has of what raised in place of scoring."""
+    return {"scores": {}, "metrics": {}, "failures": {name: f"{type(error).__name__}: {error}"}}
 
 
 def add_part(report: dict[str, Any], part: dict[str, Any]) -> None:

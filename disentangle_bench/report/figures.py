@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from disentangle_bench.records.run_record import RunRecord
-from disentangle_bench.report.comparison import compared_by, several_likelihoods
+from disentangle_bench.report.comparison import OF_ONE_LIKELIHOOD, compared_by, several_likelihoods
 from disentangle_bench.report.leaderboard import with_reconstruction
 from disentangle_bench.report.summaries import MODEL, best_row
 from disentangle_bench.report.tables import Tables
@@ -44,9 +44,9 @@ def tradeoff(tables: Tables) -> Figure:
     """A panel per data set, likelihood and metric: seeds as dots, settings' means with intervals, their front a line.
 
     Reconstruction grows better to the left, the metric upwards unless its axis says that lower is better. Rows that
-    were not trained here and have no reconstruction are left out.
+    were not trained here and have no reconstruction are left out, as are panels without scores and those of nats.
     """
-    headlines = tables.headlines
+    headlines = [name for name in tables.headlines if name not in OF_ONE_LIKELIHOOD]
     rows = with_reconstruction(tables.rows)
     groups = list(rows.groupby(compared_by("reconstruction_nats"), sort=True))
     models = sorted(set(rows["model"]))
@@ -73,6 +73,7 @@ def tradeoff(tables: Tables) -> Figure:
             words = f"{metric} (lower is better)" if metric in tables.lower_is_better else metric
             panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=words)
             panel.set_title(title, fontsize=9)
+            panel.set_visible(bool(means[f"{metric}_mean"].notna().any()))
     if headlines and groups:
         axes[0][0].legend(fontsize=8)
     return figure

@@ -29,6 +29,12 @@ TITLES = {
     "elbo": "ELBO",
     "kl": "KL",
     "mse": "MSE",
+    "reconstruction_nats_seen": "nats (seen)",
+    "reconstruction_nats_unseen": "nats (unseen)",
+    "informativeness_seen": "informativeness (seen)",
+    "informativeness_unseen": "informativeness (unseen)",
+    "r2_seen": "R2 (seen)",
+    "r2_unseen": "R2 (unseen)",
 }
 HIDDEN = ("excess_nats", "mse", "kl", "elbo")
 NO_SETTINGS = (

@@ -18,7 +18,10 @@ from disentangle_bench.report.measures import KEPT, STATISTICS
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
 # Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
-OF_ONE_LIKELIHOOD = ("reconstruction_nats", "excess_nats", "excess_share", "elbo")
+OF_ONE_LIKELIHOOD = (
+    *("reconstruction_nats", "excess_nats", "excess_share", "elbo"),
+    *("reconstruction_nats_seen", "reconstruction_nats_unseen"),
+)
 SHOWN_OF_FINGERPRINT = 12  # characters, enough to differ
 PHASES = ("training", "encoding", "scoring")
 HEAD = ("run", "dataset", "provenance", "model")

@@ -105,6 +105,8 @@ def improvement_table(tables: Tables) -> pd.DataFrame:
             ]
             chosen = [(best, lucky) for best, lucky in found if best is not None]
             for (a, lucky_a), (b, lucky_b) in itertools.combinations(chosen, 2):
+                if metric in OF_ONE_LIKELIHOOD and a[MODEL[1]] != b[MODEL[1]]:
+                    continue
                 pair = scores[done & (row == a["row"])], scores[done & (row == b["row"])]
                 lines.append(_pair(a, b, *pair) | {"metric": metric, "chosen_by": choice})
                 samples.append(pair)

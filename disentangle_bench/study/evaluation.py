@@ -98,7 +98,7 @@ class Evaluation:
             if claimed:
                 kept = study.directory.load(run.id).scores
                 retry = study.options.retry_failed
-                missing = missing_metrics(kept, study.grid, revisions(study.grid), retry)
+                missing = missing_metrics(kept, run, study.grid, revisions(study.grid), retry)
         except BenchError as error:
             study.leave_out(run.id, str(error))
         if not missing:

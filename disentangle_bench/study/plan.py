@@ -9,7 +9,7 @@ from typing import Any
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluation.scores import named_metrics
+from disentangle_bench.evaluation.scores import UNSEEN, UNSEEN_REVISION, named_metrics
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.records.run_record import FAILED
 from disentangle_bench.records.study_dir import StudyDir
@@ -79,7 +79,7 @@ def plan(
             continue
         if status == FAILED:
             failed.append(spec)
-        elif missing_metrics(record.scores, grid, now, retry_failed):
+        elif missing_metrics(record.scores, spec, grid, now, retry_failed):
             score.append(spec)
         else:
             done.append(spec)
@@ -114,23 +114,32 @@ Revisions = Mapping[str, tuple[int, str | None]]
 
 def revisions(grid: Grid) -> Revisions:
     """What the grid's metrics are now: revision and, where they are not this package's, hash of the source."""
-    return {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
+    named = {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
+    return named | {UNSEEN: (UNSEEN_REVISION, None)}
 
 
-def missing_metrics(kept: Mapping[str, Any], grid: Grid, now: Revisions, retry_failed: bool) -> list[str]:
-    """The grid's metrics that these kept scores lack, all of them if they are of other images.
+def asked_metrics(grid: Grid, dataset: DatasetSpec) -> list[str]:
+    """What runs on this data set are scored with: the grid's metrics, and `UNSEEN` where combinations are held out."""
+    return [*grid.metrics, UNSEEN] if dataset.holds_out else list(grid.metrics)
+
+
+def missing_metrics(
+    kept: Mapping[str, Any], spec: RunSpec, grid: Grid, now: Revisions, retry_failed: bool
+) -> list[str]:
+    """The metrics asked of this run that its kept scores lack, all of them if they are of other images.
 
     A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`.
     """
+    asked = asked_metrics(grid, spec.dataset)
     if kept["scoring"] != grid.scoring.model_dump():
-        return list(grid.metrics)
+        return asked
     scored = {
         name
         for name, about in kept["metrics"].items()
         if (about["revision"], about.get("source")) == now.get(name)
     }
     tried = scored if retry_failed else scored | kept["failures"].keys()
-    return [name for name in grid.metrics if name not in tried]
+    return [name for name in asked if name not in tried]
 
 
 def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[DatasetSpec]:

@@ -16,6 +16,7 @@ from disentangle_bench.source_hash import source_hash
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.study.job import Job, provenance_of
 from disentangle_bench.study.opened import OpenStudy
+from disentangle_bench.study.plan import asked_metrics
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.plan import StackSize, stacks
 
@@ -116,7 +117,8 @@ class Work:
         for stack, path in [*resumed, *([(fresh, None)] if fresh else [])]:
             self.open |= {spec.id: stack for spec in stack}
             resume = None if path is None else self._read_checkpoint(stack, path)
-            yield Job(stack, self.study.scoring(), resume)
+            metrics = asked_metrics(self.study.grid, stack[0].dataset)
+            yield Job(stack, self.study.scoring(metrics), resume)
 
     def _read_checkpoint(self, stack: Sequence[RunSpec], path: Path) -> Checkpoint | None:
         """Where these runs stood; None where the file is gone, or is damaged, which is told."""

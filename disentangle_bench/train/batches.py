@@ -1,4 +1,4 @@
-"""Which images a step trains on: all alike, without held-out combinations, with two factors tied together, in pairs."""
+"""Which images a step trains on: all alike, without held-out combinations, with factors tied together, in pairs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from disentangle_bench import randomness
-from disentangle_bench.data.correlated import CorrelatedPair
+from disentangle_bench.data.correlated import CorrelatedFactors, Tie
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.data.parts import hold_out
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.objective import Objective
 from disentangle_bench.specs import DatasetSpec
+from disentangle_bench.splits import seen_and_unseen
 
 
 class Batches:
@@ -22,12 +22,11 @@ class Batches:
 
     def __init__(self, spec: DatasetSpec, dataset: FactorDataset) -> None:
         self.dataset = dataset
-        self.pair: CorrelatedPair | None = None
-        if spec.hold_out is not None:
-            self.dataset, _ = hold_out(dataset, spec.hold_out)
+        self.ties: CorrelatedFactors | None = None
+        if (parts := seen_and_unseen(spec, dataset)) is not None:
+            self.dataset, _ = parts
         if spec.correlated is not None:
-            pair = spec.correlated
-            self.pair = CorrelatedPair(dataset, pair.first, pair.second, pair.sigma)
+            self.ties = CorrelatedFactors(dataset, [Tie(**tie.model_dump()) for tie in spec.correlated])
 
     def check(self, objective: Objective) -> None:
         """Raise BenchError where the objective trains on pairs that these images do not make up."""
@@ -52,7 +51,7 @@ class Batches:
 
         Drawn without replacement, but for correlated factors, where an image comes up as often as in training.
         """
-        if self.pair is not None:
+        if self.ties is not None:
             return self.dataset.images(self.index(seed.to(self.dataset.device), 0, count))
         stream = randomness.key(seed, 0, "images to fit")
         index = randomness.sample_without_replacement(stream, count, len(self.dataset))
@@ -61,11 +60,11 @@ class Batches:
     def index(self, seed: Tensor, step: Tensor | int, count: int) -> Tensor:
         """int64 [*seed.shape, count]: positions in `dataset`, drawn with replacement."""
         stream = randomness.key(seed, step, "batch")
-        if self.pair is None:
+        if self.ties is None:
             return randomness.integers(stream, count, len(self.dataset))
         factors = len(self.dataset.factor_names)
         uniforms = randomness.uniform(stream, count * factors).reshape(-1, factors)
-        return self.pair.index(uniforms).reshape(*seed.shape, count)
+        return self.ties.index(uniforms).reshape(*seed.shape, count)
 
     def _paired(self, index: Tensor, seed: Tensor, step: Tensor | int) -> Tensor:
         """The index [..., 2 * n] with its second half made partners of the first: they share all factors but k.

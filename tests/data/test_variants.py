@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from disentangle_bench.data.correlated import CorrelatedPair
+from disentangle_bench.data.correlated import CorrelatedFactors, Tie
 from disentangle_bench.data.load import find_source
 from disentangle_bench.data.parts import hold_out
 from disentangle_bench.data.subgrid import subgrid
@@ -120,7 +120,7 @@ def test_an_impossible_holding_out_is_refused(small, values):
 
 
 def test_a_correlated_pair_has_the_stated_distribution(dsprites):
-    pair = CorrelatedPair(dsprites, "posX", "scale", sigma=0.2)
+    pair = CorrelatedFactors(dsprites, [Tie("posX", "scale", sigma=0.2)])
     uniforms = torch.rand(200_000, 5, generator=generator(), dtype=torch.float64)
     factors = dsprites.factors(pair.index(uniforms)).numpy()
     a, b = np.linspace(0, 1, 32)[:, None], np.linspace(0, 1, 6)
@@ -133,13 +133,13 @@ def test_a_correlated_pair_has_the_stated_distribution(dsprites):
 
 
 def test_a_wide_sigma_leaves_the_pair_free(dsprites):
-    pair = CorrelatedPair(dsprites, "posX", "posY", sigma=1000.0)
+    pair = CorrelatedFactors(dsprites, [Tie("posX", "posY", sigma=1000.0)])
     factors = dsprites.factors(pair.index(torch.rand(50_000, 5, generator=generator())))
     assert abs(np.corrcoef(factors[:, 3], factors[:, 4])[0, 1]) < 0.02
 
 
 def test_uniforms_decide_alone(dsprites):
-    pair = CorrelatedPair(dsprites, "posX", "posY", sigma=0.2)
+    pair = CorrelatedFactors(dsprites, [Tie("posX", "posY", sigma=0.2)])
     uniforms = torch.rand(100, 5, generator=generator())
     assert torch.equal(pair.index(uniforms), pair.index(uniforms.clone()))
     assert torch.equal(pair.index(uniforms)[50:], pair.index(uniforms[50:]))
@@ -155,6 +155,6 @@ def test_an_impossible_pair_is_refused(dsprites, small):
         ("posX", "posY", -1),
     ):
         with pytest.raises(BenchError):
-            CorrelatedPair(dsprites, *arguments)
+            CorrelatedFactors(dsprites, [Tie(*arguments)])
     with pytest.raises(BenchError, match="lacks some"):
-        CorrelatedPair(hold_out(small, {"shape": [0]})[0], "posX", "posY", 0.2)
+        CorrelatedFactors(hold_out(small, {"shape": [0]})[0], [Tie("posX", "posY", 0.2)])

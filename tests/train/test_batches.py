@@ -68,6 +68,7 @@ ENTRIES: list[dict] = [
     {},
     {"hold_out": {"row": (0, 1), "light": (2,)}},
     {"correlated": {"first": "row", "second": "column", "sigma": 0.2}},
+    {"split": {"kind": "random"}},
 ]
 
 
@@ -75,7 +76,7 @@ ENTRIES: list[dict] = [
 def test_a_stack_of_seeds_gets_what_each_seed_gets_alone(entry: dict) -> None:
     batches = Batches(DatasetSpec(name="tiny_data:SQUARES", **entry), WHOLE)
     seeds = torch.tensor([0, 5, 2**62])
-    for objective in (VAE(), FactorVAE(), *([] if "hold_out" in entry else [Paired()])):
+    for objective in (VAE(), FactorVAE(), *([] if {"hold_out", "split"} & entry.keys() else [Paired()])):
         together = step_images(batches, seeds, torch.tensor(7), objective, 6)
         assert together.shape == (3, 6 * objective.batches, 1, 16, 16)
         for images, seed in zip(together, seeds, strict=True):

@@ -124,7 +124,7 @@ def on_meta(value: Any) -> Any:
 def stack_of(specs: list[RunSpec], dataset: FactorDataset, monkeypatch: pytest.MonkeyPatch) -> Stacked:
     """The stack on the meta device; its batches are prepared on the CPU and moved."""
     batches = Batches(specs[0].dataset, dataset)
-    batches.dataset, batches.pair = on_meta(batches.dataset), on_meta(batches.pair)
+    batches.dataset, batches.ties = on_meta(batches.dataset), on_meta(batches.ties)
     monkeypatch.setattr(stacked, "Batches", lambda spec, data: batches)
     objective = make_objective(specs[0], dataset)
     return Stacked(objective, specs, dataset.to(META), compiled=False, captured=False)
@@ -146,6 +146,8 @@ def cases() -> Iterator[Any]:
     ]
     for entry in entries:
         yield pytest.param({"model": "vae"} | entry, "dsprites", id=next(iter(entry)))
+    ties = [{"first": "shape", "second": "*", "sigma": 0.2, "inverse": True}]
+    yield pytest.param({"model": "vae", "correlated": ties}, "dsprites", id="confounder")
     for network in OTHER_NETWORKS:
         for model in ("vae", "qlae"):
             name = f"{model}-{network['architecture']}"
