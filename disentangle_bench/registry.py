@@ -41,6 +41,10 @@ MODELS = {
 DATASETS = {
     "dsprites": "disentangle_bench.data.registered:DSprites",
     "shapes3d": "disentangle_bench.data.registered:Shapes3D",
+    "mpi3d_toy": "disentangle_bench.data.registered:MPI3D_TOY",
+    "mpi3d_realistic": "disentangle_bench.data.registered:MPI3D_REALISTIC",
+    "mpi3d_real": "disentangle_bench.data.registered:MPI3D_REAL",
+    "mpi3d_real_complex": "disentangle_bench.data.registered:MPI3D_REAL_COMPLEX",
     "dsprites_rendered": "disentangle_bench.data.registered:DSpritesRendered",
     "shapes3d_rendered": "disentangle_bench.data.registered:Shapes3DRendered",
     "color_dsprites": "disentangle_bench.data.registered:COLOR_DSPRITES",

@@ -30,7 +30,7 @@ def data_list(data_dir: Path | None) -> None:
     from disentangle_bench.data.load import default_data_dir
 
     print_files(official.listing(data_dir or default_data_dir()))
-    say("Everything else in `bench list datasets` is drawn when it is needed and wants no file.")
+    say("Names in _rendered of `bench list datasets` are drawn when they are needed and want no file.")
 
 
 @data.command("verify")
@@ -82,7 +82,9 @@ def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
 def print_files(files: Sequence[FileStatus]) -> None:
     """A line for each published file."""
     states = {None: "not there", True: "verified", False: "DAMAGED"}
+    width = max((len(file.dataset) for file in files), default=0)
     for file in files:
         size = "" if file.size is None else f"{file.size / 1e6:.1f} MB"
-        say(f"{file.dataset:<10} {states[file.verified]:<10} {size:>10}  {file.path}")
-        say(f"{'':<10} from {file.url}" + (f"; {file.reason}" if file.reason else ""))
+        state = states[file.verified] if file.hashed else "there"
+        say(f"{file.dataset:<{width}} {state:<10} {size:>10}  {file.path}")
+        say(f"{'':<{width}} from {file.url}" + (f"; {file.reason}" if file.reason else ""))

@@ -78,6 +78,11 @@ def fetch(
     What has arrived stays in a `.part` file, where the next call goes on. One process at a time works on it;
     others wait for the result. Raises BenchError where the file cannot be had or is not the published one.
     """
+    if facts.by_hand and mirror is None:
+        raise BenchError(
+            f"{facts.name} cannot be downloaded by a command: get it by hand from {facts.url} and put it at"
+            f" {folder / facts.name}; --mirror takes the address of a copy"
+        )
     url = facts.url if mirror is None else mirror + facts.name if mirror.endswith("/") else mirror
     if urlsplit(url).scheme not in ("http", "https"):
         raise BenchError(f"{url!r} is no http or https address")

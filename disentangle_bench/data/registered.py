@@ -82,6 +82,52 @@ class Shapes3D(Shapes3DRendered):
         return open_official(self.files, data_dir, notify)
 
 
+class MPI3D(DataSource):
+    """A set of MPI3D as published."""
+
+    factor_names = (
+        "object_color",
+        "object_shape",
+        "object_size",
+        "camera_height",
+        "background_color",
+        "horizontal_axis",
+        "vertical_axis",
+    )
+    image_shape = (3, 64, 64)
+    provenance = "official"
+
+    def __init__(self, name: str, colors: tuple[str, ...], shapes: tuple[str, ...]) -> None:
+        self.name = self.published = name
+        self.files: Sequence[FileFacts] = FILES[name]
+        self.factor_sizes: tuple[int, ...] = (len(colors), len(shapes), 2, 3, 3, 40, 40)
+        self.labels = {
+            "object_color": colors,
+            "object_shape": shapes,
+            "object_size": ("small", "large"),
+            "camera_height": ("top", "center", "bottom"),
+            "background_color": ("purple", "sea green", "salmon"),
+        }
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The images, mapped where they lie in the file, and a hash of the file."""
+        from disentangle_bench.data.mpi3d import open_official
+
+        return open_official(self.files, self.factor_sizes, data_dir, notify, self.name)
+
+
+MPI3D_COLORS = ("white", "green", "red", "blue", "brown", "olive")
+MPI3D_SHAPES = ("cone", "cube", "cylinder", "hexagonal", "pyramid", "sphere")
+MPI3D_TOY = MPI3D("mpi3d_toy", MPI3D_COLORS, MPI3D_SHAPES)
+MPI3D_REALISTIC = MPI3D("mpi3d_realistic", MPI3D_COLORS, MPI3D_SHAPES)
+MPI3D_REAL = MPI3D("mpi3d_real", MPI3D_COLORS, MPI3D_SHAPES)
+MPI3D_REAL_COMPLEX = MPI3D(
+    "mpi3d_real_complex",
+    ("yellow", "green", "olive", "red"),
+    ("coffee-cup", "tennis-ball", "croissant", "beer-cup"),
+)
+
+
 class Varied(DataSource):
     """A data set's variant, "color" or "noisy" (see `variants`)."""
 

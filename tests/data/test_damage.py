@@ -6,6 +6,7 @@ pixel value.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import pickle
@@ -16,10 +17,12 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+from published_files import packed_npz, random_images
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
 from disentangle_bench.data.layouts import read
-from disentangle_bench.data.official import check
+from disentangle_bench.data.mpi3d import mapped
+from disentangle_bench.data.official import FileFacts, check
 from disentangle_bench.errors import BenchError
 
 CASES = 60
@@ -73,6 +76,44 @@ def test_damage_is_refused(tmp_path, good, name, damage):
             assert passed.shape == images.shape
             if path.suffix == ".npz":
                 assert np.array_equal(passed, images)
+
+
+def mpi3d_images(path):
+    return np.array(mapped(path, (8, 64, 64, 3)))
+
+
+# Further layouts: what writes a whole file of each, and what reads it.
+FURTHER = {"mpi3d.npz": (lambda path: packed_npz(path, random_images(8, 64, 64, 3)), mpi3d_images)}
+
+WITHOUT_CHECKSUM = ("mpi3d.npz",)
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, spliced])
+@pytest.mark.parametrize("name", FURTHER)
+def test_damage_to_further_layouts_is_refused(tmp_path, name, damage):
+    path, (write_whole, content_of) = tmp_path / name, FURTHER[name]
+    write_whole(path)
+    original, images = path.read_bytes(), content_of(path)
+    facts = FileFacts(name, "", hashes={"md5": hashlib.md5(original).hexdigest()})
+    check(path, facts)
+    refused = 0
+    for case in range(CASES):
+        broken = damage(original, random.Random(f"{name} {damage.__name__} {case}"))
+        if broken == original:
+            continue
+        path.write_bytes(broken)
+        with pytest.raises(BenchError):
+            check(path, facts)
+        try:
+            passed = content_of(path)
+        except BenchError:
+            refused += 1
+        else:
+            assert damage is not cut
+            assert passed.shape == images.shape
+            if name not in WITHOUT_CHECKSUM:
+                assert np.array_equal(passed, images)
+    assert refused
 
 
 def changed(layout, **changes):
