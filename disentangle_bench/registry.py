@@ -41,6 +41,9 @@ MODELS = {
 DATASETS = {
     "dsprites": "disentangle_bench.data.registered:DSprites",
     "shapes3d": "disentangle_bench.data.registered:Shapes3D",
+    "cars3d": "disentangle_bench.data.registered:CARS3D",
+    "cars3d_128": "disentangle_bench.data.registered:CARS3D_128",
+    "smallnorb": "disentangle_bench.data.registered:SmallNORB",
     "mpi3d_toy": "disentangle_bench.data.registered:MPI3D_TOY",
     "mpi3d_realistic": "disentangle_bench.data.registered:MPI3D_REALISTIC",
     "mpi3d_real": "disentangle_bench.data.registered:MPI3D_REAL",

@@ -72,7 +72,22 @@ MPI3D_MD5 = {
     "mpi3d_real": "0f33f609918fb5c97996692f91129802",
 }
 MPI3D_BYTES = 12_740_198_762
-# Any one of a data set's files is enough.
+CARS3D = FileFacts(
+    name="nips2015-analogy-data.tar.gz",
+    url="http://www.scottreed.info/files/nips2015-analogy-data.tar.gz",
+    hashes={"md5": "4e866a7919c1beedf53964e6f7a23686"},
+)
+NORB_BASE = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small"
+NORB_MD5 = {
+    "5x46789x9x18x6x2x96x96-training-dat": "66054832f9accfe74a0f4c36a75bc0a2",
+    "5x46789x9x18x6x2x96x96-training-cat": "23c8b86101fbf0904a000b43d3ed2fd9",
+    "5x46789x9x18x6x2x96x96-training-info": "51dee1210a742582ff607dfd94e332e3",
+    "5x01235x9x18x6x2x96x96-testing-dat": "e4ad715691ed5a3a5f138751a4ceb071",
+    "5x01235x9x18x6x2x96x96-testing-cat": "5aa791cd7e6016cf957ce9bdb93b8603",
+    "5x01235x9x18x6x2x96x96-testing-info": "a9454f3864d7fd4bb3ea7fc3eb84924e",
+}
+# Data sets of which every file is needed; of the others any one file is enough.
+PARTED = ("smallnorb",)
 FILES: Mapping[str, tuple[FileFacts, ...]] = {
     "dsprites": (
         FileFacts(
@@ -118,12 +133,21 @@ FILES: Mapping[str, tuple[FileFacts, ...]] = {
             by_hand=True,
         ),
     ),
+    "cars3d": (CARS3D,),
+    "cars3d_128": (CARS3D,),
+    "smallnorb": tuple(
+        FileFacts(f"smallnorb-{part}.mat.gz", f"{NORB_BASE}/smallnorb-{part}.mat.gz", hashes={"md5": md5})
+        for part, md5 in NORB_MD5.items()
+    ),
 }
 # What a start needs of a data set's folder, so that nothing is downloaded where it is there: what the loaders made of
 # the files, whose number is raised when that changes, or the file itself where images are read from it.
 CACHES = {
     "dsprites": "dsprites.packed.r1.npy",
     "shapes3d": "shapes3d.r1.npy",
+    "cars3d": "cars3d.r1.npy",
+    "cars3d_128": "cars3d_128.r1.npy",
+    "smallnorb": "smallnorb.r1.npy",
     **{name: FILES[name][0].name for name in (*MPI3D_MD5, "mpi3d_real_complex")},
 }
 
@@ -151,16 +175,29 @@ def find_one(files: Sequence[FileFacts], data_dir: Path, name: str) -> tuple[Pat
         path = data_dir / facts.name
         if path.is_file():
             return path, facts
-    wanted = " or ".join(facts.name for facts in files)
-    get = (
-        f"Put {wanted} there"
-        if files[0].by_hand
-        else f"`bench data get {name}` downloads them; without a network, put {wanted} there"
+    raise _missing(files[0], " or ".join(facts.name for facts in files), data_dir, name)
+
+
+def find_all(files: Sequence[FileFacts], data_dir: Path, name: str) -> list[Path]:
+    """The files in `data_dir`, each verified. Raises BenchError where one is missing or not what it should be."""
+    for facts in files:
+        if not (data_dir / facts.name).is_file():
+            raise _missing(facts, facts.name, data_dir, name)
+    for facts in files:
+        check(data_dir / facts.name, facts)
+    return [data_dir / facts.name for facts in files]
+
+
+def _missing(facts: FileFacts, wanted: str, data_dir: Path, name: str) -> BenchError:
+    """The error of a file that is not there: how it is had."""
+    by_hand = f"put {wanted} there (from {facts.url})"
+    how = (
+        f"Get it by hand: {by_hand}."
+        if facts.by_hand
+        else f"`bench data get {name}` downloads them; without a network, {by_hand}."
     )
-    drawn = f". {name}_rendered needs no download." if name in DRAWN_TOO else "."
-    raise BenchError(
-        f"the official files of {name} are not in {data_dir}. {get} (from {files[0].url}){drawn}"
-    )
+    drawn = f" {name}_rendered needs no download." if name in DRAWN_TOO else ""
+    return BenchError(f"the official files of {name} are not all in {data_dir}. {how}{drawn}")
 
 
 def check(path: Path, facts: FileFacts, notify: Notify | None = None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from disentangle_bench.data import render_dsprites, render_shapes3d
@@ -126,6 +127,46 @@ MPI3D_REAL_COMPLEX = MPI3D(
     ("yellow", "green", "olive", "red"),
     ("coffee-cup", "tennis-ball", "croissant", "beer-cup"),
 )
+
+
+class Cars3D(DataSource):
+    """Cars3D as published: at 64 x 64, as the 2019 study used it, or as stored."""
+
+    factor_names = ("elevation", "azimuth", "object")
+    factor_sizes: tuple[int, ...] = (4, 24, 183)
+    provenance = "official"
+
+    def __init__(self, name: str, side: int) -> None:
+        self.name = self.published = name
+        self.files: Sequence[FileFacts] = FILES[name]
+        self.image_shape = (3, side, side)
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The images, mapped from their cache file, and their hash."""
+        from disentangle_bench.data.cars3d import open_official
+
+        return open_official(self.files, self.factor_sizes[2], self.image_shape[1], data_dir, notify)
+
+
+CARS3D = Cars3D("cars3d", 64)
+CARS3D_128 = Cars3D("cars3d_128", 128)
+
+
+class SmallNORB(DataSource):
+    """SmallNORB as published, both parts, at 64 x 64."""
+
+    name, provenance, published = "smallnorb", "official", "smallnorb"
+    factor_names = ("category", "instance", "elevation", "azimuth", "lighting")
+    factor_sizes: tuple[int, ...] = (5, 10, 9, 18, 6)
+    image_shape = (1, 64, 64)
+    labels = MappingProxyType({"category": ("animal", "human", "plane", "truck", "car")})
+    files: Sequence[FileFacts] = FILES["smallnorb"]
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The images, mapped from their cache file, and their hash."""
+        from disentangle_bench.data.smallnorb import open_official
+
+        return open_official(self.files, self.factor_sizes, data_dir, notify)
 
 
 class Varied(DataSource):

@@ -17,12 +17,14 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from published_files import packed_npz, random_images
+from published_files import cars_archive, cars_members, norb_matrix, packed_npz, random_images
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
+from disentangle_bench.data.cars3d import read as read_cars
 from disentangle_bench.data.layouts import read
 from disentangle_bench.data.mpi3d import mapped
 from disentangle_bench.data.official import FileFacts, check
+from disentangle_bench.data.smallnorb import matrix
 from disentangle_bench.errors import BenchError
 
 CASES = 60
@@ -82,8 +84,20 @@ def mpi3d_images(path):
     return np.array(mapped(path, (8, 64, 64, 3)))
 
 
+def cars_images(path):
+    return np.concatenate(list(read_cars(path, 1, 128)))
+
+
+def norb_images(path):
+    return np.concatenate(list(matrix(path, (8, 2, 96, 96), np.uint8)))
+
+
 # Further layouts: what writes a whole file of each, and what reads it.
-FURTHER = {"mpi3d.npz": (lambda path: packed_npz(path, random_images(8, 64, 64, 3)), mpi3d_images)}
+FURTHER = {
+    "mpi3d.npz": (lambda path: packed_npz(path, random_images(8, 64, 64, 3)), mpi3d_images),
+    "cars.tar.gz": (lambda path: cars_archive(path, cars_members(1)), cars_images),
+    "norb.mat.gz": (lambda path: norb_matrix(path, random_images(8, 2, 96, 96)), norb_images),
+}
 
 WITHOUT_CHECKSUM = ("mpi3d.npz",)
 
