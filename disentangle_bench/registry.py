@@ -48,6 +48,7 @@ DATASETS = {
     "mpi3d_realistic": "disentangle_bench.data.registered:MPI3D_REALISTIC",
     "mpi3d_real": "disentangle_bench.data.registered:MPI3D_REAL",
     "mpi3d_real_complex": "disentangle_bench.data.registered:MPI3D_REAL_COMPLEX",
+    "isaac3d": "disentangle_bench.data.registered:Isaac3D",
     "dsprites_rendered": "disentangle_bench.data.registered:DSpritesRendered",
     "shapes3d_rendered": "disentangle_bench.data.registered:Shapes3DRendered",
     "color_dsprites": "disentangle_bench.data.registered:COLOR_DSPRITES",

@@ -60,8 +60,8 @@ def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
     from disentangle_bench.data.load import default_data_dir
 
     folder = data_dir or default_data_dir()
-    for path in download.get(name, folder, mirror=mirror, notify=make_progress().preparing):
-        say(f"{path}: complete and verified")
+    for path, facts in download.get(name, folder, mirror=mirror, notify=make_progress().preparing):
+        say(f"{path}: " + ("complete and verified" if facts.hashes else "there; no hash of it is published"))
 
 
 @data.command("show")

@@ -36,8 +36,10 @@ class Interrupted(Exception):
     """A transfer that broke off and may be tried again; says why."""
 
 
-def get(name: str, data_dir: Path, *, mirror: str | None = None, notify: Notify | None = None) -> list[Path]:
-    """The official files of the data set `name` that it needs, which are downloaded to `data_dir` if need be.
+def get(
+    name: str, data_dir: Path, *, mirror: str | None = None, notify: Notify | None = None
+) -> list[tuple[Path, FileFacts]]:
+    """(path, facts) of the official files that the data set `name` needs, downloaded to `data_dir` if need be.
 
     `mirror` is another address of the file, or of the folder that holds it if it ends in "/". Raises BenchError
     for an unknown name, for a file that is there and is not the published one, and where it cannot be had.
@@ -50,7 +52,7 @@ def get(name: str, data_dir: Path, *, mirror: str | None = None, notify: Notify 
         raise BenchError(
             f"{name} has {len(files)} files: the mirror must be the address of a folder, which ends in /"
         )
-    return [_have(facts, data_dir, mirror, notify) for facts in files]
+    return [(_have(facts, data_dir, mirror, notify), facts) for facts in files]
 
 
 def _have(facts: FileFacts, data_dir: Path, mirror: str | None, notify: Notify | None) -> Path:
@@ -89,8 +91,8 @@ def fetch(
     """
     if facts.by_hand and mirror is None:
         raise BenchError(
-            f"{facts.name} cannot be downloaded by a command: get it by hand from {facts.url} and put it at"
-            f" {folder / facts.name}; --mirror takes the address of a copy"
+            f"{facts.name} cannot be downloaded by a command. Get it by hand from {facts.url}, so that"
+            f" {folder / facts.name} is there (an archive has to be unpacked); --mirror takes the address of a copy"
         )
     url = facts.url if mirror is None else mirror + facts.name if mirror.endswith("/") else mirror
     if urlsplit(url).scheme not in ("http", "https"):

@@ -133,6 +133,13 @@ FILES: Mapping[str, tuple[FileFacts, ...]] = {
             by_hand=True,
         ),
     ),
+    "isaac3d": (
+        FileFacts(
+            name="Isaac3D_down128/labels.npy",
+            url="https://drive.google.com/file/d/1OmQ1G2wnm6eTsSFGTKFZZAh5D3nQTW1B/view",
+            by_hand=True,
+        ),
+    ),
     "cars3d": (CARS3D,),
     "cars3d_128": (CARS3D,),
     "smallnorb": tuple(
@@ -148,6 +155,7 @@ CACHES = {
     "cars3d": "cars3d.r1.npy",
     "cars3d_128": "cars3d_128.r1.npy",
     "smallnorb": "smallnorb.r1.npy",
+    "isaac3d": "isaac3d.r1.npy",
     **{name: FILES[name][0].name for name in (*MPI3D_MD5, "mpi3d_real_complex")},
 }
 
@@ -190,11 +198,10 @@ def find_all(files: Sequence[FileFacts], data_dir: Path, name: str) -> list[Path
 
 def _missing(facts: FileFacts, wanted: str, data_dir: Path, name: str) -> BenchError:
     """The error of a file that is not there: how it is had."""
-    by_hand = f"put {wanted} there (from {facts.url})"
     how = (
-        f"Get it by hand: {by_hand}."
+        f"Get it by hand from {facts.url}, so that {data_dir / facts.name} is there (an archive has to be unpacked)."
         if facts.by_hand
-        else f"`bench data get {name}` downloads them; without a network, {by_hand}."
+        else f"`bench data get {name}` downloads them; without a network, put {wanted} there (from {facts.url})."
     )
     drawn = f" {name}_rendered needs no download." if name in DRAWN_TOO else ""
     return BenchError(f"the official files of {name} are not all in {data_dir}. {how}{drawn}")

@@ -169,6 +169,32 @@ class SmallNORB(DataSource):
         return open_official(self.files, self.factor_sizes, data_dir, notify)
 
 
+class Isaac3D(DataSource):
+    """Isaac3D as published, at 128 x 128."""
+
+    name, provenance, published = "isaac3d", "official", "isaac3d"
+    factor_names = (
+        "object_shape",
+        "robot_x",
+        "robot_y",
+        "camera_height",
+        "object_scale",
+        "lighting_intensity",
+        "lighting_direction",
+        "object_color",
+        "wall_color",
+    )
+    factor_sizes: tuple[int, ...] = (3, 8, 5, 4, 4, 4, 6, 4, 4)
+    image_shape = (3, 128, 128)
+    files: Sequence[FileFacts] = FILES["isaac3d"]
+
+    def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
+        """The images, mapped from their cache file, and their hash."""
+        from disentangle_bench.data.isaac3d import open_official
+
+        return open_official(self.files, self.factor_sizes, data_dir, notify)
+
+
 class Varied(DataSource):
     """A data set's variant, "color" or "noisy" (see `variants`)."""
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.io import savemat
 
 from disentangle_bench.data.cache import npy_header
@@ -123,3 +124,23 @@ def norb_files(folder: Path, pairs: np.ndarray, factors: np.ndarray) -> list[Pat
         ):
             norb_matrix(path, array)
     return paths
+
+
+# Of Isaac3D's 3, 8, 5, 4, 4, 4, 6, 4 and 4 values.
+FEW_ROBOTS = (2, 3, 1, 1, 2, 1, 1, 1, 1)
+
+
+def isaac_arrays() -> tuple[np.ndarray, np.ndarray]:
+    """(images uint8 [12, 128, 128, 3], classes int64 [12, 9]) in an order of their own."""
+    classes = np.stack(np.unravel_index(np.arange(12), FEW_ROBOTS), axis=1)
+    return random_images(12, 128, 128, 3), classes[np.random.default_rng(4).permutation(12)]
+
+
+def isaac_folder(folder: Path, images: np.ndarray, classes: np.ndarray) -> Path:
+    """Isaac3D's folder; labels lie in 0..1, as far apart as the values of their factor are many. Gives their path."""
+    path = folder / "Isaac3D_down128" / "labels.npy"
+    (path.parent / "images").mkdir(parents=True)
+    np.save(path, classes / np.maximum(np.array(FEW_ROBOTS) - 1, 1))
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(path.parent / "images" / f"{number:06}.png", compress_level=1)
+    return path

@@ -17,10 +17,21 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from published_files import cars_archive, cars_members, norb_matrix, packed_npz, random_images
+from PIL import Image
+from published_files import (
+    FEW_ROBOTS,
+    cars_archive,
+    cars_members,
+    isaac_arrays,
+    norb_matrix,
+    packed_npz,
+    random_images,
+)
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
 from disentangle_bench.data.cars3d import read as read_cars
+from disentangle_bench.data.isaac3d import image as png_image
+from disentangle_bench.data.isaac3d import image_order
 from disentangle_bench.data.layouts import read
 from disentangle_bench.data.mpi3d import mapped
 from disentangle_bench.data.official import FileFacts, check
@@ -92,11 +103,20 @@ def norb_images(path):
     return np.concatenate(list(matrix(path, (8, 2, 96, 96), np.uint8)))
 
 
+def write_png(path):
+    Image.fromarray(random_images(128, 128, 3)).save(path, format="PNG")
+
+
 # Further layouts: what writes a whole file of each, and what reads it.
 FURTHER = {
     "mpi3d.npz": (lambda path: packed_npz(path, random_images(8, 64, 64, 3)), mpi3d_images),
     "cars.tar.gz": (lambda path: cars_archive(path, cars_members(1)), cars_images),
     "norb.mat.gz": (lambda path: norb_matrix(path, random_images(8, 2, 96, 96)), norb_images),
+    "isaac.png": (write_png, png_image),
+    "labels.npy": (
+        lambda path: np.save(path, isaac_arrays()[1] / 8),
+        lambda path: image_order(path, FEW_ROBOTS),
+    ),
 }
 
 WITHOUT_CHECKSUM = ("mpi3d.npz",)
