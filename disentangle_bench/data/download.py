@@ -89,10 +89,10 @@ def fetch(
     What has arrived stays in a `.part` file, where the next call goes on. One process at a time works on it;
     others wait for the result. Raises BenchError where the file cannot be had or is not the published one.
     """
-    if facts.by_hand and mirror is None:
+    if facts.by_hand:
         raise BenchError(
             f"{facts.name} cannot be downloaded by a command. Get it by hand from {facts.url}, so that"
-            f" {folder / facts.name} is there (an archive has to be unpacked); --mirror takes the address of a copy"
+            f" {folder / facts.name} is there, unpacked where it comes in an archive"
         )
     url = facts.url if mirror is None else mirror + facts.name if mirror.endswith("/") else mirror
     if urlsplit(url).scheme not in ("http", "https"):

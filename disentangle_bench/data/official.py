@@ -199,7 +199,8 @@ def find_all(files: Sequence[FileFacts], data_dir: Path, name: str) -> list[Path
 def _missing(facts: FileFacts, wanted: str, data_dir: Path, name: str) -> BenchError:
     """The error of a file that is not there: how it is had."""
     how = (
-        f"Get it by hand from {facts.url}, so that {data_dir / facts.name} is there (an archive has to be unpacked)."
+        f"Get it by hand from {facts.url}, so that {data_dir / facts.name} is there, unpacked where it"
+        " comes in an archive."
         if facts.by_hand
         else f"`bench data get {name}` downloads them; without a network, put {wanted} there (from {facts.url})."
     )

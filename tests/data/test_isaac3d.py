@@ -58,7 +58,7 @@ def test_the_facts_of_the_published_folder() -> None:
 
 
 def test_without_the_folder_the_error_says_what_to_do(tmp_path) -> None:
-    said = r"by hand from https://drive\.google.*Isaac3D_down128/labels\.npy is there \(an archive has to be unpacked"
+    said = r"by hand from https://drive\.google.*Isaac3D_down128/labels\.npy is there, unpacked where it comes in"
     with pytest.raises(BenchError, match=said):
         load_dataset("isaac3d", data_dir=tmp_path)
     with pytest.raises(BenchError, match=said):

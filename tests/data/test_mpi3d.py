@@ -9,7 +9,7 @@ import pytest
 import torch
 from published_files import random_images, small_mpi3d, sparse_npz
 
-from disentangle_bench.data import registered
+from disentangle_bench.data import checked_once, registered
 from disentangle_bench.data.checks import check_dataset
 from disentangle_bench.data.download import get
 from disentangle_bench.data.load import load_dataset
@@ -92,6 +92,17 @@ def test_it_is_hashed_once_and_again_when_it_changes(path) -> None:
     os.utime(path, ns=(1, 1))
     assert load().fingerprint != first.fingerprint
     assert seen
+
+
+def test_where_no_record_can_be_kept_it_is_hashed_at_every_start(path, monkeypatch) -> None:
+    def refuse(*_):
+        raise OSError("read-only")
+
+    fingerprint = small_mpi3d().load(data_dir=path.parent).fingerprint
+    path.with_name(f"{NAME}.checked.json").unlink()
+    monkeypatch.setattr(checked_once, "write_text", refuse)
+    with pytest.warns(UserWarning, match=r"cannot be written \(read-only\).*hashed at every start"):
+        assert small_mpi3d().load(data_dir=path.parent).fingerprint == fingerprint
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"stamp": 1}', "\0", "fingerprint"])
