@@ -54,8 +54,8 @@ def main() -> None:
 
 
 def make_files(folder: Path) -> dict[str, FileFacts]:
-    """Full-size files in the official layouts, by name of the data set and suffix."""
-    facts = {f"{name}{Path(f.name).suffix}": f for name, known in FILES.items() for f in known}
+    """Full-size files in the official layouts that renderers can fill, by name of the data set and suffix."""
+    facts = {f"{name}{Path(f.name).suffix}": f for name, known in FILES.items() for f in known if f.layout}
     return {key: stand_in(folder / key / known.name, known) for key, known in facts.items()}
 
 
@@ -66,7 +66,7 @@ def stand_in(path: Path, published: FileFacts) -> FileFacts:
         rendered = "shapes3d_rendered" if path.suffix == ".h5" else "dsprites_rendered"
         dataset = load_dataset(rendered, data_dir=path.parents[1])
         began = time.perf_counter()
-        (write_npz if path.suffix == ".npz" else write_h5)(path, published.layout, dataset)
+        (write_npz if path.suffix == ".npz" else write_h5)(path, published.arrays, dataset)
         print(f"wrote {path.name}: {path.stat().st_size / 1e6:.0f} MB in {time.perf_counter() - began:.0f} s")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return replace(published, hashes={"sha256": digest}, size=path.stat().st_size)
@@ -163,7 +163,7 @@ def gathers(folder: Path, files: dict[str, FileFacts], device: str) -> None:
         dataset = load(key, hashes, folder / key if key in files else folder).to(device)
         ours = per_call(gather(dataset), 300)
         with h5py.File(folder / h5 / files[h5].name) as file:
-            theirs = per_call(read_h5(file[files[h5].layout.image_key]), 3)
+            theirs = per_call(read_h5(file[files[h5].arrays.image_key]), 3)
         print(f"{key:24}{1e3 * ours:9.3f} ms{1e3 * theirs:11.1f} ms{theirs / ours:9.0f}", flush=True)
 
 

@@ -283,6 +283,14 @@ def test_data_commands(here: Path) -> None:
     assert "not there" in bench("data", "list", "--data-dir", "files").output
     assert bench("data", "verify", "shapes3d", "--data-dir", "files").exit_code == 1
     assert "Did you mean 'dsprites'" in bench("data", "verify", "dsprits").output
+    unhashed = here / "real3d_complicated_shapes_ordered.npz"
+    assert bench("data", "get", "mpi3d_real_complex", "--data-dir", ".").exit_code == 2
+    unhashed.write_bytes(b"who knows")
+    assert (
+        "no hash of it is published" in bench("data", "get", "mpi3d_real_complex", "--data-dir", ".").output
+    )
+    assert "verified" not in bench("data", "verify", "mpi3d_real_complex", "--data-dir", ".").output
+    unhashed.unlink()
     (here / "3dshapes.h5").write_bytes(b"not it")
     assert "DAMAGED" in bench("data", "list", "--data-dir", ".").output
     result = bench("data", "get", "shapes3d", "--data-dir", ".")

@@ -104,7 +104,6 @@ def _entry(
 def _fetched(board: Board, path: Path, elsewhere: Sequence[CodesAt], folder: Path) -> Iterator[str]:
     """Download the codes that lie elsewhere, and say what cannot be had."""
     from disentangle_bench.data.download import fetch
-    from disentangle_bench.data.layouts import Layout
     from disentangle_bench.data.official import FileFacts
 
     for each in elsewhere:
@@ -112,11 +111,8 @@ def _fetched(board: Board, path: Path, elsewhere: Sequence[CodesAt], folder: Pat
             yield f"{path / ABOUT}: {each.url} has {each.bytes} bytes; the board allows {board.largest_bytes}"
             continue
         try:
-            # The layout is that of a data set's file; codes have none, and are looked at when they are read.
-            layout = Layout("codes", (), 0, "", ())
-            fetch(
-                FileFacts(fetched_name(each), each.url, layout, {"sha256": each.sha256}, each.bytes), folder
-            )
+            facts = FileFacts(fetched_name(each), each.url, hashes={"sha256": each.sha256}, size=each.bytes)
+            fetch(facts, folder)
         except BenchError as error:
             yield f"{path / ABOUT}: {error}"
 

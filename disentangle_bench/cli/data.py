@@ -30,7 +30,7 @@ def data_list(data_dir: Path | None) -> None:
     from disentangle_bench.data.load import default_data_dir
 
     print_files(official.listing(data_dir or default_data_dir()))
-    say("Everything else in `bench list datasets` is drawn when it is needed and wants no file.")
+    say("Names in _rendered of `bench list datasets` are drawn when they are needed and want no file.")
 
 
 @data.command("verify")
@@ -43,7 +43,8 @@ def data_verify(name: str, data_dir: Path | None) -> None:
 
     found = official.verify(name, data_dir or default_data_dir())
     print_files(found)
-    if not any(file.verified for file in found):
+    enough = all if name in official.PARTED else any
+    if not enough(file.verified for file in found):
         sys.exit(1)
 
 
@@ -54,13 +55,13 @@ def data_verify(name: str, data_dir: Path | None) -> None:
 )
 @data_dir_option
 def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
-    """Download the published file of data set NAME, resuming a broken download, and check it."""
+    """Download the published files of data set NAME, resuming a broken download, and check them."""
     from disentangle_bench.data import download
     from disentangle_bench.data.load import default_data_dir
 
     folder = data_dir or default_data_dir()
-    path, _ = download.get(name, folder, mirror=mirror, notify=make_progress().preparing)
-    say(f"{path}: complete and verified")
+    for path, facts in download.get(name, folder, mirror=mirror, notify=make_progress().preparing):
+        say(f"{path}: " + ("complete and verified" if facts.hashes else "there; no hash of it is published"))
 
 
 @data.command("show")
@@ -82,7 +83,9 @@ def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
 def print_files(files: Sequence[FileStatus]) -> None:
     """A line for each published file."""
     states = {None: "not there", True: "verified", False: "DAMAGED"}
+    width = max((len(file.dataset) for file in files), default=0)
     for file in files:
         size = "" if file.size is None else f"{file.size / 1e6:.1f} MB"
-        say(f"{file.dataset:<10} {states[file.verified]:<10} {size:>10}  {file.path}")
-        say(f"{'':<10} from {file.url}" + (f"; {file.reason}" if file.reason else ""))
+        state = states[file.verified] if file.hashed else "there"
+        say(f"{file.dataset:<{width}} {state:<10} {size:>10}  {file.path}")
+        say(f"{'':<{width}} from {file.url}" + (f"; {file.reason}" if file.reason else ""))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from disentangle_bench.data.official import CACHES, FileFacts, check, files_of
+from disentangle_bench.data.official import CACHES, PARTED, FileFacts, check, files_of
 from disentangle_bench.errors import BenchError
 from disentangle_bench.locks import take_whole
 
@@ -38,19 +38,30 @@ class Interrupted(Exception):
 
 def get(
     name: str, data_dir: Path, *, mirror: str | None = None, notify: Notify | None = None
-) -> tuple[Path, FileFacts]:
-    """(path, facts) of the official file of the data set `name`, which is downloaded to `data_dir` if need be.
+) -> list[tuple[Path, FileFacts]]:
+    """(path, facts) of the official files that the data set `name` needs, downloaded to `data_dir` if need be.
 
     `mirror` is another address of the file, or of the folder that holds it if it ends in "/". Raises BenchError
     for an unknown name, for a file that is there and is not the published one, and where it cannot be had.
     """
     files = files_of(name)
-    for facts in files:
-        path = data_dir / facts.name
-        if path.is_file():
-            check(path, facts, notify)
-            return path, facts
-    return fetch(files[0], data_dir, mirror=mirror, notify=notify), files[0]
+    if name not in PARTED:
+        there = [facts for facts in files if (data_dir / facts.name).is_file()]
+        files = (there[0] if there else files[0],)
+    elif mirror is not None and not mirror.endswith("/"):
+        raise BenchError(
+            f"{name} has {len(files)} files: the mirror must be the address of a folder, which ends in /"
+        )
+    return [(_have(facts, data_dir, mirror, notify), facts) for facts in files]
+
+
+def _have(facts: FileFacts, data_dir: Path, mirror: str | None, notify: Notify | None) -> Path:
+    """The path of the file in `data_dir`, checked; it is downloaded if it is not there."""
+    path = data_dir / facts.name
+    if not path.is_file():
+        return fetch(facts, data_dir, mirror=mirror, notify=notify)
+    check(path, facts, notify)
+    return path
 
 
 def get_missing(
@@ -78,6 +89,11 @@ def fetch(
     What has arrived stays in a `.part` file, where the next call goes on. One process at a time works on it;
     others wait for the result. Raises BenchError where the file cannot be had or is not the published one.
     """
+    if facts.by_hand:
+        raise BenchError(
+            f"{facts.name} cannot be downloaded by a command. Get it by hand from {facts.url}, so that"
+            f" {folder / facts.name} is there, unpacked where it comes in an archive"
+        )
     url = facts.url if mirror is None else mirror + facts.name if mirror.endswith("/") else mirror
     if urlsplit(url).scheme not in ("http", "https"):
         raise BenchError(f"{url!r} is no http or https address")

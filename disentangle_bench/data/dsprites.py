@@ -62,10 +62,10 @@ def open_official(files: Sequence[FileFacts], data_dir: Path, notify: Notify | N
 
     def packed() -> Iterator[NDArray[np.uint8]]:
         path, facts = find(files, data_dir, "dsprites")
-        for block in read(path, facts.layout, notify):
+        for block in read(path, facts.arrays, notify):
             yield np.packbits(block.reshape(len(block), -1), axis=1)
 
-    shape = (files[0].layout.length, SIDE * SIDE // 8)
+    shape = (files[0].arrays.length, SIDE * SIDE // 8)
     bits, fingerprint = cached_array(data_dir / CACHES["dsprites"], shape, np.uint8, packed)
     return BitStore(torch.from_numpy(bits)), fingerprint
 

@@ -52,9 +52,9 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
 
     It is a torch `Dataset` of pairs: an image uint8 [channels, height, width] and its factors int64 [factors].
 
-    `provenance` says where the pixels are from: "official" (the published file, hash checked), "rendered"
-    (drawn again from the published geometry) or "user". `fingerprint` is a hash that changes whenever a
-    pixel may have changed; it is kept with every result.
+    `provenance` says where the pixels are from: "official" (the published file, hash checked where one is
+    published), "rendered" (drawn again from the published geometry) or "user". `fingerprint` is a hash that changes
+    whenever a pixel may have changed; it is kept with every result.
 
     `symmetry` says what images show of a factor where two of its values give one picture.
     `table` int64 [images, factors] gives each image's factors where the images are not every combination

@@ -23,22 +23,33 @@ PIECE = 1 << 22
 
 @dataclass(frozen=True)
 class FileFacts:
-    """A published file: its name, its address, its layout and every hash (hexadecimal) that is known of it.
+    """A published file: its name, its address, the layout of its arrays and every hash (hexadecimal) that is known.
 
     `hashes` may have the keys "md5", "sha1", "sha256" and "git-blob" (the sha1 that git gives the content); all
-    must be right. `size` is in bytes, None where it is not published.
+    must be right. `size` is in bytes, None where it is not published. `layout` is None where the data set's own
+    reader knows it. `by_hand`: the address is a page for people, from which nothing can be downloaded.
     """
 
     name: str
     url: str
-    layout: Layout
+    layout: Layout | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
+    by_hand: bool = False
+
+    @property
+    def arrays(self) -> Layout:
+        """The layout of a file that has one."""
+        assert self.layout is not None
+        return self.layout
 
 
 @dataclass(frozen=True)
 class FileStatus:
-    """What is known of a file in a folder: `verified` is None where there is no file, else whether it is whole."""
+    """What is known of a file in a folder: `verified` is None where there is no file, else whether it is whole.
+
+    `hashed` is whether a hash is published; without one, that a file is whole means no more than that it is there.
+    """
 
     dataset: str
     path: Path
@@ -46,11 +57,37 @@ class FileStatus:
     size: int | None
     verified: bool | None
     reason: str = ""
+    hashed: bool = True
 
 
 DSPRITES_BASE = (
     "https://github.com/deepmind/dsprites-dataset/raw/master/dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 )
+# Data sets that are drawn again under another name.
+DRAWN_TOO = ("dsprites", "shapes3d")
+MPI3D_BASE = "https://huggingface.co/datasets/waleedgondal/mpi3d/resolve/main"
+MPI3D_MD5 = {
+    "mpi3d_toy": "55889cb7c7dfc655d6e0277beee88868",
+    "mpi3d_realistic": "59a6225b88b635365f70c91b3e52f70f",
+    "mpi3d_real": "0f33f609918fb5c97996692f91129802",
+}
+MPI3D_BYTES = 12_740_198_762
+CARS3D = FileFacts(
+    name="nips2015-analogy-data.tar.gz",
+    url="http://www.scottreed.info/files/nips2015-analogy-data.tar.gz",
+    hashes={"md5": "4e866a7919c1beedf53964e6f7a23686"},
+)
+NORB_BASE = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small"
+NORB_MD5 = {
+    "5x46789x9x18x6x2x96x96-training-dat": "66054832f9accfe74a0f4c36a75bc0a2",
+    "5x46789x9x18x6x2x96x96-training-cat": "23c8b86101fbf0904a000b43d3ed2fd9",
+    "5x46789x9x18x6x2x96x96-training-info": "51dee1210a742582ff607dfd94e332e3",
+    "5x01235x9x18x6x2x96x96-testing-dat": "e4ad715691ed5a3a5f138751a4ceb071",
+    "5x01235x9x18x6x2x96x96-testing-cat": "5aa791cd7e6016cf957ce9bdb93b8603",
+    "5x01235x9x18x6x2x96x96-testing-info": "a9454f3864d7fd4bb3ea7fc3eb84924e",
+}
+# Data sets of which every file is needed; of the others any one file is enough.
+PARTED = ("smallnorb",)
 FILES: Mapping[str, tuple[FileFacts, ...]] = {
     "dsprites": (
         FileFacts(
@@ -85,9 +122,42 @@ FILES: Mapping[str, tuple[FileFacts, ...]] = {
             size=267_573_662,
         ),
     ),
+    **{
+        name: (FileFacts(f"{name}.npz", f"{MPI3D_BASE}/{name}.npz", hashes={"md5": md5}, size=MPI3D_BYTES),)
+        for name, md5 in MPI3D_MD5.items()
+    },
+    "mpi3d_real_complex": (
+        FileFacts(
+            name="real3d_complicated_shapes_ordered.npz",
+            url="https://drive.google.com/file/d/1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm/view",
+            by_hand=True,
+        ),
+    ),
+    "isaac3d": (
+        FileFacts(
+            name="Isaac3D_down128/labels.npy",
+            url="https://drive.google.com/file/d/1OmQ1G2wnm6eTsSFGTKFZZAh5D3nQTW1B/view",
+            by_hand=True,
+        ),
+    ),
+    "cars3d": (CARS3D,),
+    "cars3d_128": (CARS3D,),
+    "smallnorb": tuple(
+        FileFacts(f"smallnorb-{part}.mat.gz", f"{NORB_BASE}/smallnorb-{part}.mat.gz", hashes={"md5": md5})
+        for part, md5 in NORB_MD5.items()
+    ),
 }
-# What the loaders make of these files and find again at the next start; the number is raised when that changes.
-CACHES = {"dsprites": "dsprites.packed.r1.npy", "shapes3d": "shapes3d.r1.npy"}
+# What a start needs of a data set's folder, so that nothing is downloaded where it is there: what the loaders made of
+# the files, whose number is raised when that changes, or the file itself where images are read from it.
+CACHES = {
+    "dsprites": "dsprites.packed.r1.npy",
+    "shapes3d": "shapes3d.r1.npy",
+    "cars3d": "cars3d.r1.npy",
+    "cars3d_128": "cars3d_128.r1.npy",
+    "smallnorb": "smallnorb.r1.npy",
+    "isaac3d": "isaac3d.r1.npy",
+    **{name: FILES[name][0].name for name in (*MPI3D_MD5, "mpi3d_real_complex")},
+}
 
 
 def files_of(name: str) -> tuple[FileFacts, ...]:
@@ -102,28 +172,61 @@ def find(files: Sequence[FileFacts], data_dir: Path, name: str) -> tuple[Path, F
 
     Raises BenchError where there is none, with what to do, and where one is not what it should be.
     """
+    path, facts = find_one(files, data_dir, name)
+    check(path, facts)
+    return path, facts
+
+
+def find_one(files: Sequence[FileFacts], data_dir: Path, name: str) -> tuple[Path, FileFacts]:
+    """The first of these files that lies in `data_dir`, unread. Raises BenchError where there is none."""
     for facts in files:
         path = data_dir / facts.name
         if path.is_file():
-            check(path, facts)
             return path, facts
-    wanted = " or ".join(facts.name for facts in files)
-    raise BenchError(
-        f"the official files of {name} are not in {data_dir}. `bench data get {name}` downloads them; without a "
-        f"network, put {wanted} there (from {files[0].url}). {name}_rendered needs no download."
+    raise _missing(files[0], " or ".join(facts.name for facts in files), data_dir, name)
+
+
+def find_all(files: Sequence[FileFacts], data_dir: Path, name: str) -> list[Path]:
+    """The files in `data_dir`, each verified. Raises BenchError where one is missing or not what it should be."""
+    for facts in files:
+        if not (data_dir / facts.name).is_file():
+            raise _missing(facts, facts.name, data_dir, name)
+    for facts in files:
+        check(data_dir / facts.name, facts)
+    return [data_dir / facts.name for facts in files]
+
+
+def _missing(facts: FileFacts, wanted: str, data_dir: Path, name: str) -> BenchError:
+    """The error of a file that is not there: how it is had."""
+    how = (
+        f"Get it by hand from {facts.url}, so that {data_dir / facts.name} is there, unpacked where it"
+        " comes in an archive."
+        if facts.by_hand
+        else f"`bench data get {name}` downloads them; without a network, put {wanted} there (from {facts.url})."
     )
+    drawn = f" {name}_rendered needs no download." if name in DRAWN_TOO else ""
+    return BenchError(f"the official files of {name} are not all in {data_dir}. {how}{drawn}")
 
 
 def check(path: Path, facts: FileFacts, notify: Notify | None = None) -> None:
     """Raise BenchError with the reason unless the file has the published size and every published hash."""
-    size = path.stat().st_size
-    if facts.size is not None and size != facts.size:
-        raise BenchError(f"{path} has {size} bytes, the published file has {facts.size}: it is not that file")
+    check_size(path, facts)
     for kind, found in file_hashes(path, facts.hashes, notify).items():
         if found != facts.hashes[kind]:
             raise BenchError(
-                f"{path} is damaged or another file: its {kind} is {found}, published is {facts.hashes[kind]}"
+                f"{path} is damaged or another file: its {kind} is {found}, published is"
+                f" {facts.hashes[kind]}; move it away and get that one from {facts.url}"
             )
+
+
+def check_size(path: Path, facts: FileFacts) -> None:
+    """Raise BenchError unless the file has the published size, where one is published."""
+    size = path.stat().st_size
+    if facts.size is not None and size != facts.size:
+        raise BenchError(
+            f"{path} has {size} bytes, the published file has {facts.size}: it is not that file; move it away and"
+            f" get that one from {facts.url}"
+        )
 
 
 def file_hashes(
@@ -166,4 +269,4 @@ def status(dataset: str, facts: FileFacts, data_dir: Path) -> FileStatus:
         check(path, facts)
     except (BenchError, OSError) as error:
         return FileStatus(dataset, path, facts.url, size, False, str(error))
-    return FileStatus(dataset, path, facts.url, size, True)
+    return FileStatus(dataset, path, facts.url, size, True, hashed=bool(facts.hashes))

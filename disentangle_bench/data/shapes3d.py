@@ -84,9 +84,9 @@ def open_official(
 
     def channels_first() -> Iterator[NDArray[np.uint8]]:
         path, facts = find(files, data_dir, "shapes3d")
-        for block in read(path, facts.layout, notify):
+        for block in read(path, facts.arrays, notify):
             yield block.transpose(0, 3, 1, 2)
 
-    shape = (files[0].layout.length, 3, SIDE, SIDE)
+    shape = (files[0].arrays.length, 3, SIDE, SIDE)
     images, fingerprint = cached_array(data_dir / CACHES["shapes3d"], shape, np.uint8, channels_first)
     return ArrayStore(torch.from_numpy(images)), fingerprint

@@ -28,6 +28,8 @@ from disentangle_bench.errors import BenchError
 BLOCK_BYTES = 1 << 24
 SMALL_BYTES = 1 << 28
 MOST_PACKED = 500
+# Bytes of the fixed part of the header that stands before each member of a zip archive.
+LOCAL_HEADER = 30
 # What the readers of archives and headers raise over a file that is not what it says.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -97,6 +99,28 @@ class StrictNpz:
             raise BenchError(f"{self.path} has no array {key!r}; it has {known or 'none'}")
         with self.archive.open(f"{key}.npy") as file:
             yield file
+
+    def place(self, key: str) -> int:
+        """Where in the file the array's first value lies. Raises BenchError where it is compressed or cut off."""
+        with self.member(key) as file:
+            header = self.read_header(key, file)
+            before = file.tell()
+        member = self.archive.getinfo(f"{key}.npy")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise BenchError(
+                f"{self.path}: {key} is compressed, so that its images cannot be read in place; save it again without:"
+                f" numpy.savez(new, {key}=numpy.load({self.path.name!r})[{key!r}])"
+            )
+        # The two lengths at the end of the fixed part of the member's own header: of its name and of what follows.
+        with plain_file(self.path) as raw:
+            raw.seek(member.header_offset)
+            fixed = raw.read(LOCAL_HEADER)
+            name, extra = struct.unpack("<HH", fixed[-4:])
+            place: int = member.header_offset + LOCAL_HEADER + name + extra + before
+            size = raw.seek(0, os.SEEK_END)
+        if place + header.dtype.itemsize * math.prod(header.shape) > size:
+            raise BenchError(f"{self.path}: {key} ends too early")
+        return place
 
     def read_header(self, key: str, file: IO[bytes]) -> ArrayHeader:
         """The header at the start of an open `.npy` file, checked against the archive's account of its size."""

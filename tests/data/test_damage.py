@@ -6,6 +6,7 @@ pixel value.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import pickle
@@ -16,10 +17,25 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
+from published_files import (
+    FEW_ROBOTS,
+    cars_archive,
+    cars_members,
+    isaac_arrays,
+    norb_matrix,
+    packed_npz,
+    random_images,
+)
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
+from disentangle_bench.data.cars3d import read as read_cars
+from disentangle_bench.data.isaac3d import image as png_image
+from disentangle_bench.data.isaac3d import image_order
 from disentangle_bench.data.layouts import read
-from disentangle_bench.data.official import check
+from disentangle_bench.data.mpi3d import mapped
+from disentangle_bench.data.official import FileFacts, check
+from disentangle_bench.data.smallnorb import matrix
 from disentangle_bench.errors import BenchError
 
 CASES = 60
@@ -73,6 +89,65 @@ def test_damage_is_refused(tmp_path, good, name, damage):
             assert passed.shape == images.shape
             if path.suffix == ".npz":
                 assert np.array_equal(passed, images)
+
+
+def mpi3d_images(path):
+    return np.array(mapped(path, (8, 64, 64, 3)))
+
+
+def cars_images(path):
+    return np.concatenate(list(read_cars(path, 1, 128)))
+
+
+def norb_images(path):
+    return np.concatenate(list(matrix(path, (8, 2, 96, 96), np.uint8)))
+
+
+def write_png(path):
+    Image.fromarray(random_images(128, 128, 3)).save(path, format="PNG")
+
+
+# Further layouts: what writes a whole file of each, and what reads it.
+FURTHER = {
+    "mpi3d.npz": (lambda path: packed_npz(path, random_images(8, 64, 64, 3)), mpi3d_images),
+    "cars.tar.gz": (lambda path: cars_archive(path, cars_members(1)), cars_images),
+    "norb.mat.gz": (lambda path: norb_matrix(path, random_images(8, 2, 96, 96)), norb_images),
+    "isaac.png": (write_png, png_image),
+    "labels.npy": (
+        lambda path: np.save(path, isaac_arrays()[1] / 8),
+        lambda path: image_order(path, FEW_ROBOTS),
+    ),
+}
+
+WITHOUT_CHECKSUM = ("mpi3d.npz",)
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, spliced])
+@pytest.mark.parametrize("name", FURTHER)
+def test_damage_to_further_layouts_is_refused(tmp_path, name, damage):
+    path, (write_whole, content_of) = tmp_path / name, FURTHER[name]
+    write_whole(path)
+    original, images = path.read_bytes(), content_of(path)
+    facts = FileFacts(name, "", hashes={"md5": hashlib.md5(original).hexdigest()})
+    check(path, facts)
+    refused = 0
+    for case in range(CASES):
+        broken = damage(original, random.Random(f"{name} {damage.__name__} {case}"))
+        if broken == original:
+            continue
+        path.write_bytes(broken)
+        with pytest.raises(BenchError):
+            check(path, facts)
+        try:
+            passed = content_of(path)
+        except BenchError:
+            refused += 1
+        else:
+            assert damage is not cut
+            assert passed.shape == images.shape
+            if name not in WITHOUT_CHECKSUM:
+                assert np.array_equal(passed, images)
+    assert refused
 
 
 def changed(layout, **changes):

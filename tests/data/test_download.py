@@ -286,6 +286,28 @@ def test_what_a_source_needs_is_fetched_and_nothing_else(tmp_path, facts, monkey
     assert len(Server.asked) == 1
 
 
+def test_of_a_set_in_parts_every_file_is_fetched(tmp_path, facts, monkeypatch):
+    parts = tuple(replace(facts("good"), name=f"part{k}") for k in range(3))
+    monkeypatch.setattr(download, "files_of", {"smallnorb": parts, "dsprites": parts}.__getitem__)
+    (tmp_path / "part1").write_bytes(CONTENT)
+    for _ in range(2):
+        assert [path.name for path, _ in get("smallnorb", tmp_path)] == ["part0", "part1", "part2"]
+    assert len(Server.asked) == 2
+    # Of other sets the one that is there is enough.
+    (tmp_path / "part0").unlink()
+    assert [path.name for path, _ in get("dsprites", tmp_path)] == ["part1"]
+    (tmp_path / "part2").write_bytes(CONTENT[1:])
+    with pytest.raises(BenchError, match="part2"):
+        get("smallnorb", tmp_path)
+
+
+def test_what_lies_in_place_of_a_cache_needs_no_download(tmp_path, facts):
+    """MPI3D's images are read from the published file itself: a start does not hash it for a download's sake."""
+    (tmp_path / "mpi3d_toy.npz").write_bytes(CONTENT)
+    get_missing(registered.MPI3D_TOY, tmp_path)
+    assert not Server.asked
+
+
 def test_an_unknown_data_set_has_no_file(tmp_path):
     with pytest.raises(BenchError, match="Did you mean 'dsprites'"):
         get("dsprite", tmp_path)
