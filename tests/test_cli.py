@@ -53,26 +53,26 @@ def test_a_study_from_grid_to_leaderboard_and_nothing_twice(here: Path) -> None:
     assert len(scores) == 6
     assert scores[["mig", "factor_vae", "reconstruction_nats", "mse", "kl", "elbo"]].notna().all().all()
     assert set(pd.read_csv(study / "leaderboard.csv")["n_seeds"]) == {2}
-    weights = {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")}
+    weights = {path: path.stat().st_mtime_ns for path in study.rglob("weights.safetensors")}
     assert len(weights) == 6
 
     second = bench("run", "tiny.toml", "--device", "cpu")
     assert second.exit_code == 0
-    assert {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")} == weights
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("weights.safetensors")} == weights
     assert pd.read_csv(study / "scores.csv").equals(scores)
 
 
 def test_a_metric_more_is_scored_without_training(here: Path) -> None:
     bench("run", "tiny.toml", "--seeds", "1")
     study = here / "results" / "tiny"
-    weights = {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")}
+    weights = {path: path.stat().st_mtime_ns for path in study.rglob("weights.safetensors")}
     before = pd.read_csv(study / "scores.csv")
     again = bench("run", "tiny.toml", "--seeds", "1", "--set", 'metrics=["mig", "factor_vae", "beta_vae"]')
     assert again.exit_code == 0, again.output
     after = pd.read_csv(study / "scores.csv")
     assert after["beta_vae"].notna().all()
     assert after["mig"].equals(before["mig"])
-    assert {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")} == weights
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("weights.safetensors")} == weights
 
 
 def test_a_metric_of_another_revision_is_scored_again(here: Path) -> None:
