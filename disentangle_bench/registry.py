@@ -64,7 +64,12 @@ METRICS = {
     "dcimig": "disentangle_bench.metrics.dcimig:METRIC",
     "infomec": "disentangle_bench.metrics.infomec:METRIC",
     "unsupervised": "disentangle_bench.metrics.unsupervised:METRIC",
+    "downstream_logistic": "disentangle_bench.metrics.downstream:LOGISTIC",
+    "downstream_gbt": "disentangle_bench.metrics.downstream:BOOSTED",
 }
+
+# Metrics of the tree that are scored only where they are named: "all metrics" of a calibration means all others.
+ON_REQUEST = ("downstream_logistic", "downstream_gbt")
 
 # "local" is the process itself: see study/study.py.
 LAUNCHERS = {
