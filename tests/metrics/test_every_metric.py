@@ -24,6 +24,7 @@ OWN_DRAWS = {"dci_completeness": 0.12, "dci_disentanglement": 0.12}
 FEWER = {
     "downstream_logistic": {"train_points": (10, 1_000)},
     "downstream_gbt": {"train_points": (10, 1_000)},
+    "unfairness": {"train_points": 1_000},
 }
 
 DEGENERATE = {

@@ -1,4 +1,4 @@
-"""Agreement of downstream tasks with the reference implementation, where its figures lie beside the checkout."""
+"""Downstream tasks and unfairness agree with the reference, where its figures lie beside the checkout."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from disentangle_bench.metrics.downstream import downstream_gbt, downstream_logistic
+from disentangle_bench.metrics.unfairness import unfairness
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 TRUTHS = ("dsprites_like", "shapes3d_like")
@@ -80,3 +81,20 @@ def test_boosted_trees_agree_on_1000_points_and_with_the_informativeness_of_dci_
     )
     theirs = rows.set_index(["dataset", "representation"]).loc[(truth, name)]
     assert_agrees(five_seeds(downstream_gbt, tables, truth, name)["downstream_gbt"], theirs)
+
+
+def assert_unfairness_agrees(points, truth, name, reference, tables):
+    ours = five_seeds(unfairness, tables, truth, name, train_points=points)
+    key = f"fairness_gbt_train{points}/mean_fairness:mean_pred:mean_sens"
+    assert_agrees(ours["unfairness"], reference.loc[(truth, name, key)])
+
+
+def test_unfairness_agrees_with_the_reference_on_a_table(reference, tables):
+    assert_unfairness_agrees(100, "shapes3d_like", "rotation", reference, tables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truth", TRUTHS)
+@pytest.mark.parametrize(("points", "name"), [*((100, name) for name in CODES), (1_000, "vae_like")])
+def test_unfairness_agrees_with_the_reference_on_every_table(points, name, truth, reference, tables):
+    assert_unfairness_agrees(points, truth, name, reference, tables)
