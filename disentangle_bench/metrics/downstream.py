@@ -1,7 +1,7 @@
 """Downstream tasks: how well do classifiers with few labels read each factor off the codes?"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -79,29 +79,33 @@ def downstream_gbt(
 
     def accuracies(points: int) -> Array:
         drawn = draw_train_and_test(codes, factors, points, test_points, rng, disjoint)
-        return _accuracies(lambda train, values, test: boosted_answers(train, values, test, rng), drawn)
+        return _accuracies(
+            lambda train, values, test: boosted_answers(train, values, [test] * values.shape[1], rng), drawn
+        )
 
     return _scores("downstream_gbt", {points: accuracies(points) for points in train_points})
 
 
-def boosted_answers(train: Array, values: Factors, test: Array, rng: np.random.Generator) -> list[Labels]:
-    """What boosted trees say of `test`, a column for each of the `values` of the points `train`."""
+def boosted_answers(
+    train: Array, values: Factors, tests: Sequence[Array], rng: np.random.Generator
+) -> list[Labels]:
+    """What boosted trees that learnt the `values` of the points `train` say, for each factor of a test of its own."""
     # Looked up here, for the trees' library takes seconds to load.
     from disentangle_bench.metrics.boosted_trees import fit_histogram
 
-    test, train = standardised(test, by=train), standardised(train)
+    learnt = standardised(train)
     # Around zero the trees' library has a bin of its own, which would move the splits of few points.
-    lowest = train.min(axis=0) - 1
-    train, test = train - lowest, test - lowest
+    lowest = learnt.min(axis=0) - 1
 
-    def answers(labels: Labels, stream: np.random.Generator) -> Labels:
+    def answers(labels: Labels, test: Array, stream: np.random.Generator) -> Labels:
         if labels.min() == labels.max():
             return np.full(len(test), labels[0])
-        return fit_histogram(train, labels, test, stream, BINS).on_test
+        asked = standardised(test, by=train) - lowest
+        return fit_histogram(learnt - lowest, labels, asked, stream, BINS).on_test
 
     # The factors are learnt side by side, for the boosters work outside the interpreter's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(answers, values.T, rng.spawn(values.shape[1])))
+        return list(pool.map(answers, values.T, tests, rng.spawn(values.shape[1])))
 
 
 def _accuracies(learn: Learn, drawn: tuple[tuple[Array, Factors], tuple[Array, Factors]]) -> Array:

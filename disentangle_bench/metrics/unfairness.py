@@ -43,16 +43,18 @@ def unfairness(
     if count < 2:
         return {"unfairness": 0.0}
     train, labels = draw_points(codes, values, train_points, rng)
-    pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
     set_rows = _Interventions(values)
-    rows = [set_rows(rng.integers(len(codes), size=test_points), i, j, rng) for i, j in pairs]
-    asked, where = np.unique(np.concatenate([each.ravel() for each in rows]), return_inverse=True)
-    said = boosted_answers(train, labels, codes[asked].astype(np.float64), rng)
+    others = [[j for j in range(count) if j != i] for i in range(count)]
+    rows = [
+        [set_rows(rng.integers(len(codes), size=test_points), i, j, rng) for j in others[i]]
+        for i in range(count)
+    ]
+    tests = [codes[np.concatenate(each)].reshape(-1, codes.shape[1]).astype(np.float64) for each in rows]
     distance = np.full((count, count), np.nan)
-    for (i, j), each in zip(
-        pairs, np.split(where, np.cumsum([each.size for each in rows])[:-1]), strict=True
-    ):
-        distance[i, j] = _mean_total_variation(said[i][each].reshape(-1, test_points))
+    for i, said in enumerate(boosted_answers(train, labels, tests, rng)):
+        answers = said.reshape(-1, test_points)
+        ends = np.cumsum([len(each) for each in rows[i]])[:-1]
+        distance[i, others[i]] = [_mean_total_variation(each) for each in np.split(answers, ends)]
     return {
         "unfairness": float(np.nanmean(distance)),
         **{f"unfairness_of_{i}": float(np.nanmean(distance[i])) for i in range(count)},
