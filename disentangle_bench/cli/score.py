@@ -96,7 +96,13 @@ def score(
 
 @main.command()
 @click.argument("dataset")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Score these only.  [default: all]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help=f"Score these only.  [default: all but {', '.join(registry.ON_REQUEST)}]",
+)
 @click.option("--points", type=click.IntRange(min=2), help="Use this many random images.  [default: all]")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat with seeds 0..N-1."
@@ -134,7 +140,7 @@ def calibrate(
     progress = make_progress()
     spec = DatasetSpec(name=dataset)
     images = load(spec, progress, data_dir)
-    names = metrics or tuple(registry.names("metric"))
+    names = metrics or [name for name in registry.names("metric") if name not in registry.ON_REQUEST]
     place = pick_device(device)
     refuse_jobs(place.type, jobs)
     scoring = Scoring(tuple(names), ScoringSpec(points=points or "all"), metric_seconds)

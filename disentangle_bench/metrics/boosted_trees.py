@@ -36,8 +36,10 @@ def fit_exact(train: Array, labels: Labels, test: Array, rng: np.random.Generato
     return Fit(_shares(model.feature_importances_), model.predict(train), model.predict(test))
 
 
-def fit_histogram(train: Array, labels: Labels, test: Array, rng: np.random.Generator) -> Fit:
-    """The same algorithm with splits at quantiles of each feature, by LightGBM.
+def fit_histogram(
+    train: Array, labels: Labels, test: Array, rng: np.random.Generator, bins: int = 4095
+) -> Fit:
+    """The same algorithm with splits between `bins` quantiles of each feature, by LightGBM.
 
     LightGBM's own multi-class objective weighs splits by curvature and would give other importances. So it
     only grows the trees here: squared-error splits of the residuals, as scikit-learn's; the leaves' values
@@ -48,7 +50,7 @@ def fit_histogram(train: Array, labels: Labels, test: Array, rng: np.random.Gene
     points = np.vstack([train, test])
     scores = np.tile(np.log(is_class.mean(axis=0)), (len(points), 1))
     # Where nothing varies there is nothing to split, and the most frequent label is given to all.
-    growers = _growers(train, len(classes), rng) if np.ptp(train, axis=0).any() else []
+    growers = _growers(train, len(classes), bins, rng) if np.ptp(train, axis=0).any() else []
     for step in range(ROUNDS if growers else 0):
         residual = is_class - _softmax(scores[: len(train)])
         order, grower = growers[step % len(growers)]
@@ -63,7 +65,7 @@ def fit_histogram(train: Array, labels: Labels, test: Array, rng: np.random.Gene
 
 
 def _growers(
-    train: Array, classes: int, rng: np.random.Generator
+    train: Array, classes: int, bins: int, rng: np.random.Generator
 ) -> list[tuple[NDArray[np.int64], lightgbm.Booster]]:
     """Boosters to be used in turn, each with its own order of the features.
 
@@ -78,7 +80,7 @@ def _growers(
         "learning_rate": 1.0,
         "max_depth": DEPTH,
         "num_leaves": LEAVES,
-        "max_bin": 4095,
+        "max_bin": bins,
         "min_data_in_bin": 1,
         "min_data_in_leaf": 1,
         "min_sum_hessian_in_leaf": 0.0,

@@ -4,6 +4,7 @@ from known_tables import rng
 
 from disentangle_bench.metrics.beta_vae import beta_vae
 from disentangle_bench.metrics.dci import dci
+from disentangle_bench.metrics.downstream import downstream_gbt, downstream_logistic
 from disentangle_bench.metrics.explicitness import explicitness
 from disentangle_bench.metrics.sampling import RowsByValue, draw_points, parted
 from disentangle_bench.metrics.sap import sap
@@ -57,6 +58,8 @@ def test_parts_share_no_row_and_leave_none_out():
         (beta_vae, "beta_vae", 1 / 3),
         (dci, "dci_informativeness", (1 / 3 + 1 / 4 + 1 / 5) / 3),
         (explicitness, "explicitness", 1 / 2),
+        (downstream_logistic, "downstream_logistic", (1 / 3 + 1 / 4 + 1 / 5) / 3),
+        (downstream_gbt, "downstream_gbt", (1 / 3 + 1 / 4 + 1 / 5) / 3),
     ],
 )
 def test_codes_that_know_nothing_are_at_chance_where_no_row_is_tested_on_that_was_trained_on(
