@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from published_runs import ROOT, published_tables, setting_of
 
+from disentangle_bench import registry
 from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import read_grid
 from disentangle_bench.report.render import markdown
@@ -141,11 +142,12 @@ def triples() -> str:
     runs = runs[runs["experiment"].isin((EXPERIMENT, MORE_SEEDS)) & (runs["dataset"] == label)]
     named = [pair in settings for pair in zip(runs["model"], runs["setting"], strict=True)]
     runs = runs[named].assign(experiment="quickstart")
+    (headline, *_) = registry.resolve("metric", grid.metrics[0]).headlines
     lines = []
     for first in range(0, int(runs["seed"].max()) + 1, 3):
         part = runs[runs["seed"].between(first, first + 2)]
         found = published_tables(part, "quickstart", QUICKSTART, label, seeds=first + 3)
-        (said,) = sentences(found, sort=grid.metrics[0])
+        (said,) = sentences(found, sort=headline)
         lines.append({"seeds": f"{first} to {first + 2}", "what is said": said.split(". ")[0]})
     return table(lines)
 

@@ -94,19 +94,17 @@ def test_triples_of_seeds_say_what_the_quickstart_says(monkeypatch: pytest.Monke
             "experiment": "small" if seed < 3 else "small-seeds",
             **{"dataset": dataset.label, "model": model, "setting": setting, "seed": seed},
             **{
-                "mig": level * (seed < 3) + (seed % 3) / 100,
+                "dci_disentanglement": level * (seed < 3) + (seed % 3) / 100,
                 "reconstruction_nats": 20 + 50 * level + seed % 3,
             },
         }
-        for model, setting, level in [
-            ("vae", "", 0.1),
-            ("beta_vae", "beta=4", 0.2),
-            ("beta_tcvae", "beta=3", 0.4),
-        ]
+        for model, setting, level in [("vae", "", 0.1), ("ada_gvae", "beta=1", 0.4)]
         for seed in range(6)
     ]
     monkeypatch.setattr(small_track, "read_runs", lambda: pd.DataFrame(rows))
     _, _, first, second = small_track.triples().splitlines()
-    assert first.startswith("| 0 to 2 | Best by mig over 3 seeds is beta_tcvae (beta=3): 0.410 against 0.")
+    assert first.startswith(
+        "| 0 to 2 | Best by dci_disentanglement over 3 seeds is ada_gvae (beta=1): 0.410 against 0."
+    )
     assert "15.0 nats worse than vae (41.0 against 26.0)" in first
-    assert second.startswith("| 3 to 5 | By mig no row can be told from the best mean")
+    assert second.startswith("| 3 to 5 | By dci_disentanglement no row can be told")
