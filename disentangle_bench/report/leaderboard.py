@@ -42,7 +42,7 @@ def all_rows(
     neither rank nor mark. Raises BenchError where no run has finished or failed and when `sort` is no such measure.
     """
     headlines = list(grouped.attrs["headlines"])
-    measures = [*RECONSTRUCTION, *[UDR] * (UDR in grouped), *headlines]
+    measures = [*RECONSTRUCTION, *headlines, *[UDR] * (UDR in grouped)]
     sort = sort or (headlines[0] if headlines else "reconstruction_nats")
     if sort not in measures:
         raise unknown_name("measure to sort by", sort, measures)
@@ -74,7 +74,7 @@ def leaderboard(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     In this order: dataset, provenance, model; source, where a row was not trained here; each setting that differs
     between rows, and what else keeps rows apart (`APART`, reconstruction_likelihood) where it differs within a data
     set; n_seeds (finished runs), n_failed, steps; for reconstruction_nats, excess_nats, excess_share, mse, kl,
-    elbo, udr (where runs have it) and each metric headline `<name>_mean`, `_ci_low`, `_ci_high` (Student's t over
+    elbo, each metric headline and udr (where runs have it) `<name>_mean`, `_ci_low`, `_ci_high` (Student's t over
     seeds, 95 %; empty below 3 seeds), `_n`, the runs that have it, and `_median`; `best_<name>` for
     reconstruction_nats and the headlines, true where no other row is significantly better
     (`statistics.among_the_best`); `pareto_<metric>`, true where none significantly beats this one in
@@ -91,7 +91,7 @@ def leaderboard(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     columns = [
         *("dataset", "provenance", "model", *["source"] * bool((models["source"] != TRAINED).any())),
         *(*settings, *apart, "n_seeds", "n_failed", "steps"),
-        *(f"{name}_{s}" for name in (*RECONSTRUCTION, *agreed, *headlines) for s in SHOWN),
+        *(f"{name}_{s}" for name in (*RECONSTRUCTION, *headlines, *agreed) for s in SHOWN),
         *(f"best_{name}" for name in ("reconstruction_nats", *headlines)),
         *(f"pareto_{name}" for name in headlines),
         "rank",

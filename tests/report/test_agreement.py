@@ -38,6 +38,8 @@ def test_runs_that_agree_have_a_high_udr_and_choose_their_setting() -> None:
     rows = tables.leaderboard.set_index(["model", "beta"])
     assert rows.loc[("beta_vae", 2.0), "udr_mean"] == pytest.approx(0.9, abs=0.02)
     assert np.isnan(rows.loc[("beta_vae", 4.0), "udr_mean"])
+    columns = list(tables.leaderboard.columns)  # a narrow terminal shows the first of them
+    assert columns.index("mig_mean") < columns.index("factor_vae_mean") < columns.index("udr_mean")
     vae = tables.runs[tables.runs["model"] == "vae"].sort_values("seed")
     assert vae["udr"].tolist() == pytest.approx(udr([CODES, CODES, MIXED]).tolist())
     assert vae["udr"].iloc[2] < vae["udr"].iloc[0] < 0.9
