@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,22 @@ from disentangle_bench.specs import RunSpec
 ROOT = Path(__file__).parent.parent
 SCORES_FROM = "reconstruction_nats"  # the first column of runs.csv that is a score
 SCORES_TO = "active_units"
+
+
+def read_runs() -> pd.DataFrame:
+    """results/runs.csv; a text that is not there is empty, a number NaN, and controls have 0 steps."""
+    empty = {"setting": "", "precision": "", "likelihood": "", "architecture": "", "steps": 0}
+    return pd.read_csv(ROOT / "results" / "runs.csv").fillna(empty).astype({"steps": int})
+
+
+def table(lines: Iterable[Mapping[str, object]]) -> str:
+    """A Markdown table, a column a key."""
+    lines = list(lines)
+
+    def row(cells: Iterable[object]) -> str:
+        return "| " + " | ".join(map(str, cells)) + " |\n"
+
+    return row(lines[0]) + row(["---"] * len(lines[0])) + "".join(row(line.values()) for line in lines)
 
 
 def setting_of(spec: RunSpec) -> str:

@@ -9,7 +9,7 @@ results/runs.csv has a row a published run, results/published.csv a row a figure
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from published_runs import read_runs, table
 
 from disentangle_bench.report.statistics import spreads
 
@@ -51,12 +52,6 @@ def rebuilt(text: str) -> str:
         text,
         flags=re.DOTALL,
     )
-
-
-def read_runs() -> pd.DataFrame:
-    """results/runs.csv; a text that is not there is empty, a number NaN, and controls have 0 steps."""
-    empty = {"setting": "", "precision": "", "likelihood": "", "architecture": "", "steps": 0}
-    return pd.read_csv(ROOT / "results" / "runs.csv").fillna(empty).astype({"steps": int})
 
 
 def experiments(*patterns: str) -> pd.DataFrame:
@@ -230,15 +225,6 @@ def cost() -> str:
             hours = best["a_step"] * STANDARD_STEPS / 3600
             lines.append(line | {f"{STANDARD_STEPS:,} steps (core-hours)": f"{hours:.1f}"})
     return table(lines)
-
-
-def table(lines: list[dict[str, object]]) -> str:
-    """A Markdown table, a column a key."""
-
-    def row(cells: Iterable[object]) -> str:
-        return "| " + " | ".join(map(str, cells)) + " |\n"
-
-    return row(lines[0]) + row(["---"] * len(lines[0])) + "".join(row(line.values()) for line in lines)
 
 
 def draw_tradeoff() -> None:

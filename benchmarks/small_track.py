@@ -1,14 +1,13 @@
-"""The tables of the small track's page, from its rows in results/runs.csv; see results.py, which asks for them."""
+"""Tables of the small track from its rows in results/runs.csv. No page has them yet: it has not been run whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from published_runs import ROOT, published_tables, setting_of
+from published_runs import ROOT, published_tables, read_runs, setting_of, table
 
 from disentangle_bench import registry
 from disentangle_bench.grid import expand
@@ -21,14 +20,7 @@ from disentangle_bench.report.verdict import sentences
 EXPERIMENT, GRID = "small", "small.toml"
 MORE_SEEDS, QUICKSTART = "small-seeds", "quickstart.toml"
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
-MODELS_SHOWN = ["mig", "dci_disentanglement"]
 BASELINE = "vae"
-CHOOSERS = {"elbo": "ELBO", "udr": "UDR"}
-
-
-def read_runs() -> pd.DataFrame:
-    """results/runs.csv; a setting without hyper-parameters is an empty text."""
-    return pd.read_csv(ROOT / "results" / "runs.csv").fillna({"setting": ""})
 
 
 @cache
@@ -74,7 +66,7 @@ def against_vae(name: str) -> str:
 
 
 def told_apart() -> str:
-    """Of all pairs of rows, how many each metric tells apart after Holm's correction; the smallest such effect."""
+    """Of all pairs of rows, how many each metric tells apart after Holm's correction."""
     lines: dict[str, dict[str, Any]] = {}
     for name, found in tables().items():
         rows = models_of(found)
@@ -112,25 +104,13 @@ def variance() -> str:
 
 
 def choice(name: str) -> str:
-    """What choosing one setting of all costs in each metric: by ELBO, by UDR, and against the best by labels."""
-    found = tables()[name]
-    rows = models_of(found)
-    runs = found.grouped_runs
-    lines = []
-    for metric in SHOWN:
-        means = rows[f"{metric}_mean"]
-        best = rows.loc[means.idxmax()]
-        line = {"metric": metric, "best by labels": f"{labelled(best)} {best[f'{metric}_mean']:.3f}"}
-        for measure, title in CHOOSERS.items():
-            by = runs.groupby(found.row_of_run)[measure].mean().reindex(rows["row"].to_numpy()).to_numpy()
-            if np.isnan(by).all():
-                continue
-            chosen = rows.iloc[int(np.nanargmax(by))]
-            lost = best[f"{metric}_mean"] - chosen[f"{metric}_mean"]
-            line[f"by {title}"] = f"{labelled(chosen)} {chosen[f'{metric}_mean']:.3f} (-{lost:.3f})"
-        line["a row at random"] = f"{means.mean():.3f} (-{best[f'{metric}_mean'] - means.mean():.3f})"
-        lines.append(line)
-    return table(lines)
+    """What choosing one setting of all costs in each metric of SHOWN (choice.csv)."""
+    found = tables()[name].table("choice")
+    lines: dict[str, dict[str, object]] = {}
+    for _, row in found[found["metric"].isin(SHOWN)].iterrows():
+        line = lines.setdefault(row["metric"], {"metric": row["metric"], "best mean": f"{row['best']:.3f}"})
+        line[f"by {row['chosen_by']}"] = f"{labelled(row)} {row['mean']:.3f} (-{row['regret']:.3f})".strip()
+    return table(lines.values())
 
 
 def triples() -> str:
@@ -159,16 +139,3 @@ def models_of(found: Tables) -> pd.DataFrame:
 
 def labelled(row: pd.Series) -> str:
     return f"{row['model']} {row['setting']}".strip()
-
-
-def table(lines: Iterable[dict[str, object]]) -> str:
-    """A Markdown table, a column a key."""
-    lines = list(lines)
-
-    def row(cells: Iterable[object]) -> str:
-        return "| " + " | ".join(map(str, cells)) + " |\n"
-
-    return row(lines[0]) + row(["---"] * len(lines[0])) + "".join(row(line.values()) for line in lines)
-
-
-BLOCKS: dict[str, Callable[[], str]] = {"small told apart": told_apart, "small variance": variance}

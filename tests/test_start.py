@@ -24,7 +24,7 @@ models = [{ name = "beta_vae", beta = [1, 4] }, { name = "pca" }]
 """
 TRAINING = {"torch", "torch._dynamo", "torchvision"}
 FILES = {"h5py", "PIL"}
-SCORING = {"sklearn", "lightgbm"}
+SCORING = {"sklearn", "lightgbm", "scipy.stats"}
 TABLES = {"pandas", "scipy"}
 FIGURES = {"matplotlib"}
 ALL = TRAINING | FILES | SCORING | TABLES | FIGURES

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from disentangle_bench.metrics.metric import Codes
 from disentangle_bench.metrics.standardised import standardised
@@ -53,6 +52,8 @@ def udr(
     if kl is not None:
         kept = [mask & (np.asarray(each) > informative_kl) for mask, each in zip(kept, kl, strict=True)]
     if similarity == "spearman":
+        from scipy.stats import rankdata  # looked up here: it takes longer than all the rest of a table
+
         chosen = [rankdata(table, axis=0) for table in chosen]
     correlation, counts = _correlation(chosen, kept)
     likeness = np.abs(_lasso(correlation) if similarity == "lasso" else correlation)

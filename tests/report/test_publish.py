@@ -83,6 +83,20 @@ def test_the_tracks_tables_are_made_of_any_study(
     assert len({line.count("|") for line in text.splitlines() if line.startswith("| ")}) <= 2
 
 
+@pytest.mark.parametrize("block", ["told_apart", "variance"])
+def test_tables_over_all_data_sets(
+    block: str, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(tomli_w.dumps(GRID))
+    monkeypatch.setattr(
+        small_track, "tables", lambda: {"squares": published_tables(rows, "tiny", str(grid), LABEL)}
+    )
+    lines = getattr(small_track, block)().splitlines()
+    assert "squares" in lines[0]
+    assert any(line.startswith("| mig |") for line in lines)
+
+
 def test_triples_of_seeds_say_what_the_quickstart_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six seeds made up: in the first three one row is clearly best, in the others none."""
     published = small_track.read_runs()
