@@ -13,13 +13,15 @@ from disentangle_bench.metrics.udr import udr
 from disentangle_bench.report.measures import Numbers
 
 UDR = "udr"
+# Runs squared times latents cubed, which one sweep of the regressions multiplies: a second at most, whoever wrote a file.
+MOST_PRODUCTS = 1e8
 Sample = Mapping[str, NDArray[Any]]
 
 
 def agreement(
     runs: pd.DataFrame, row: Numbers, sample_of: Callable[[str], Sample | None]
 ) -> pd.Series[float]:
-    """UDR of each of the `runs`; NaN where fewer than two runs of its row [runs] have a sample of codes.
+    """UDR of each of the `runs`; NaN where fewer than two runs of its row [runs] have a sample, or too many latents.
 
     `sample_of` gives what is kept with a run by its name (`evaluation.sample.latent_sample`), or None.
     """
@@ -30,7 +32,10 @@ def agreement(
         samples = [sample_of(str(name)) for name in names] if len(names) > 1 else []
         kept = [sample for sample in samples if sample is not None]
         # Samples of a data set that has changed in length are of other images.
-        if len(kept) >= 2 and len({len(sample["codes"]) for sample in kept}) == 1:
+        alike = len({len(sample["codes"]) for sample in kept}) == 1
+        widest = max((sample["codes"].shape[1] for sample in kept), default=0)
+        few = len(kept) ** 2 * widest**3 <= MOST_PRODUCTS
+        if len(kept) >= 2 and alike and few:
             has = [sample is not None for sample in samples]
             found[names.index[has]] = udr_of_samples(kept)
     return found

@@ -73,6 +73,11 @@ def test_codes_of_other_images_are_not_compared() -> None:
     assert "udr" not in made({("vae", None): [CODES, CODES[:100]]}).runs
 
 
+def test_codes_too_wide_to_compare_have_no_udr() -> None:
+    wide = np.zeros((3, 1_001), dtype=np.float32)
+    assert "udr" not in made({("vae", None): [wide, wide]}).runs
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
     grid = {
