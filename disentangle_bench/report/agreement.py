@@ -13,7 +13,7 @@ from disentangle_bench.metrics.udr import udr
 from disentangle_bench.report.measures import Numbers
 
 UDR = "udr"
-# Runs squared times latents cubed, which one sweep of the regressions multiplies: a second at most, whoever wrote a file.
+# Runs squared times latents cubed, which one sweep of the regressions multiplies: a second, whoever wrote the files.
 MOST_PRODUCTS = 1e8
 Sample = Mapping[str, NDArray[Any]]
 
