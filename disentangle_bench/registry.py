@@ -53,8 +53,10 @@ DATASETS = {
     "shapes3d_rendered": "disentangle_bench.data.registered:Shapes3DRendered",
     "color_dsprites": "disentangle_bench.data.registered:COLOR_DSPRITES",
     "noisy_dsprites": "disentangle_bench.data.registered:NOISY_DSPRITES",
+    "scream_dsprites": "disentangle_bench.data.registered:SCREAM_DSPRITES",
     "color_dsprites_rendered": "disentangle_bench.data.registered:COLOR_DSPRITES_RENDERED",
     "noisy_dsprites_rendered": "disentangle_bench.data.registered:NOISY_DSPRITES_RENDERED",
+    "scream_dsprites_rendered": "disentangle_bench.data.registered:SCREAM_DSPRITES_RENDERED",
 }
 
 METRICS = {

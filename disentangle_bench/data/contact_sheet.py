@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,11 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 
 COLUMNS = 12
-GAP, LABEL_HEIGHT, FONT_SIZE = 2, 18, 13
+GAP, TITLE_HEIGHT, FONT_SIZE = 2, 18, 13
+# Below each image stands its value.
+VALUE_HEIGHT, VALUE_FONT_SIZE = 13, 10
+# So many pixels across hold a title even where images are tiny.
+LEAST_WIDTH = 220
 
 
 def save_contact_sheet(dataset: FactorDataset, path: Path) -> None:
@@ -27,33 +32,46 @@ def save_contact_sheet(dataset: FactorDataset, path: Path) -> None:
 def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     """uint8 [height, width, 3]: at most 12 evenly spaced values of each factor, the others held still.
 
-    Above each row stands the factor's name and the first and last value shown, by their labels where they have some,
-    else by their numbers. Where a combination is not in the data set, its place stays grey.
+    Above each row stand the factor's name and its number of values, below each image its value: the label where it has
+    one, cut where it is too long, else the number. Where a combination is not in the data set, its place stays grey.
     """
     channels, height, width = dataset.image_shape
     rows = [sweep(dataset, column) for column in range(len(dataset.factor_sizes))]
     across = max(len(factors) for factors in rows)
-    tall = LABEL_HEIGHT + height + GAP
-    # The labels need some room even where images are tiny.
-    sheet = Image.new("RGB", (max(GAP + across * (width + GAP), 220), GAP + len(rows) * tall), "white")
+    tall = TITLE_HEIGHT + height + VALUE_HEIGHT + GAP
+    size = (max(GAP + across * (width + GAP), LEAST_WIDTH), GAP + len(rows) * tall)
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(FONT_SIZE)
+    title_font, font = ImageFont.load_default(FONT_SIZE), ImageFont.load_default(VALUE_FONT_SIZE)
     for column, factors in enumerate(rows):
         top = GAP + column * tall
-        draw.text((GAP, top), row_title(dataset, factors, column), fill="black", font=font)
-        for place, picture in enumerate(pictures(dataset, factors)):
+        name, values = dataset.factor_names[column], dataset.factor_sizes[column]
+        title = f"{name}: {values} value{'s' * (values > 1)}"
+        draw.text((GAP, top), title, fill="black", font=title_font)
+        shown = zip(captions(dataset, factors, column), pictures(dataset, factors), strict=True)
+        for place, (caption, picture) in enumerate(shown):
+            left = GAP + place * (width + GAP)
             pixels = picture.expand(3, height, width) if channels == 1 else picture
             image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-            sheet.paste(image, (GAP + place * (width + GAP), top + LABEL_HEIGHT))
+            sheet.paste(image, (left, top + TITLE_HEIGHT))
+            below = (left, top + TITLE_HEIGHT + height)
+            draw.text(below, shortened(caption, width, font), fill="black", font=font)
     return np.asarray(sheet)
 
 
-def row_title(dataset: FactorDataset, factors: torch.Tensor, column: int) -> str:
-    """What stands above the row of one factor, whose values are `factors` [n, factors]."""
-    name, size = dataset.factor_names[column], dataset.factor_sizes[column]
-    first, last = int(factors[0, column]), int(factors[-1, column])
-    labels = dataset.labels.get(name, range(size))
-    return f"{name}: {labels[first]} to {labels[last]} of {size}"
+def captions(dataset: FactorDataset, factors: torch.Tensor, column: int) -> list[str]:
+    """What the values of one factor are called, by label or number, for each row of `factors` [n, factors]."""
+    labels = dataset.labels.get(dataset.factor_names[column])
+    values = factors[:, column].tolist()
+    return [str(value) if labels is None else labels[value] for value in values]
+
+
+def shortened(text: str, width: int, font: Any) -> str:
+    """The text, or as much of it as `width` pixels hold with dots after it."""
+    if font.getlength(text) <= width:
+        return text
+    kept = next((k for k in range(len(text) - 1, 0, -1) if font.getlength(f"{text[:k]}…") <= width), 0)
+    return f"{text[:kept]}…"
 
 
 def sweep(dataset: FactorDataset, column: int) -> torch.Tensor:

@@ -16,6 +16,7 @@ from disentangle_bench.data.source import DataSource
 
 if TYPE_CHECKING:
     from disentangle_bench.data.factor_dataset import FactorDataset, ImageStore, Notify, Symmetry
+    from disentangle_bench.data.variants import Variant
 
 
 class DSpritesRendered(DataSource):
@@ -26,6 +27,7 @@ class DSpritesRendered(DataSource):
     factor_sizes: tuple[int, ...] = render_dsprites.FACTOR_SIZES
     image_shape = (1, render_dsprites.SIDE, render_dsprites.SIDE)
     provenance = "rendered"
+    labels = MappingProxyType({"shape": ("square", "ellipse", "heart")})
 
     @property
     def symmetry(self) -> Symmetry:
@@ -62,6 +64,7 @@ class Shapes3DRendered(DataSource):
     factor_sizes: tuple[int, ...] = render_shapes3d.FACTOR_SIZES
     image_shape = (3, render_shapes3d.SIDE, render_shapes3d.SIDE)
     provenance = "rendered"
+    labels = MappingProxyType({"shape": ("cube", "cylinder", "sphere", "capsule")})
 
     def open(self, data_dir: Path, notify: Notify | None) -> tuple[ImageStore, str]:
         """The part maps and their hash."""
@@ -196,7 +199,7 @@ class Isaac3D(DataSource):
 
 
 class Varied(DataSource):
-    """A data set's variant, "color" or "noisy" (see `variants`)."""
+    """A data set's variant, "color", "noisy" or "scream" (see `variants`)."""
 
     def __init__(self, original: DataSource, prefix: str) -> None:
         self.original, self.prefix = original, prefix
@@ -204,15 +207,29 @@ class Varied(DataSource):
         self.factor_names, self.factor_sizes = original.factor_names, original.factor_sizes
         self.image_shape = (3, *original.image_shape[1:])
         self.provenance, self.published = original.provenance, original.published
+        self.labels = original.labels
 
     def load(self, *, data_dir: Path, notify: Notify | None = None) -> FactorDataset:
         """The original's images, varied with the seed 0."""
-        from disentangle_bench.data.variants import VARIANTS, vary
+        from disentangle_bench.data.variants import vary
 
-        return vary(self.original.load(data_dir=data_dir, notify=notify), VARIANTS[self.prefix])
+        # First, for a picture may be missing.
+        variant = self.variant(data_dir)
+        return vary(self.original.load(data_dir=data_dir, notify=notify), variant)
+
+    def variant(self, data_dir: Path) -> Variant:
+        """What is done to the images; the picture of "scream" lies in `data_dir`."""
+        from disentangle_bench.data.background import background_picture
+        from disentangle_bench.data.variants import VARIANTS, scream
+
+        if self.prefix == "scream":
+            return scream(background_picture(data_dir))
+        return VARIANTS[self.prefix]
 
 
 COLOR_DSPRITES = Varied(DSprites(), "color")
 NOISY_DSPRITES = Varied(DSprites(), "noisy")
+SCREAM_DSPRITES = Varied(DSprites(), "scream")
 COLOR_DSPRITES_RENDERED = Varied(DSpritesRendered(), "color")
 NOISY_DSPRITES_RENDERED = Varied(DSpritesRendered(), "noisy")
+SCREAM_DSPRITES_RENDERED = Varied(DSpritesRendered(), "scream")

@@ -1,8 +1,8 @@
-"""Nuisance variants after the 2019 study (Locatello et al.): random colours and random backgrounds.
+"""Nuisance variants after the 2019 study (Locatello et al.): random colours, and random or painted backgrounds.
 
-There, colour and noise are drawn afresh whenever an image is used. Here they are a function of a seed and the image's
-position, so that an image is the same on every use, on every device and in every run; over a whole data set they
-are distributed as there, up to the step of the grey levels.
+There, colour, noise and window are drawn afresh whenever an image is used. Here they are a function of a seed and the
+image's position, so that an image is the same on every use, on every device and in every run; over a whole data set
+they are distributed as there, up to the step of the grey levels.
 """
 
 from __future__ import annotations
@@ -53,6 +53,37 @@ class NoisyStore:
         return NoisyStore(self.store.to(device), self.seed)
 
 
+class ScreamStore:
+    """Sprites that invert what lies behind them: a window of a picture, mixed half and half with a random colour.
+
+    `picture` is uint8 [3, height, width], higher and wider than the images, on the store's device.
+    """
+
+    def __init__(self, store: ImageStore, seed: int, picture: Tensor) -> None:
+        self.store, self.seed, self.picture = store, seed, picture
+
+    def images(self, index: Tensor) -> Tensor:
+        """uint8 [n, 3, height, width]."""
+        sprites = self.store.images(index)
+        drawn = random_bytes(index, 8, self.seed).int()
+        sides, window = self.picture.shape[1:], sprites.shape[2:]
+        row, column = (
+            # As in the study, the last row and column of the picture are never drawn.
+            ((drawn[:, 2 * k] << 8 | drawn[:, 2 * k + 1]) * (sides[k] - window[k]) >> 16)[:, None]
+            + torch.arange(window[k], device=index.device)
+            for k in range(2)
+        )
+        place = row[:, :, None] * sides[1] + column[:, None, :]
+        behind = self.picture.flatten(1)[:, place].transpose(0, 1).int()
+        # Half up.
+        mixed = behind + drawn[:, 4:7, None, None] + 1 >> 1
+        return torch.where(sprites == 255, 255 - mixed, mixed).to(torch.uint8)
+
+    def to(self, device: torch.device) -> ScreamStore:
+        """The same images on another device."""
+        return ScreamStore(self.store.to(device), self.seed, self.picture.to(device))
+
+
 def random_bytes(index: Tensor, count: int, seed: int) -> Tensor:
     """uint8 [n, count], `count` a multiple of 4: bytes that only the seed and each index decide."""
     seeded = int.from_bytes(hashlib.sha256(f"variant {seed}".encode()).digest()[:3], "big")
@@ -75,11 +106,12 @@ def scrambled(numbers: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Variant:
-    """What a variant is called, what it varies, and the store that does it."""
+    """What a variant is called, what it varies, and the store that does it; `content` is a hash of its picture."""
 
     prefix: str
     nuisance: str
     store: Callable[[ImageStore, int], ImageStore]
+    content: str = ""
 
 
 COLOR = Variant("color", "each image's colour: its channels dimmed by random factors of .5 to 1", ColorStore)
@@ -87,9 +119,22 @@ NOISY = Variant("noisy", "noise: a random value of 0 to 255 added to every pixel
 VARIANTS = {variant.prefix: variant for variant in (COLOR, NOISY)}
 
 
+def scream(picture: Tensor) -> Variant:
+    """The variant with windows of `picture` uint8 [3, height, width] behind the sprites.
+
+    In the study that is a painting, The Scream, of at most 350 x 274 pixels.
+    """
+    return Variant(
+        "scream",
+        "the background: a window of a picture mixed with a random colour, which sprites invert",
+        lambda store, seed: ScreamStore(store, seed, picture),
+        hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest(),
+    )
+
+
 def vary(dataset: FactorDataset, variant: Variant, seed: int = 0) -> FactorDataset:
     """The variant of a data set, with three channels and the nuisance named; its factors are the same."""
-    label = f"{variant.prefix} seed {seed}"
+    label = " ".join([variant.prefix, f"seed {seed}", *([variant.content] if variant.content else [])])
     return replace(
         dataset,
         name=f"{variant.prefix}_{dataset.name}",

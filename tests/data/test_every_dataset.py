@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_data
 import torch
+from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, random_split
 
 from disentangle_bench import registry
@@ -51,6 +52,9 @@ def dataset(request, tmp_path_factory: pytest.TempPathFactory) -> FactorDataset:
     data_dir = default_data_dir()
     if published is not None and not (data_dir / CACHES[published]).is_file():
         pytest.skip("its published file is not there")
+    if request.param.startswith("scream_"):
+        Image.effect_noise((350, 274), 60).save(folder / "scream.png")
+        return load_dataset(request.param, data_dir=folder)
     return load_dataset(request.param, data_dir=data_dir if data_dir.is_dir() else folder)
 
 

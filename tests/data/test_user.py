@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from disentangle_bench.data import image_folder, user
-from disentangle_bench.data.contact_sheet import row_title, sweep
+from disentangle_bench.data.contact_sheet import captions, sweep
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.data.user import UserSource
@@ -239,7 +239,8 @@ def test_labels_keep_their_names(tmp_path):
     )
     dataset = load_dataset(folder(tmp_path / "mine", table))
     assert dataset.labels["shape"] == ("disc", "heart", "square")
-    assert row_title(dataset, sweep(dataset, 0), 0) == "shape: disc to square of 3"
+    assert captions(dataset, sweep(dataset, 0), 0) == ["disc", "heart", "square"]
+    assert captions(dataset, sweep(dataset, 1), 1) == ["0", "1", "2", "3"]
     part = subgrid(dataset, {"shape": 2})
     assert part.labels["shape"] == ("disc", "square")
     other = table.replace("disc", "dot")

@@ -3,16 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from disentangle_bench.data.background import background_picture
 from disentangle_bench.data.correlated import CorrelatedFactors, Tie
-from disentangle_bench.data.load import find_source
+from disentangle_bench.data.load import find_source, load_dataset
 from disentangle_bench.data.parts import hold_out
 from disentangle_bench.data.subgrid import subgrid
-from disentangle_bench.data.variants import COLOR, NOISY, random_bytes, vary
+from disentangle_bench.data.variants import COLOR, NOISY, random_bytes, scream, vary
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS
 
 EVERY = {"orientation": 10, "posX": 8, "posY": 8}
+# Every place of this picture has a colour of its own: red tells the row, green the column.
+PLACES = torch.stack(
+    [*torch.meshgrid(torch.arange(80), torch.arange(100), indexing="ij"), torch.zeros(80, 100)]
+)
+SCREAM = scream(PLACES.to(torch.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,7 @@ def generator():
     return torch.Generator().manual_seed(11)
 
 
-@pytest.mark.parametrize("variant", [COLOR, NOISY])
+@pytest.mark.parametrize("variant", [COLOR, NOISY, SCREAM])
 def test_an_image_is_a_function_of_seed_and_index(dsprites, variant):
     first, again, other = vary(dsprites, variant), vary(dsprites, variant), vary(dsprites, variant, seed=1)
     index = torch.tensor([5, 700000, 5, 6])
@@ -38,7 +45,7 @@ def test_an_image_is_a_function_of_seed_and_index(dsprites, variant):
     assert len({first.fingerprint, other.fingerprint, dsprites.fingerprint}) == 3
 
 
-@pytest.mark.parametrize("variant", [COLOR, NOISY])
+@pytest.mark.parametrize("variant", [COLOR, NOISY, SCREAM])
 def test_a_subgrid_shows_the_same_images(dsprites, variant):
     whole = vary(dsprites, variant)
     part = subgrid(whole, EVERY)
@@ -65,6 +72,56 @@ def test_noise_is_uniform_behind_the_sprite(small):
     assert (counts / counts.mean() - 1).abs().max() < 0.06
 
 
+def test_a_window_of_the_picture_lies_behind_sprites_that_invert_it(small):
+    index = torch.arange(len(small))
+    images, sprites = vary(small, SCREAM).images(index).int(), small.images(index)
+    drawn = random_bytes(index, 8, 0).int()
+    # Sixteen random bits over so many places: 0 to 15, and 0 to 35; the study never draws the last one either.
+    rows, columns = ((drawn[:, k] * 256 + drawn[:, k + 1]) * n // 2**16 for k, n in ((0, 16), (2, 36)))
+    assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (0, 15, 0, 35)
+    for n in range(0, len(small), 17):
+        window = PLACES[:, rows[n] : rows[n] + 64, columns[n] : columns[n] + 64]
+        behind = torch.floor((window + drawn[n, 4:7, None, None]) / 2 + 0.5).int()
+        assert torch.equal(images[n], torch.where(sprites[n] > 0, 255 - behind, behind))
+
+
+def save_picture(path, width, height):
+    Image.fromarray(np.full((height, width, 3), (90, 60, 30), np.uint8)).save(path)
+    return path
+
+
+def test_the_users_picture_is_shrunk_as_in_the_study_and_part_of_the_fingerprint(tmp_path):
+    save_picture(tmp_path / "scream.png", 500, 548)
+    assert background_picture(tmp_path).shape == (3, 274, 250)
+    first = load_dataset("scream_dsprites_rendered", data_dir=tmp_path)
+    save_picture(tmp_path / "scream.jpg", 350, 274)
+    assert background_picture(tmp_path).shape == (3, 274, 350)
+    other = load_dataset("scream_dsprites_rendered", data_dir=tmp_path)
+    assert first.fingerprint != other.fingerprint
+    assert (first.image_shape, first.factor_sizes) == ((3, 64, 64), (3, 6, 40, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("scream.png", lambda path: None, "put one .* at .*scream.jpg"),
+        (
+            "scream.png",
+            lambda path: path.write_bytes(b"no picture"),
+            "scream.png is no JPEG or PNG",
+        ),
+        ("scream.png", lambda path: path.mkdir(), "scream.png is no plain file"),
+        ("scream.png", lambda path: save_picture(path, 64, 274), "64 x 274 pixels .* need at least 65"),
+        ("scream.jpg", lambda path: Image.new("RGB", (90, 90)).save(path, format="GIF"), "is no JPEG or PNG"),
+    ],
+    ids=["none", "text", "folder", "narrow", "another format"],
+)
+def test_a_picture_that_cannot_serve_is_refused(tmp_path, name, make, message):
+    make(tmp_path / name)
+    with pytest.raises(BenchError, match=message):
+        load_dataset("scream_dsprites_rendered", data_dir=tmp_path)
+
+
 def test_colour_images_may_be_varied_too(shapes3d):
     index = torch.arange(0, 480000, 40001)
     plain, noisy = shapes3d.images(index), vary(shapes3d, NOISY).images(index)
@@ -84,10 +141,13 @@ def test_random_bytes_look_random():
 def test_the_nuisance_is_named(dsprites):
     assert "colour" in vary(dsprites, COLOR).nuisance
     assert "noise" in vary(dsprites, NOISY).nuisance
+    assert "background" in vary(dsprites, SCREAM).nuisance
     assert dsprites.nuisance == ""
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name.startswith(("color_", "noisy_"))])
+@pytest.mark.parametrize(
+    "name", [name for name in DATASETS if name.startswith(("color_", "noisy_", "scream_"))]
+)
 def test_every_variant_is_registered_under_its_name(name):
     source = find_source(name)
     assert source.name == name
