@@ -1,5 +1,7 @@
 """Your own data: an `.npz` or HDF5 file with `images` and `factors`, or a folder of images with `factors.csv`.
 
+Mirrors of published sets, Parquet and TFRecord files, are read by `encoded_images`.
+
 - `images`: [n, height, width], [n, height, width, channels] or [n, channels, height, width] with 1 or 3 channels, as
   whole numbers 0 to 255 (0 and 1 alone mean black and white and become 0 and 255) or floats 0 to 1, which are kept as
   the nearest of 256 levels.
@@ -27,11 +29,13 @@ from numpy.typing import NDArray
 from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.factor_table import FactorTable, factor_table, number_column
-from disentangle_bench.data.image_folder import ImageFolder
+from disentangle_bench.data.image_folder import TABLE_NAME, ImageFolder
+from disentangle_bench.data.parquet_images import ParquetImages, parquet_files
 from disentangle_bench.data.pixels import as_bytes, bytes_per_unit
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.strict_h5 import StrictH5, open_h5
 from disentangle_bench.data.strict_npz import StrictNpz, open_npz
+from disentangle_bench.data.tfrecord_images import TFRecordImages, tfrecord_files
 from disentangle_bench.errors import BenchError
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -51,9 +55,7 @@ class UserSource(DataSource):
     def __init__(self, path: Path | str) -> None:
         path = Path(path)
         self.name = path.name
-        kind: type[ArrayFile] | type[ImageFolder]
-        kind = ArrayFile if path.name.endswith(SUFFIXES) else ImageFolder
-        self.content = content = kind(path)
+        self.content = content = content_of(path)
         self.image_shape = content.shape[1:]
         size = math.prod(content.shape)
         if size > LARGEST_BYTES:
@@ -81,6 +83,17 @@ class UserSource(DataSource):
         if table.place is None:
             digest.update(table.values.tobytes())
         return ArrayStore(torch.from_numpy(images)), digest.hexdigest()
+
+
+def content_of(path: Path) -> ArrayFile | ImageFolder | ParquetImages | TFRecordImages:
+    """The reader of what lies at `path`: arrays, a folder of image files, or a mirror's tables of images."""
+    if path.name.endswith(SUFFIXES):
+        return ArrayFile(path)
+    if (path / TABLE_NAME).exists():
+        return ImageFolder(path)
+    if path.name.endswith(".parquet") or parquet_files(path):
+        return ParquetImages(path)
+    return TFRecordImages(path) if tfrecord_files(path) else ImageFolder(path)
 
 
 class ArrayFile:
