@@ -14,6 +14,7 @@ from disentangle_bench import registry
 from disentangle_bench.errors import BenchError, decapitalised, unknown_name
 from disentangle_bench.files import read_small
 from disentangle_bench.grid import Grid, expand
+from disentangle_bench.shipped_grids import grid_path
 from disentangle_bench.specs import (
     MAX_SEED,
     CorrelatedSpec,
@@ -35,10 +36,12 @@ def read_grid(
 ) -> Grid:
     """The grid in the TOML file `path`, after `key=value` overrides and the number of seeds from the command line.
 
+    A bare name that is no file means the grid of that name that comes with the package (see `shipped_grids`).
     Without `with_data` data sets and metrics need not be there, as for what only looks at a study. The grid that a
     study keeps may be a stranger's: `allow` lists the "module:name" of it that may be imported; None stands for a
     grid that the user has named, all of whose names may. Raises BenchError naming file, key, value and what is allowed.
     """
+    path = grid_path(path)
     document = read_toml(path, "grid file")
     document.setdefault("name", path.stem)
     document = with_overrides(document, overrides, seeds)

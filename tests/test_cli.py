@@ -222,6 +222,27 @@ def test_leaderboard_formats(here: Path) -> None:
     assert markdown.startswith("| rank | dataset |")
 
 
+def test_grids_of_the_package_have_names(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = bench("grids").output.splitlines()
+    files = sorted((Path(__file__).parents[1] / "grids").glob("*.toml"))
+    assert [line.split()[0] for line in listed] == [path.stem for path in files]
+    assert all(30 < len(line) <= 79 for line in listed)
+    assert bench("grids", "quickstart").output == files[6].read_text()
+    assert bench("validate", "quickstart").output.startswith("quickstart: 6 runs")
+    # A file of that name is what is meant.
+    Path("quickstart").write_text(
+        'datasets = [{ name = "dsprites_rendered" }]\nmodels = [{ name = "pca" }]\nseeds = 1'
+    )
+    assert bench("validate", "quickstart").output.startswith("quickstart: 1 runs")
+    for command in (("validate", "quikstart"), ("grids", "quikstart")):
+        wrong = bench(*command)
+        assert (wrong.exit_code, "unknown grid 'quikstart'. Did you mean 'quickstart'?" in wrong.output) == (
+            2,
+            True,
+        )
+
+
 @pytest.mark.parametrize("kind", ["models", "datasets", "metrics"])
 def test_lists(kind: str) -> None:
     result = bench("list", kind)

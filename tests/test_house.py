@@ -11,7 +11,7 @@ ROOT = Path(disentangle_bench.__file__).parent
 # From the ground up; a room imports from lower floors only, and from itself.
 FLOORS = [
     {"shown", "errors", "stop", "streams", "version"},
-    {"files", "locks", "progress", "source_hash", "device"},
+    {"files", "locks", "progress", "source_hash", "device", "shipped_grids"},
     {"registry"},
     {"specs", "metrics", "data"},
     {"models"},
@@ -27,7 +27,18 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 # Rooms and modules that open in an instant.
 WITHOUT_TORCH = {
     *("cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
-    *("errors", "files", "locks", "progress", "shown", "source_hash", "stop", "streams", "version"),
+    *(
+        "errors",
+        "files",
+        "locks",
+        "progress",
+        "shipped_grids",
+        "shown",
+        "source_hash",
+        "stop",
+        "streams",
+        "version",
+    ),
     *(
         "evaluation/scores.py",
         "evaluation/tables.py",

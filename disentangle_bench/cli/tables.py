@@ -96,3 +96,22 @@ def describe(kind: str, name: str) -> str:
 
     settings = dict(found.hypers) | model_options(found)
     return f"{', '.join(f'{key}={value}' for key, value in settings.items())}: {found.paper}"
+
+
+@main.command()
+@click.argument("name", required=False)
+def grids(name: str | None) -> None:
+    """List the grids that come with the package, or print the one called NAME.
+
+    `bench run NAME` runs one of them from any directory; `bench grids NAME > my.toml` is a start for one of your own.
+    """
+    from disentangle_bench.shipped_grids import grid_path, shipped_grids
+
+    if name is not None:
+        click.echo(grid_path(Path(name)).read_text(encoding="utf-8"), nl=False)
+        return
+    known = shipped_grids()
+    width = max(map(len, known), default=0)
+    for each, path in known.items():
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        say(f"{each:<{width}}  {first.lstrip('# ')}")

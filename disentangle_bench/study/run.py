@@ -36,7 +36,8 @@ def run(
     Parameters
     ----------
     grid
-        The path of a TOML file, what such a file holds as a dict, or a Grid.
+        The path of a TOML file, the name of a grid that comes with the package ("quickstart"), what such a file holds
+        as a dict, or a Grid.
     out
         The study directory, by default results/<grid name>.
     device
