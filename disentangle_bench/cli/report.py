@@ -74,6 +74,23 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
+@click.option("--bibtex", is_flag=True, help="Print the BibTeX entries alone, for a file of their own.")
+def cite(study: Path, bibtex: bool) -> None:
+    """Print a paragraph of methods on STUDY in LaTeX, and BibTeX entries of its models, metrics and data.
+
+    bench cite STUDY --bibtex > study.bib
+    """
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.report.cite import bibliography, methods
+
+    directory = StudyDir(study)
+    if not bibtex:
+        say(methods(directory))
+    say(bibliography(directory), nl=False)
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
 @allow_option
 def status(study: Path, allow: tuple[str, ...]) -> None:
     """Say how STUDY gets on: runs done, running and failed, the rate, the time left.

@@ -311,7 +311,7 @@ def latex(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = ())
         if isinstance(cell, Cell):
             mean = rf"\textbf{{{cell.mean}}}" if cell.best else cell.mean
             return mean + (r"$^{\ast}$" if cell.star else "") + cell.spread
-        return "".join(LATEX_SPECIAL.get(sign, sign) for sign in " ".join(str(cell).split()))
+        return latex_text(str(cell))
 
     def body(text: pd.DataFrame) -> str:
         return "".join(" & ".join(write(cell) for cell in line) + " \\\\\n" for line in text.to_numpy())
@@ -325,6 +325,11 @@ def latex(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = ())
         f"{said}\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
         f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"
     )
+
+
+def latex_text(text: str) -> str:
+    """The text in one line, with every sign escaped that means something to LaTeX."""
+    return "".join(LATEX_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def _apart(rows: pd.DataFrame, shown: pd.DataFrame, write: Callable[[pd.DataFrame], str]) -> Sequence[str]:
