@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,25 +71,33 @@ def print_leaderboard(study: Path, said: Collection[str] = ()) -> None:
     print_tables(replace(tables, warnings=notes), "table", str(study))
 
 
-def print_tables(tables: Tables, style: str, title: str, sort: str | None = None) -> None:
+def print_tables(
+    tables: Tables,
+    style: str,
+    title: str,
+    sort: str | None = None,
+    measures: Sequence[str] = (),
+    digits: int | None = None,
+) -> None:
     """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
     from rich.text import Text
 
-    from disentangle_bench.report import render
+    from disentangle_bench.report import latex, render
     from disentangle_bench.report.tables import csv_text
     from disentangle_bench.report.verdict import sentences
 
     for warning in tables.warnings:
         say(f"note: {warning}", err=True)
+    shown = render.only(tables.leaderboard, measures) if measures else tables.leaderboard
     if style == "csv":
-        say(csv_text(tables.leaderboard), nl=False)
+        say(csv_text(shown), nl=False)
     elif style == "markdown":
-        say(render.markdown(tables.rows, tables.leaderboard, tables.warnings), nl=False)
+        say(render.markdown(tables.rows, shown, tables.warnings, digits), nl=False)
     elif style == "latex":
-        say(render.latex(tables.rows, tables.leaderboard, tables.warnings), nl=False)
+        say(latex.latex(tables.rows, shown, tables.warnings, digits), nl=False)
     else:
         terminal = console()
-        terminal.print(render.terminal_table(tables.rows, tables.leaderboard, title, terminal.width, sort))
+        terminal.print(render.terminal_table(tables.rows, shown, title, terminal.width, sort, digits))
         for text in sentences(tables, sort):
             terminal.print(Text(printable(text)))
 

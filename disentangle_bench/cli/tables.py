@@ -23,7 +23,13 @@ LISTED = {"models": "model", "datasets": "data set", "metrics": "metric"}
     default="table",
     show_default=True,
 )
-def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None:
+@click.option("--columns", metavar="MEASURE,...", help="Show these measures alone, in this order.")
+@click.option(
+    "--digits", type=click.IntRange(0, 10), help="Digits behind the point.  [default: 3, above 10 one]"
+)
+def leaderboard(
+    studies: tuple[Path, ...], sort: str | None, style: str, columns: str | None, digits: int | None
+) -> None:
     """Print the leaderboard of the study directory STUDY, or of several together, from their runs.
 
     The tables in the directory of a single study are written anew. Runs that cannot be compared (other data, other
@@ -39,7 +45,8 @@ def leaderboard(studies: tuple[Path, ...], sort: str | None, style: str) -> None
             write_csv(studies[0], tables if sort is None else make_tables(folders))
         except OSError as error:
             say(f"the tables in {studies[0]} are left as they are: {error.strerror or error}", err=True)
-    print_tables(tables, style, ", ".join(map(str, studies)), sort)
+    measures = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    print_tables(tables, style, ", ".join(map(str, studies)), sort, measures, digits)
 
 
 @main.command()

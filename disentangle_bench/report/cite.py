@@ -10,7 +10,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.papers import PAPERS, cited, entries, name_of
-from disentangle_bench.report.render import latex_text
+from disentangle_bench.report.words import latex_text
 from disentangle_bench.specs import RunSpec
 
 # Fitted at once, not trained.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from disentangle_bench import registry
-from disentangle_bench.report.render import latex_text
+from disentangle_bench.report.words import latex_text
 
 # Which entries of papers.bib a name of the registry stands for. The first is the one that introduced it.
 PAPERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -99,6 +99,16 @@ METRIC_NAMES = {
     "infomec": "InfoMEC",
     "mcc": "MCC",
     "unsupervised": "unsupervised scores",
+}
+# Of the columns that a metric fills, where they are called otherwise than it.
+HEADLINE_NAMES = METRIC_NAMES | {
+    "dci_disentanglement": "DCI disentanglement",
+    "dci_completeness": "DCI completeness",
+    "dci_informativeness": "DCI informativeness",
+    "infom": "InfoM",
+    "infoc": "InfoC",
+    "infoe": "InfoE",
+    "udr": "UDR",
 }
 
 

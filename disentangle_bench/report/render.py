@@ -1,9 +1,9 @@
-"""A leaderboard for people: rounded, with intervals and the best values marked, for a terminal, Markdown or LaTeX."""
+"""A leaderboard for people: rounded, with intervals and the best values marked, for a terminal or Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from disentangle_bench.errors import unknown_name
 from disentangle_bench.report.comparison import compared_by
 from disentangle_bench.report.leaderboard import APART
 from disentangle_bench.report.runs_table import RECONSTRUCTION
@@ -50,14 +51,6 @@ CAPTION = (
     " reconstruction and this measure together. A column without bold: no row is significantly better than another."
     " 2=: a shared rank."
 )
-LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "|": r"\textbar{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-} | {sign: "\\" + sign for sign in "&%$#_{}"}
 
 
 @dataclass(frozen=True)
@@ -76,12 +69,12 @@ class Cell:
         return f"{self.mean}{'*' if self.star else ''}{self.spread}"
 
 
-def readable(rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+def readable(rows: pd.DataFrame, shown: pd.DataFrame, digits: int | None = None) -> pd.DataFrame:
     """The leaderboard with rounded cells, a line a row: text, and a Cell for each measure.
 
     `rows` are those of `leaderboard.all_rows`, `shown` is what `leaderboard.leaderboard` shows of them. Marks are shown
     where some of the rows that can be compared have them and others do not. Where models have many different settings,
-    one column has each row's own in words.
+    one column has each row's own in words. `digits` are those behind the point, by default as `measure` says.
     """
     columns = list(shown.columns)
     first = columns.index("model") + 1
@@ -91,14 +84,16 @@ def readable(rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
         shown = shown.drop(columns=settings)
         shown.insert(first, "setting", words)
     head = list(shown.columns[: list(shown.columns).index("steps") + 1])
-    measures = shown_measures(rows, measures_of(shown))
+    measures = shown_measures(rows, shown)
     marks = {name: marked(rows, name) for name in measures}
     ranks = ranks_with_ties(rows)
     lines = []
     for i, (_, row) in enumerate(shown.iterrows()):
         cells: dict[str, object] = {"rank": ranks.iloc[i]}
         cells |= {TITLES.get(name, name): plain(row[name]) for name in head}
-        cells |= {TITLES.get(name, name): measure(row, name, marks[name].iloc[i]) for name in measures}
+        cells |= {
+            TITLES.get(name, name): measure(row, name, marks[name].iloc[i], digits) for name in measures
+        }
         lines.append(cells)
     return pd.DataFrame(lines)
 
@@ -109,11 +104,35 @@ def measures_of(shown: pd.DataFrame) -> list[str]:
     return [name.removesuffix("_mean") for name in own if name.endswith("_mean")]
 
 
-def shown_measures(rows: pd.DataFrame, measures: Sequence[str]) -> list[str]:
-    """The measures that people are shown: all but some of reconstruction's, and no excess that no run has."""
+def shown_measures(rows: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
+    """The measures that people are shown: those chosen by `only`.
+
+    Without a choice all but some of reconstruction's, and no excess that no run has.
+    """
+    measures = measures_of(shown)
+    if shown.attrs.get("chosen"):
+        return measures
     return [
         m for m in measures if m not in HIDDEN and (m != "excess_share" or rows[f"{m}_mean"].notna().any())
     ]
+
+
+def only(shown: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """The leaderboard with these measures alone, in this order. Raises BenchError for one that it does not have."""
+    known = measures_of(shown)
+    for name in measures:
+        if name not in known:
+            raise unknown_name("measure", name, known)
+    head = list(shown.columns[: list(shown.columns).index("steps") + 1])
+    own = [c for m in measures for c in shown.columns if c.startswith(f"{m}_") and _measure_of(c, known) == m]
+    found = shown[[*head, *own]]
+    found.attrs = {**shown.attrs, "chosen": True}
+    return found
+
+
+def _measure_of(column: str, measures: Sequence[str]) -> str:
+    """Which measure a column is of: the longest name that it begins with."""
+    return max((name for name in measures if column.startswith(f"{name}_")), key=len)
 
 
 def marked(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -145,15 +164,17 @@ def ranks_with_ties(rows: pd.DataFrame) -> pd.Series:
     return text.where(~(shared > 1).fillna(False), text + "=")
 
 
-def measure(row: pd.Series, name: str, marks: Mapping[str, bool] | pd.Series | None = None) -> Cell:
-    """The mean of a measure with its interval, to three decimals below 10 and one above, and its marks.
+def measure(
+    row: pd.Series, name: str, marks: Mapping[str, bool] | pd.Series | None = None, digits: int | None = None
+) -> Cell:
+    """The mean of a measure with its interval and its marks, to `digits` or three decimals below 10 and one above.
 
     How many seeds have it is said where some of the row's lack it.
     """
     mean, low, high = (row[f"{name}_{suffix}"] for suffix in ("mean", "ci_low", "ci_high"))
     if pd.isna(mean):
         return Cell("-")
-    digits = 3 if abs(mean) < 10 else 1
+    digits = digits if digits is not None else 3 if abs(mean) < 10 else 1
     spread = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
     count = row.get(f"{name}_n")
     if count is not None and count < row["n_seeds"]:
@@ -164,7 +185,7 @@ def measure(row: pd.Series, name: str, marks: Mapping[str, bool] | pd.Series | N
 
 def notes(rows: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
     """What a reader of the table must know of it, a sentence or two each."""
-    measures = shown_measures(rows, measures_of(shown))
+    measures = shown_measures(rows, shown)
     return [text for text in (CAPTION, few_seeds(rows), missing_values(rows, measures)) if text]
 
 
@@ -196,7 +217,12 @@ def missing_values(rows: pd.DataFrame, measures: Sequence[str]) -> str:
 
 
 def terminal_table(
-    rows: pd.DataFrame, shown: pd.DataFrame, title: str, width: int, sort: str | None = None
+    rows: pd.DataFrame,
+    shown: pd.DataFrame,
+    title: str,
+    width: int,
+    sort: str | None = None,
+    digits: int | None = None,
 ) -> Table:
     """The leaderboard for a terminal of `width` characters: best values bold, a section a data set and its controls.
 
@@ -204,7 +230,7 @@ def terminal_table(
     there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption says what the
     marks mean, where seeds are few or lack a measure, and names the rest.
     """
-    text = readable(rows, shown)
+    text = readable(rows, shown, digits)
     measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
     head = [name for name in text.columns if name not in measures]
     shared = [name for name in head if name not in ("rank", "model") and text[name].nunique() == 1]
@@ -276,7 +302,9 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
     return shown
 
 
-def markdown(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
+def markdown(
+    rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = (), digits: int | None = None
+) -> str:
     """The leaderboard as a Markdown table with notes and warnings below; controls, if any, in a second table."""
 
     def write(cell: object) -> str:
@@ -290,7 +318,8 @@ def markdown(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = 
         lines += [[write(cell) for cell in line] for line in text.to_numpy()]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
-    parts = _apart(rows, shown, table)
+    text, control = readable(rows, shown, digits), rows["control"].to_numpy(bool)
+    parts = [table(text[mask]) for mask in (~control, control) if mask.any()]
     said = _markdown_text(" ".join([*notes(rows, shown), *(f"{warning}." for warning in warnings)]))
     first = f"{parts[0]}\n{said}\n"
     return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
@@ -302,38 +331,3 @@ def _markdown_text(text: str) -> str:
     An underscore within a word and brackets without a link behind them mean nothing.
     """
     return re.sub(r"[\\|<>*`$~&]|(?<!\w)_|_(?!\w)|\](?=[(\[:])", r"\\\g<0>", " ".join(text.split()))
-
-
-def latex(rows: pd.DataFrame, shown: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
-    """The leaderboard as a LaTeX table for the package booktabs, controls below a rule, notes in comments above."""
-
-    def write(cell: object) -> str:
-        if isinstance(cell, Cell):
-            mean = rf"\textbf{{{cell.mean}}}" if cell.best else cell.mean
-            return mean + (r"$^{\ast}$" if cell.star else "") + cell.spread
-        return latex_text(str(cell))
-
-    def body(text: pd.DataFrame) -> str:
-        return "".join(" & ".join(write(cell) for cell in line) + " \\\\\n" for line in text.to_numpy())
-
-    columns = readable(rows, shown).columns
-    head = " & ".join(write(name) for name in columns) + " \\\\\n"
-    parts = "\\midrule\n".join(_apart(rows, shown, body))
-    # A line that breaks would go on outside of the comment.
-    said = "".join(f"% {' '.join(text.split())}\n" for text in (*notes(rows, shown), *warnings))
-    return (
-        f"{said}\\begin{{tabular}}{{{'l' * len(columns)}}}\n"
-        f"\\toprule\n{head}\\midrule\n{parts}\\bottomrule\n\\end{{tabular}}\n"
-    )
-
-
-def latex_text(text: str) -> str:
-    """The text in one line, with every sign escaped that means something to LaTeX."""
-    return "".join(LATEX_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
-
-
-def _apart(rows: pd.DataFrame, shown: pd.DataFrame, write: Callable[[pd.DataFrame], str]) -> Sequence[str]:
-    """The models' part of the table and, where there are any, the controls', each written by `write`."""
-    text = readable(rows, shown)
-    control = rows["control"].to_numpy(bool)
-    return [write(text[mask]) for mask in (~control, control) if mask.any()]

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.compare import compare, parse_choice
 from disentangle_bench.report.comparison import group_runs
 from disentangle_bench.report.figures import all_figures, picture, tradeoff
-from disentangle_bench.report.render import latex, markdown, ranks_with_ties, readable, terminal_table
+from disentangle_bench.report.latex import latex
+from disentangle_bench.report.render import markdown, only, ranks_with_ties, readable, terminal_table
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import load_scores, make_tables, write_tables
 from disentangle_bench.report.tables import Tables, tables_of
@@ -291,7 +293,23 @@ def test_the_best_are_marked_and_controls_stand_apart_and_are_never_best() -> No
     assert r"\textbf{0.220}$^{\ast}$" in table
     assert r"control: rotated\textbar{}50\%" in table
     assert table.count(r"\midrule") == 2
-    assert table.index(r"\midrule", table.index("vae &")) < table.index("control: ")
+    assert table.index(r"\midrule", table.index("\nVAE &")) < table.index("control: ")
+
+
+def test_a_paper_chooses_columns_and_digits_and_has_names_for_people() -> None:
+    made = tables(CONTROLS, many(THREE))
+    shown = only(made.leaderboard, ["factor_vae", "reconstruction_nats"])
+    lines = latex(made.rows, shown, digits=1).splitlines()
+    assert "model & seeds & FactorVAE metric & reconstruction (nats) \\\\" in lines
+    assert r"\multicolumn{4}{l}{\textit{dsprites\_rendered[posX/4], rendered}} \\" in lines
+    assert any(line.startswith(r"$\beta$-VAE, beta = 2 & 3 & \textbf{0.6}") for line in lines)
+    assert any(re.search(r"& \\textbf\{105\.0\} \{\\scriptsize \[", line) for line in lines)
+    assert any(line.startswith("% All models: ") and "steps 7" in line for line in lines)
+    words = markdown(made.rows, shown, digits=1).splitlines()[0]
+    assert words.endswith("| factor_vae | reconstruction (nats) |")
+    assert markdown(made.rows, only(made.leaderboard, ["elbo"])).splitlines()[0].endswith("| ELBO |")
+    with pytest.raises(BenchError, match=r"unknown measure .factor_va.\. Did you mean .factor_vae."):
+        only(made.leaderboard, ["factor_va"])
 
 
 def test_nothing_is_bold_where_the_seeds_tell_nothing_apart() -> None:

@@ -52,7 +52,13 @@ def test_the_tables_are_rebuilt_in_every_format(study: Path, tmp_path: Path) -> 
     assert bench("leaderboard", study, "--sort", "mig", "--format", "csv").stdout.startswith("dataset,")
     assert (study / "leaderboard.csv").read_bytes() == before  # --sort is for the eye
     assert bench("leaderboard", study, "--format", "csv").stdout.encode() == before
-    assert bench("leaderboard", study, "--format", "latex").stdout.count(r"\\") == 1 + 3
+    assert bench("leaderboard", study, "--format", "latex").stdout.count(r"\\") == 1 + 1 + 3
+    chosen = (
+        bench("leaderboard", study, "--format", "csv", "--columns", "mig").stdout.splitlines()[0].split(",")
+    )
+    assert [name for name in chosen if name.startswith("factor_vae")] == []
+    assert "mig_mean" in chosen
+    assert bench("leaderboard", study, "--columns", "nothing").exit_code == 2
     assert bench("leaderboard", study, "--format", "markdown").stdout.count("\n") == 2 + 3 + 2
 
     other = tmp_path / "two"
