@@ -41,6 +41,13 @@ def report(study: Path) -> None:
     multiple=True,
     help="May be repeated.  [default: all three]",
 )
+@click.option(
+    "--width",
+    type=click.Choice(["text", "column"]),
+    default="text",
+    show_default=True,
+    help="As wide as a page's text (6.9 inches), or as one of its two columns (3.35).",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: STUDY/figures]")
 @click.option(
     "--tensorboard",
@@ -48,7 +55,9 @@ def report(study: Path) -> None:
     metavar="DIR",
     help="Write the runs' curves there as TensorBoard event files instead.",
 )
-def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard: Path | None) -> None:
+def figures(
+    study: Path, styles: tuple[str, ...], width: str, out: Path | None, tensorboard: Path | None
+) -> None:
     """Draw the static figures of STUDY for papers, the same byte for byte every time.
 
     tradeoff, curves, metric_correlation and, where runs have it, mutual_information.
@@ -67,7 +76,7 @@ def figures(study: Path, styles: tuple[str, ...], out: Path | None, tensorboard:
 
     folder = out or study / "figures"
     with writing(folder):
-        files = write_figures(StudyDir(study), folder, styles)
+        files = write_figures(StudyDir(study), folder, styles, width)
     for path in files:
         say(path)
 

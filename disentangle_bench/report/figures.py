@@ -23,6 +23,12 @@ from disentangle_bench.report.words import CURVES
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 FORMATS = ("png", "svg", "pdf")
+# Inches: the text of a page of two columns, and one of them.
+WIDTHS = {"text": 6.9, "column": 3.35}
+PANEL, TITLE = (2.2, 1.9), 0.45
+FONT = 7
+# Inches of a heat map's cell, below which a number in it cannot be read.
+LEAST_CELL = 0.24
 # Each format's own way to leave out the time and the library's version.
 METADATA: Mapping[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -31,16 +37,21 @@ METADATA: Mapping[str, dict[str, Any]] = {
 }
 
 
-def all_figures(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> dict[str, Figure]:
-    """Every figure that the study has the numbers for, by name; `pictured` is what `study.pictured_runs` gives."""
-    found = {"tradeoff": tradeoff(tables), "metric_correlation": metric_correlation(tables)}
+def all_figures(
+    tables: Tables, pictured: Sequence[tuple[int, RunRecord]], width: float = WIDTHS["text"]
+) -> dict[str, Figure]:
+    """Every figure that the study has the numbers for, by name, `width` inches wide.
+
+    `pictured` is what `study.pictured_runs` gives.
+    """
+    found = {"tradeoff": tradeoff(tables, width), "metric_correlation": metric_correlation(tables, width)}
     if pictured:
-        found["curves"] = curves([record for _, record in pictured])
-    heat_maps = mutual_information(tables, pictured)
+        found["curves"] = curves([record for _, record in pictured], width)
+    heat_maps = mutual_information(tables, pictured, width)
     return found | ({"mutual_information": heat_maps} if heat_maps is not None else {})
 
 
-def tradeoff(tables: Tables) -> Figure:
+def tradeoff(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
     """A panel per data set, likelihood and metric: seeds as dots, settings' means with intervals, their front a line.
 
     Reconstruction grows better to the left, the metric upwards unless its axis says that lower is better. Rows that
@@ -48,20 +59,19 @@ def tradeoff(tables: Tables) -> Figure:
     """
     headlines = [name for name in tables.headlines if name not in OF_ONE_LIKELIHOOD]
     rows = with_reconstruction(tables.rows)
-    groups = list(rows.groupby(compared_by("reconstruction_nats"), sort=True))
     models = sorted(set(rows["model"]))
-    lines, columns = max(1, len(groups)), max(1, len(headlines))
-    figure = Figure(figsize=(4.2 * columns, 3.6 * lines + 0.6), layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False)
     several = {group for group, part in rows.groupby("group") if several_likelihoods(part)}
     runs = tables.grouped_runs
-    for line, (_, means) in enumerate(groups):
+    blocks = []
+    for _, means in rows.groupby(compared_by("reconstruction_nats"), sort=True):
         group, likelihood = means["group"].iloc[0], means["reconstruction_likelihood"].iloc[0]
         here = (runs["group"] == group) & (runs["reconstruction_likelihood"] == likelihood)
-        seeds = runs[here & (runs["status"] == "DONE")]
         title = _title(means) + (f", {likelihood}" if group in several else "")
-        for column, metric in enumerate(headlines):
-            panel = axes[line][column]
+        shown = [name for name in headlines if means[f"{name}_mean"].notna().any()]
+        blocks.append((title, shown, means, runs[here & (runs["status"] == "DONE")]))
+    figure, panels = _blocks([(title, len(shown)) for title, shown, *_ in blocks], width, PANEL)
+    for (_, shown, means, seeds), axes in zip(blocks, panels, strict=True):
+        for metric, panel in zip(shown, axes, strict=True):
             for i, model in enumerate(models):
                 _points(
                     panel, seeds[seeds["model"] == model], means[means["model"] == model], metric, i, model
@@ -70,76 +80,119 @@ def tradeoff(tables: Tables) -> Figure:
             panel.plot(
                 front["reconstruction_nats_mean"], front[f"{metric}_mean"], color="0.5", lw=1, zorder=1
             )
-            words = f"{metric} (lower is better)" if metric in tables.lower_is_better else metric
-            panel.set(xlabel="reconstruction (nats per image, lower is better)", ylabel=words)
-            panel.set_title(title, fontsize=9)
-            panel.set_visible(bool(means[f"{metric}_mean"].notna().any()))
-    if headlines and groups:
-        axes[0][0].legend(fontsize=8)
+            panel.set_ylabel(f"{metric} (lower is better)" if metric in tables.lower_is_better else metric)
+        for panel in axes[-_across(width, PANEL) :]:
+            panel.set_xlabel("reconstruction (nats)")
+    _legend(figure, panels)
     return figure
 
 
-def curves(records: Sequence[RunRecord]) -> Figure:
+def curves(records: Sequence[RunRecord], width: float = WIDTHS["text"]) -> Figure:
     """Training curves: reconstruction, KL and the TC estimate over steps, a line a run, a colour a model."""
     datasets = list(dict.fromkeys(record.spec.dataset.label for record in records))
     models = sorted({record.spec.model for record in records})
-    figure = Figure(figsize=(4.2 * len(CURVES), 3.2 * max(1, len(datasets))), layout="constrained")
-    axes = figure.subplots(max(1, len(datasets)), len(CURVES), squeeze=False)
+    figure, panels = _blocks([(_broken(label), len(CURVES)) for label in datasets], width, PANEL)
     for record in records:
-        row, colour = datasets.index(record.spec.dataset.label), _style(models.index(record.spec.model))[0]
+        axes, colour = (
+            panels[datasets.index(record.spec.dataset.label)],
+            _style(models.index(record.spec.model))[0],
+        )
         table = pd.DataFrame(record.curves)
-        for column, (name, title) in enumerate(CURVES.items()):
-            panel = axes[row][column]
+        for panel, (name, title) in zip(axes, CURVES.items(), strict=True):
             panel.set(xlabel="step", ylabel=title)
-            panel.set_title(_broken(record.spec.dataset.label), fontsize=9)
             if name in table:
-                seen = {line.get_label() for line in panel.get_lines()}
-                label = record.spec.model if record.spec.model not in seen else "_"
-                panel.plot(table["step"], table[name], color=colour, lw=0.9, alpha=0.8, label=label)
-    for panel in axes.flat:
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=8)
+                panel.plot(
+                    table["step"], table[name], color=colour, lw=0.9, alpha=0.8, label=record.spec.model
+                )
+    _legend(figure, panels)
     return figure
 
 
-def metric_correlation(tables: Tables) -> Figure:
+def metric_correlation(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
     """A heat map per data set: Spearman's rank correlation of every two measures across all finished runs."""
     groups = [part for _, part in tables.table("metric_correlation").groupby("group", sort=True)]
-    side = 1.6 + 0.55 * max(int(len(part) ** 0.5) for part in groups)
-    figure = Figure(figsize=(side * len(groups) + 0.8, side), layout="constrained")
-    axes = figure.subplots(1, len(groups), squeeze=False)[0]
-    for panel, part in zip(axes, groups, strict=True):
+    most = max(int(len(part) ** 0.5) for part in groups)
+    side = min(width, 1.6 + 0.55 * most)
+    figure, panels = _blocks([(_title(part), 1) for part in groups], width, (side, side))
+    for (panel,), part in zip(panels, groups, strict=True):
         names = list(dict.fromkeys(part["measure_a"]))
         table = part["spearman"].to_numpy(float).reshape(len(names), len(names))
-        image = _heat_map(panel, table, names, names, "PuOr", (-1, 1))
-        panel.set_title(_title(part), fontsize=9)
-    figure.colorbar(image, ax=list(axes), label="Spearman's rank correlation", shrink=0.8)
+        image = _heat_map(panel, table, names, names, "PuOr", (-1, 1), numbers=side / most > LEAST_CELL)
+        _colour_bar(panel.figure, image, [panel], "Spearman's rank correlation")
     return figure
 
 
-def mutual_information(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> Figure | None:
+def mutual_information(
+    tables: Tables, pictured: Sequence[tuple[int, RunRecord]], width: float = WIDTHS["text"]
+) -> Figure | None:
     """A heat map per data set and model: how much of each factor's entropy each latent knows; None for no such numbers.
 
     The run shown is the first finished seed of the model's setting with the best mean ELBO.
     """
-    panels = _information_panels(tables, pictured)
-    if not panels:
+    found = _information_panels(tables, pictured)
+    if not found:
         return None
-    lines = list(dict.fromkeys(title for title, *_ in panels))
-    columns = list(dict.fromkeys(model for _, model, *_ in panels))
-    figure = Figure(figsize=(3.2 * len(columns) + 1, 3.4 * len(lines)), layout="constrained")
-    axes = figure.subplots(len(lines), len(columns), squeeze=False)
-    for panel in axes.flat:
-        panel.set_axis_off()
-    for title, model, words, record in panels:
-        panel = axes[lines.index(title)][columns.index(model)]
-        panel.set_axis_on()
+    lines = list(dict.fromkeys(title for title, *_ in found))
+    size = (PANEL[0], 1.3 * PANEL[1])
+    figure, panels = _blocks(
+        [(line, sum(line == title for title, *_ in found)) for line in lines], width, size
+    )
+    places = {line: iter(axes) for line, axes in zip(lines, panels, strict=True)}
+    for title, _, words, record in found:
+        panel = next(places[title])
         table = np.array(record.scores["mutual_information"])
         factors = list(record.provenance["data"].get("factors", ()))
         image = _heat_map(panel, table, [f"z{i}" for i in range(len(table))], factors, "cividis", (0, 1))
-        panel.set_title(f"{title}\n{words}, seed {record.spec.seed}", fontsize=8)
-    figure.colorbar(image, ax=list(axes.flat), label="share of the factor's entropy", shrink=0.8)
+        panel.set_title(f"{words}, seed {record.spec.seed}", fontsize=FONT)
+    _colour_bar(figure, image, [panel for axes in panels for panel in axes], "share of the factor's entropy")
     return figure
+
+
+def _across(width: float, size: tuple[float, float]) -> int:
+    """How many panels of this size stand side by side, at least one."""
+    return max(1, int(width / size[0] + 0.01))
+
+
+def _blocks(
+    blocks: Sequence[tuple[str, int]], width: float, size: tuple[float, float]
+) -> tuple[Figure, list[list[Any]]]:
+    """A figure of blocks one below the other, each with its title and so many panels, and the panels of each.
+
+    Panels are about `size` inches and wrapped to the figure's width.
+    """
+    across = _across(width, size)
+    rows = [max(1, -(-count // across)) for _, count in blocks]
+    # A title, and the legend below all.
+    figure = Figure(figsize=(width, sum(size[1] * n + TITLE for n in rows) + TITLE), layout="constrained")
+    parts = figure.subfigures(max(1, len(blocks)), 1, squeeze=False, height_ratios=rows or [1])[:, 0]
+    panels = []
+    for part, (title, count), n in zip(parts, blocks, rows, strict=False):
+        part.suptitle(title, fontsize=9)
+        panels.append([part.add_subplot(n, min(across, max(count, 1)), k + 1) for k in range(count)])
+    for panel in (panel for axes in panels for panel in axes):
+        panel.tick_params(labelsize=FONT - 1)
+        for label in (panel.xaxis.label, panel.yaxis.label, panel.title):
+            label.set_size(FONT)
+    return figure, panels
+
+
+def _legend(figure: Figure, panels: Sequence[Sequence[Any]]) -> None:
+    """One legend below all panels, each label once."""
+    handles = {
+        label: handle
+        for axes in panels
+        for panel in axes
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=max(2, int(figure.get_figwidth() / 1.4)),
+            fontsize=FONT,
+            frameon=False,
+        )
 
 
 def picture(figure: Figure, style: str) -> bytes:
@@ -148,8 +201,9 @@ def picture(figure: Figure, style: str) -> bytes:
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     # Labels that are made while it draws ask these settings.
-    with mpl.rc_context({"svg.hashsalt": "disentangle_bench", "text.parse_math": False}):
-        figure.savefig(content, format=style, dpi=110, metadata=METADATA[style])
+    # TrueType fonts are embedded; some publishers refuse those of type 3.
+    with mpl.rc_context({"svg.hashsalt": "disentangle_bench", "text.parse_math": False, "pdf.fonttype": 42}):
+        figure.savefig(content, format=style, dpi=200, metadata=METADATA[style])
     return content.getvalue()
 
 
@@ -178,22 +232,30 @@ def _heat_map(
     across: Sequence[str],
     colours: str,
     ends: tuple[float, float],
+    numbers: bool = True,
 ) -> Any:
     image = panel.imshow(table, cmap=colours, vmin=ends[0], vmax=ends[1], aspect="auto")
-    panel.set_xticks(range(len(across)), across, rotation=90, fontsize=7)
-    panel.set_yticks(range(len(down)), down, fontsize=7)
+    panel.set_xticks(range(len(across)), across, rotation=90, fontsize=FONT - 1)
+    panel.set_yticks(range(len(down)), down, fontsize=FONT - 1)
     for (i, j), value in np.ndenumerate(table):
-        if np.isnan(value):
+        if np.isnan(value) or not numbers:
             continue
         shade = image.cmap(image.norm(value))
         light = 0.3 * shade[0] + 0.59 * shade[1] + 0.11 * shade[2] > 0.5
-        panel.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color="k" if light else "w")
+        panel.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color="k" if light else "w")
     return image
+
+
+def _colour_bar(figure: Any, image: Any, panels: Sequence[Any], label: str) -> None:
+    """What the colours of these heat maps mean, in a bar below them."""
+    bar = figure.colorbar(image, ax=panels, location="bottom", shrink=0.5, aspect=30)
+    bar.set_label(label, size=FONT)
+    bar.ax.tick_params(labelsize=FONT - 1)
 
 
 def _points(panel: Any, seeds: pd.DataFrame, means: pd.DataFrame, metric: str, i: int, model: str) -> None:
     colour, marker = _style(i)
-    panel.scatter(seeds["reconstruction_nats"], seeds[metric], s=10, color=colour, alpha=0.4, lw=0, zorder=2)
+    panel.scatter(seeds["reconstruction_nats"], seeds[metric], s=6, color=colour, alpha=0.4, lw=0, zorder=2)
     x, y = means["reconstruction_nats_mean"], means[f"{metric}_mean"]
     panel.errorbar(
         x,
@@ -205,7 +267,7 @@ def _points(panel: Any, seeds: pd.DataFrame, means: pd.DataFrame, metric: str, i
         elinewidth=1,
         zorder=3,
     )
-    panel.scatter(x, y, s=40, color=colour, marker=marker, edgecolor="white", label=model, zorder=4)
+    panel.scatter(x, y, s=22, color=colour, marker=marker, edgecolor="white", label=model, zorder=4)
 
 
 def _arms(means: pd.DataFrame, name: str) -> list[pd.Series]:

@@ -164,8 +164,12 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
     return tables.leaderboard
 
 
-def write_figures(study: StudyDir, folder: Path, styles: Sequence[str] = ()) -> list[Path]:
+def write_figures(
+    study: StudyDir, folder: Path, styles: Sequence[str] = (), width: str = "text"
+) -> list[Path]:
     """Draw every figure that the study has the numbers for into `folder`, in these formats (all for none).
+
+    `width` is one of `figures.WIDTHS`: as wide as a page's text, or as one of its two columns.
 
     Returns the files. Raises BenchError where no run has finished.
     """
@@ -174,7 +178,7 @@ def write_figures(study: StudyDir, folder: Path, styles: Sequence[str] = ()) -> 
     tables = make_tables([study])
     if not _trained(tables.runs).any():
         raise BenchError("no run of this study has finished; there is nothing to draw")
-    drawn = figures.all_figures(tables, list(pictured_runs(study, tables)))
+    drawn = figures.all_figures(tables, list(pictured_runs(study, tables)), figures.WIDTHS[width])
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, figure in drawn.items():

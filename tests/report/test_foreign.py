@@ -178,7 +178,7 @@ def test_the_page_and_the_figures_show_them() -> None:
     rows = dict(zip(made.runs["run"], made.row_of_run, strict=True))
     figures = all_figures(made, [(rows[run.spec.id], run) for run in runs])
     assert len(figures["tradeoff"].axes) == 2
-    legend = figures["tradeoff"].axes[0].get_legend()
+    (legend,) = figures["tradeoff"].legends
     assert [text.get_text() for text in legend.get_texts()] == ["beta_vae", "vae"]
     text = page(made, [], "with theirs", synthetic_study.GRID)
     assert re.search(r"their codes</th><td></td><td>codes file</td>", text)

@@ -452,6 +452,19 @@ def test_figures_are_pictures_and_the_same_every_time() -> None:
     assert once == drawn()
 
 
+@pytest.mark.parametrize(("width", "across"), [(6.9, 3), (3.35, 1)])
+def test_figures_are_as_wide_as_a_page_and_their_panels_wrapped(width: float, across: int) -> None:
+    made = tables(runs=many(THREE))
+    figures = all_figures(made, [(0, many(THREE)[0])], width)
+    assert {figure.get_figwidth() for figure in figures.values()} == {width}
+    panels = figures["curves"].axes
+    # Three panels of one data set, side by side or one below the other.
+    assert [panel.get_subplotspec().colspan.start for panel in panels] == [k % across for k in range(3)]
+    assert [panel.get_subplotspec().rowspan.start for panel in panels] == [k // across for k in range(3)]
+    for name, figure in figures.items():
+        assert b"/Type3" not in picture(figure, "pdf"), name
+
+
 def test_a_study_without_runs() -> None:
     with pytest.raises(BenchError, match="no run"):
         leaderboard([])
