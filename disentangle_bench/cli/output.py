@@ -97,7 +97,8 @@ def print_tables(
         say(latex.latex(tables.rows, shown, tables.warnings, digits), nl=False)
     else:
         terminal = console()
-        terminal.print(render.terminal_table(tables.rows, shown, title, terminal.width, sort, digits))
+        for table in render.terminal_tables(tables.rows, shown, title, terminal.width, sort, digits):
+            terminal.print(table)
         for text in sentences(tables, sort):
             terminal.print(Text(printable(text)))
 

@@ -216,24 +216,26 @@ def missing_values(rows: pd.DataFrame, measures: Sequence[str]) -> str:
     return f"n=: the mean is over so many of the row's seeds, the others have no value ({', '.join(short)})."
 
 
-def terminal_table(
+def terminal_tables(
     rows: pd.DataFrame,
     shown: pd.DataFrame,
     title: str,
     width: int,
     sort: str | None = None,
     digits: int | None = None,
-) -> Table:
-    """The leaderboard for a terminal of `width` characters: best values bold, a section a data set and its controls.
+) -> list[Table]:
+    """The leaderboard for a terminal `width` characters wide, a table a data set: best values bold, controls apart.
 
-    What all rows share stands below the title, and an interval below its mean. Of the measures there are as many as
-    there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption says what the
-    marks mean, where seeds are few or lack a measure, and names the rest.
+    What all rows of a data set share stands above its table, and an interval below its mean. Of the measures there are
+    as many as there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption of
+    the last table says what the marks mean, where seeds are few or lack a measure, and names the rest.
     """
     text = readable(rows, shown, digits)
     measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
     head = [name for name in text.columns if name not in measures]
-    shared = [name for name in head if name not in ("rank", "model") and text[name].nunique() == 1]
+    groups = rows["group"].to_numpy()
+    values = text[head].groupby(groups).nunique().max()
+    shared = [name for name in head if name not in ("rank", "model") and values[name] == 1]
     head = [name for name in head if name not in shared]
     own = [name for name in measures if name not in {TITLES.get(m, m) for m in RECONSTRUCTION}]
     second = TITLES.get(sort, sort) if sort else next(iter(own), None)
@@ -241,22 +243,26 @@ def terminal_table(
         measures.remove(second)
         measures.insert(1, second)
     fitting = _fitting(text, head, measures, width)
-    lines = [title, ", ".join(f"{name}: {text[name].iloc[0]}" for name in shared)]
+    tables: list[Table] = []
+    for group in dict.fromkeys(groups):
+        part, control = text[groups == group], rows["control"].to_numpy(bool)[groups == group]
+        heading = ", ".join(f"{name}: {part[name].iloc[0]}" for name in shared)
+        lines = [heading] if tables else [title, heading]
+        # Text, not markup: a label may hold brackets.
+        table = Table(title=_plain("\n".join(filter(None, lines))))
+        for name in (*head, *fitting):
+            table.add_column(_plain(name), overflow="fold")
+        for i, (_, cells) in enumerate(part[[*head, *fitting]].iterrows()):
+            if i and control[i] != control[i - 1]:
+                table.add_section()
+            bold = ["bold" if isinstance(cell, Cell) and cell.best else "" for cell in cells]
+            table.add_row(*(_plain(_two_lines(cell), style) for cell, style in zip(cells, bold, strict=True)))
+        tables.append(table)
     caption = notes(rows, shown)
     if left_out := measures[len(fitting) :]:
         caption.append(f"no room here for {', '.join(left_out)}: leaderboard.csv has all")
-    # Text, not markup: a label may hold brackets.
-    table = Table(title=_plain("\n".join(filter(None, lines))), caption=_plain("\n".join(caption)))
-    columns = [*head, *fitting]
-    for name in columns:
-        table.add_column(_plain(name), overflow="fold")
-    sections = list(zip(rows["group"], rows["control"], strict=True))
-    for i, (_, cells) in enumerate(text[columns].iterrows()):
-        if i and sections[i] != sections[i - 1]:
-            table.add_section()
-        bold = ["bold" if isinstance(cell, Cell) and cell.best else "" for cell in cells]
-        table.add_row(*(_plain(_two_lines(cell), style) for cell, style in zip(cells, bold, strict=True)))
-    return table
+    tables[-1].caption = _plain("\n".join(caption))
+    return tables
 
 
 def _plain(text: str, style: str = "") -> Text:

@@ -18,7 +18,7 @@ from disentangle_bench.report.figures import all_figures, picture, tradeoff
 from disentangle_bench.report.foreign import TRAINED, ForeignRow
 from disentangle_bench.report.html import page
 from disentangle_bench.report.latex import latex
-from disentangle_bench.report.render import markdown, readable, terminal_table
+from disentangle_bench.report.render import markdown, readable, terminal_tables
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import make_tables
 from disentangle_bench.report.tables import Tables, tables_of
@@ -167,7 +167,7 @@ def test_people_see_where_a_row_is_from() -> None:
     assert "| their codes | codes file |" in markdown(made.rows, made.leaderboard)
     assert "\ntheir codes & codes file & 3 & " in latex(made.rows, made.leaderboard)
     console = Console(width=160, file=io.StringIO())
-    console.print(terminal_table(made.rows, made.leaderboard, "t", 160))
+    console.print(*terminal_tables(made.rows, made.leaderboard, "t", 160))
     assert "codes file" in console.file.getvalue()
     assert "set0: some rows were not trained here (codes file)" in made.warnings
 

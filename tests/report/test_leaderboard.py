@@ -23,7 +23,7 @@ from disentangle_bench.report.compare import compare, parse_choice
 from disentangle_bench.report.comparison import group_runs
 from disentangle_bench.report.figures import all_figures, picture, tradeoff
 from disentangle_bench.report.latex import latex
-from disentangle_bench.report.render import markdown, only, ranks_with_ties, readable, terminal_table
+from disentangle_bench.report.render import markdown, only, ranks_with_ties, readable, terminal_tables
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import load_scores, make_tables, write_tables
 from disentangle_bench.report.tables import Tables, tables_of
@@ -250,13 +250,14 @@ def test_people_read_rounded_numbers_with_intervals() -> None:
     assert lines[-1].endswith(
         "Fewer than 3 seeds a row: there is no interval, and nothing is marked as best."
     )
-    assert terminal_table(made.rows, made.leaderboard, "t", 200).row_count == len(made.leaderboard)
+    (table,) = terminal_tables(made.rows, made.leaderboard, "t", 200)
+    assert table.row_count == len(made.leaderboard)
 
 
 def printed(made: Tables, width: int, sort: str | None = None) -> list[str]:
     """The lines of the leaderboard in a terminal so wide."""
     console = Console(width=width, file=io.StringIO())
-    console.print(terminal_table(made.rows, made.leaderboard, "t", width, sort))
+    console.print(*terminal_tables(made.rows, made.leaderboard, "t", width, sort))
     return console.file.getvalue().splitlines()
 
 
