@@ -28,7 +28,8 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     """uint8 [height, width, 3]: at most 12 evenly spaced values of each factor, the others held still.
 
     Above each row stands the factor's name and the first and last value shown, by their labels where they have some,
-    else by their numbers. Where a combination is not in the data set, its place stays grey.
+    else by their numbers. Where a combination is not in the data set, its place stays grey; but where factors are
+    real-valued, images of the same bin stand there whose other factors are close.
     """
     channels, height, width = dataset.image_shape
     rows = [sweep(dataset, column) for column in range(len(dataset.factor_sizes))]
@@ -41,7 +42,8 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     for column, factors in enumerate(rows):
         top = GAP + column * tall
         draw.text((GAP, top), row_title(dataset, factors, column), fill="black", font=font)
-        for place, picture in enumerate(pictures(dataset, factors)):
+        found = close(dataset, factors, column) if dataset.measured else factors
+        for place, picture in enumerate(pictures(dataset, found)):
             pixels = picture.expand(3, height, width) if channels == 1 else picture
             image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
             sheet.paste(image, (GAP + place * (width + GAP), top + LABEL_HEIGHT))
@@ -51,6 +53,9 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
 def row_title(dataset: FactorDataset, factors: torch.Tensor, column: int) -> str:
     """What stands above the row of one factor, whose values are `factors` [n, factors]."""
     name, size = dataset.factor_names[column], dataset.factor_sizes[column]
+    if name in dataset.measured:
+        values = dataset.measured[name]
+        return f"{name}: {float(values.min()):.4g} to {float(values.max()):.4g} in {size} bins"
     first, last = int(factors[0, column]), int(factors[-1, column])
     labels = dataset.labels.get(name, range(size))
     return f"{name}: {labels[first]} to {labels[last]} of {size}"
@@ -74,6 +79,17 @@ def resting(dataset: FactorDataset) -> torch.Tensor:
         return dataset.factors(len(dataset) // 2)[0].cpu()
     sizes = dataset.factor_sizes
     return torch.tensor([int(size * ((0.5 + 0.35 * column) % 1)) for column, size in enumerate(sizes)])
+
+
+def close(dataset: FactorDataset, factors: torch.Tensor, column: int) -> torch.Tensor:
+    """Factor values [n, factors] of images with the same value in this column, and the others as close as there are."""
+    there = dataset.factors(torch.arange(len(dataset), device=dataset.device)).cpu()
+    rows = []
+    for wanted in factors:
+        candidates = there[there[:, column] == wanted[column]]
+        apart = (candidates - wanted).abs() / torch.tensor(dataset.factor_sizes)
+        rows.append(candidates[apart.sum(dim=1).argmin()] if len(candidates) else wanted)
+    return torch.stack(rows)
 
 
 def pictures(dataset: FactorDataset, factors: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.data.smaller import at_size, check_size
 from disentangle_bench.data.subgrid import check_step, subgrid
@@ -48,6 +48,14 @@ class DataSource:
     def symmetry(self) -> Symmetry | None:
         """What images show of a factor where two of its values give one picture."""
         return None
+
+    def with_parameters(self, **parameters: Any) -> DataSource:
+        """The data set that these parameters ask for: numbers, booleans, strings and lists of them.
+
+        Raises BenchError that names the key, the value and what is allowed. A class that has parameters gives another
+        object of itself.
+        """
+        raise BenchError(f"{self.name} takes no parameters; leave out {', '.join(parameters)}")
 
     def images(self, index: Tensor) -> Tensor:
         """uint8 [n, channels, height, width], values 0..255, for int64 indices [n], each from 0 to the last image."""
