@@ -15,11 +15,11 @@ def printable(text: str) -> str:
 
 
 def settings(given: Mapping[str, Any]) -> str:
-    """Keys and values as labels show them: `shapes=square|heart,scales=4`."""
+    """Keys and values as labels show them: `shapes=square+heart,scales=4`."""
     return ",".join(f"{key}={_setting(value)}" for key, value in sorted(given.items()))
 
 
 def _setting(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "|".join(map(_setting, value))
+        return "+".join(map(_setting, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

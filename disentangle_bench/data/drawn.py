@@ -51,7 +51,8 @@ class DSpritesDrawn(DataSource):
             raise BenchError(
                 f"{self.name}: background and foreground are both {self.levels[0]}: a sprite would not show"
             )
-        self.closed = asked.one_of("turn", "closed", ("closed", "open")) == "closed"
+        turn = asked.one_of("turn", "closed", ("closed", "open"))
+        self.closed = turn == "closed"
         if "images" in parameters:
             asked.refuse(
                 OF_A_GRID, "it is of a grid of sprites, and those of images = ... are drawn at random"
@@ -60,7 +61,14 @@ class DSpritesDrawn(DataSource):
         else:
             asked.refuse(("seed",), "nothing is drawn at random without images = ...")
             scales = spread(0.5, 1, asked.whole("scales", 6, 1, MOST_VALUES), alone=1)
-            turns = angles(asked.whole("orientations", 40, 1, MOST_VALUES), self.closed)
+            orientations = asked.whole("orientations", 40, 1, MOST_VALUES)
+            if orientations > 1 and all(
+                render_dsprites.ALIKE_IN_A_TURN[shape] % (orientations - self.closed) == 0 for shape in shapes
+            ):
+                raise asked.refused(
+                    "orientations", f"more, for {', '.join(shapes)} would look the same at each"
+                )
+            turns = angles(orientations, self.closed)
             columns, rows = asked.pair("positions", 32, 1, MOST_VALUES)
             self.sprites = Sprites(
                 shapes, scales, turns, spread(0, 1, columns, alone=0.5), spread(0, 1, rows, alone=0.5), side

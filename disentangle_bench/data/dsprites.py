@@ -17,6 +17,7 @@ from disentangle_bench.data.factor_dataset import Notify, Symmetry
 from disentangle_bench.data.layouts import read
 from disentangle_bench.data.official import CACHES, FileFacts, find
 from disentangle_bench.data.render_dsprites import (
+    ALIKE_IN_A_TURN,
     FACTOR_SIZES,
     PUBLISHED,
     REVISION,
@@ -108,5 +109,5 @@ def symmetry(
     turn the first and the last orientation are the same.
     """
     steps = max(orientations - closed, 1)  # in a whole turn
-    in_a_turn = torch.tensor([[{"square": 4, "ellipse": 2, "heart": 1}[shape]] for shape in shapes])
+    in_a_turn = torch.tensor([[ALIKE_IN_A_TURN[shape]] for shape in shapes])
     return Symmetry("orientation", "shape", torch.arange(orientations) * in_a_turn % steps / steps)

@@ -67,5 +67,5 @@ class Parameters:
 
     def _shown(self, key: str) -> str:
         """The value as it was written."""
-        value = self.given[key]
+        value = self.given.get(key)
         return repr(list(value) if isinstance(value, tuple) else value)

@@ -35,13 +35,15 @@ REVISION = 1
 FACTOR_NAMES = ("shape", "scale", "orientation", "posX", "posY")
 FACTOR_SIZES = (3, 6, 40, 32, 32)
 SHAPES = ("square", "ellipse", "heart")
+# How often each looks the same in a whole turn.
+ALIKE_IN_A_TURN = {"square": 4, "ellipse": 2, "heart": 1}
 SIDE, LARGEST_SIDE = 64, 256
 
 RADIUS = 9.6
 # Steps to a pixel in the card's fixed-point coordinates, and from a pixel's corner to its centre.
 STEPS = 256
 HALF = STEPS // 2
-# Decimals of a step that are kept before it is rounded: what mathematics libraries differ by is cut off.
+# A place is rounded to so many decimals of a step first, so that what mathematics libraries differ by decides nothing.
 DECIMALS = 9
 # (shape, scale, orientation, posX, posY) where the heart's tip falls exactly on a pixel centre, and that pixel. The
 # rule lights these two, which no genuine image shows; the sha256 that the whole set is known by has them dark, and so

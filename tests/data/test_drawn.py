@@ -75,7 +75,7 @@ def test_a_small_set_is_as_every_one_must_be(tmp_path):
     drawn = load_dataset("dsprites_drawn", parameters=SMALL, data_dir=tmp_path)
     check_dataset(drawn)
     assert (drawn.factor_sizes, len(drawn)) == ((2, 2, 8, 3, 2), 192)
-    assert drawn.name == "dsprites_drawn[orientations=8,positions=3|2,scales=2,shapes=heart|square,turn=open]"
+    assert drawn.name == "dsprites_drawn[orientations=8,positions=3+2,scales=2,shapes=heart+square,turn=open]"
     assert drawn.provenance == "rendered"
     # A square looks the same after a quarter of a turn, which is two of eight orientations.
     images = drawn.images(drawn.index([[1, 1, k, 1, 0] for k in range(8)]))
@@ -176,6 +176,11 @@ def test_an_even_part_of_the_published_hues_has_the_published_colours(shapes3d, 
         ("dsprites_drawn", {"shapes": []}, r"parameters.shapes = \[\]"),
         ("dsprites_drawn", {"side": 48}, r"parameters.side = 48: needed is one of 32, 64, 128, 256"),
         ("dsprites_drawn", {"turn": "half"}, "needed is one of 'closed', 'open'"),
+        (
+            "dsprites_drawn",
+            {"shapes": ["square", "ellipse"], "orientations": 3},
+            "orientations = 3: needed is more, for square, ellipse would look the same at each",
+        ),
         ("dsprites_drawn", {"positions": [3, 4, 5]}, r"positions = \[3, 4, 5\]: needed .* or a list of two"),
         ("dsprites_drawn", {"background": 256}, "a whole number of 0 to 255"),
         ("dsprites_drawn", {"background": 9, "foreground": 9}, "are both 9: a sprite would not show"),
