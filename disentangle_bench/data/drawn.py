@@ -13,7 +13,7 @@ import numpy as np
 from disentangle_bench.data import render_dsprites, render_shapes3d, shapes3d_rooms
 from disentangle_bench.data.bins import in_bins
 from disentangle_bench.data.parameters import Parameters
-from disentangle_bench.data.render_dsprites import Floats, Sprites
+from disentangle_bench.data.render_dsprites import ALIKE_IN_A_TURN, Floats, Sprites
 from disentangle_bench.data.shapes3d_rooms import Rooms
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.errors import BenchError
@@ -51,33 +51,30 @@ class DSpritesDrawn(DataSource):
             raise BenchError(
                 f"{self.name}: background and foreground are both {self.levels[0]}: a sprite would not show"
             )
-        turn = asked.one_of("turn", "closed", ("closed", "open"))
-        self.closed = turn == "closed"
+        self.closed = asked.one_of("turn", "closed", ("closed", "open")) == "closed"
         if "images" in parameters:
-            asked.refuse(
-                OF_A_GRID, "it is of a grid of sprites, and those of images = ... are drawn at random"
-            )
+            asked.refuse(OF_A_GRID, "images = ... draws these at random")
             self._scatter(asked, shapes, side)
         else:
             asked.refuse(("seed",), "nothing is drawn at random without images = ...")
-            scales = spread(0.5, 1, asked.whole("scales", 6, 1, MOST_VALUES), alone=1)
-            orientations = asked.whole("orientations", 40, 1, MOST_VALUES)
-            if orientations > 1 and all(
-                render_dsprites.ALIKE_IN_A_TURN[shape] % (orientations - self.closed) == 0 for shape in shapes
-            ):
-                raise asked.refused(
-                    "orientations", f"more, for {', '.join(shapes)} would look the same at each"
-                )
-            turns = angles(orientations, self.closed)
-            columns, rows = asked.pair("positions", 32, 1, MOST_VALUES)
-            self.sprites = Sprites(
-                shapes, scales, turns, spread(0, 1, columns, alone=0.5), spread(0, 1, rows, alone=0.5), side
-            )
-            self.factor_sizes = self.sprites.sizes
-            self.labels = {"shape": shapes}
+            self._cross(asked, shapes, side)
         refuse_large(
             self.name, len(self.sprites) * side**2 // 8, f"{len(self.sprites):,} images of {side} x {side}"
         )
+
+    def _cross(self, asked: Parameters, shapes: tuple[str, ...], side: int) -> None:
+        """Sprites of every combination of so many values of each factor."""
+        scales = spread(0.5, 1, asked.whole("scales", 6, 1, MOST_VALUES), alone=1)
+        orientations = asked.whole("orientations", 40, 1, MOST_VALUES)
+        steps = orientations - self.closed  # in a whole turn
+        if orientations > 1 and all(ALIKE_IN_A_TURN[shape] % steps == 0 for shape in shapes):
+            raise asked.refused("orientations", f"more, for {', '.join(shapes)} would look the same at each")
+        columns, rows = (
+            spread(0, 1, count, alone=0.5) for count in asked.pair("positions", 32, 1, MOST_VALUES)
+        )
+        self.sprites = Sprites(shapes, scales, angles(orientations, self.closed), columns, rows, side)
+        self.factor_sizes = self.sprites.sizes
+        self.labels = {"shape": shapes}
 
     def _scatter(self, asked: Parameters, shapes: tuple[str, ...], side: int) -> None:
         """Sprites whose factors are drawn uniformly: the shape's number, and real numbers in bins."""

@@ -110,7 +110,8 @@ def checked_factors(factors: Any) -> Factors | Truth:
     apart than it has rows is renumbered by rank; others keep their distances. BenchError for what is no finite number.
     """
     if isinstance(factors, Truth):
-        return Truth(_numbered(factors.numbers), factors.values)
+        numbers = _numbered(factors.numbers)
+        return Truth(numbers, np.where(factors.real, factors.values, numbers))
     table = as_table(factors, "factors", "factors")
     if table.dtype.kind not in "fiub":
         raise BenchError(f"factors must be numbers, not {table.dtype}.")

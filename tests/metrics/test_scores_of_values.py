@@ -36,6 +36,14 @@ def test_constant_factors_are_dropped_from_both():
     assert truth.numbers.shape == truth.values.shape == (40, 1)
 
 
+def test_an_ordinary_factor_of_which_a_value_is_missing_stays_ordinary():
+    numbers = np.stack([KIND + 3, BINS], axis=1)
+    truth = checked_factors(Truth(numbers, np.stack([KIND + 3, MEASURED], axis=1)))
+    assert isinstance(truth, Truth)
+    assert truth.numbers[:, 0].tolist() == truth.values[:, 0].tolist() == KIND.tolist()
+    assert truth.real.tolist() == [False, True]
+
+
 def test_a_linear_code_explains_all_of_the_values_and_less_of_their_bins():
     metric = registry.resolve("metric", "r2_identifiability")
     rng = np.random.default_rng(0)
