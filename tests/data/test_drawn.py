@@ -18,6 +18,7 @@ from disentangle_bench.data.shapes3d_rooms import AZIMUTHS, Rooms, hue_levels, h
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.specs import DatasetSpec
+from disentangle_bench.train.estimate import whole
 
 SMALL = {"shapes": ["heart", "square"], "scales": 2, "orientations": 8, "positions": [3, 2], "turn": "open"}
 FEW_ROOMS = {
@@ -227,6 +228,8 @@ def test_labels_and_ids_tell_parameters_apart_and_none_is_as_before():
         "dsprites_drawn[scales=5,orientation/2]",
     ]
     assert len({spec.id for spec in found.runs}) == 2
+    # What a step costs hangs on the parameters, and not on the sub-grid.
+    assert whole(found.datasets[1]).label == "dsprites_drawn[scales=5]"
     assert check_grid(found.document()).datasets == found.datasets
     plain = DatasetSpec(name="dsprites_rendered")
     assert DatasetSpec.model_validate({"name": "dsprites_rendered", "parameters": {}}) == plain
