@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from disentangle_bench import registry
+from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError, decapitalised, unknown_name
 from disentangle_bench.files import read_small
 from disentangle_bench.grid import Grid, expand
@@ -137,12 +138,7 @@ def _with_lasting_paths(grid: Grid) -> Grid:
 
 def _check_datasets(grid: Grid) -> None:
     for dataset in grid.datasets:
-        found = registry.resolve("data set", dataset.name)
-        if not hasattr(found, "check_part"):
-            raise BenchError(
-                f"data set {dataset.name!r} is {type(found).__name__!r}: it must be a DataSource"
-            )
-        found.check_part(dataset.every, dataset.size)
+        find_source(dataset.name, dataset.parameters).check_part(dataset.every, dataset.size)
 
 
 def with_overrides(
@@ -161,10 +157,7 @@ def _override(document: dict[str, Any], override: str) -> None:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise BenchError(f"--set {override!r}: write it as key=value, for example training.steps=500")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except (ValueError, RecursionError):
-        value = text.strip()
+    value = toml_value(text)
     place: Any = document
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
@@ -182,6 +175,14 @@ def _override(document: dict[str, Any], override: str) -> None:
             place[key] = value
         else:
             place = place[key]
+
+
+def toml_value(text: str) -> Any:
+    """The value that this is in TOML; what is none, as a bare word, is a string."""
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except (ValueError, RecursionError):
+        return text.strip()
 
 
 def complaint(error: Any, known: Sequence[str]) -> str:

@@ -51,6 +51,8 @@ DATASETS = {
     "isaac3d": "disentangle_bench.data.registered:Isaac3D",
     "dsprites_rendered": "disentangle_bench.data.registered:DSpritesRendered",
     "shapes3d_rendered": "disentangle_bench.data.registered:Shapes3DRendered",
+    "dsprites_drawn": "disentangle_bench.data.drawn:DSpritesDrawn",
+    "shapes3d_drawn": "disentangle_bench.data.drawn:Shapes3DDrawn",
     "color_dsprites": "disentangle_bench.data.registered:COLOR_DSPRITES",
     "noisy_dsprites": "disentangle_bench.data.registered:NOISY_DSPRITES",
     "scream_dsprites": "disentangle_bench.data.registered:SCREAM_DSPRITES",

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from disentangle_bench import registry
+from disentangle_bench.shown import settings
 
 MAX_SEED = 2**63 - 1
 
@@ -122,8 +123,20 @@ def _by_name(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
+def _parameters(value: Any) -> Any:
+    """Lists as tuples; none at all as None, so that runs without any keep their names."""
+    if not isinstance(value, dict):
+        return value
+    return {key: tuple(each) if isinstance(each, list) else each for key, each in value.items()} or None
+
+
+Parameter = Value | tuple[Value, ...]
+
+
 class DatasetSpec(Table):
     """A data set by its name, a sub-grid of it (every k-th value of some factors), and what training sees of it.
+
+    `parameters` are those of a data set that has some, as `dsprites_drawn` (see `drawn`).
 
     `size` makes its images smaller, averaged over blocks of pixels to `size` x `size`.
 
@@ -132,6 +145,7 @@ class DatasetSpec(Table):
     """
 
     name: str
+    parameters: Annotated[dict[str, Parameter] | None, BeforeValidator(_parameters)] = None
     every: dict[str, PositiveInt] = {}
     size: PositiveInt | None = None
     hold_out: (
@@ -172,7 +186,8 @@ class DatasetSpec(Table):
     @property
     def label(self) -> str:
         """The short name with its sub-grid and size, as tables show it: `dsprites_rendered[orientation/4,32x32]`."""
-        notes = [f"{factor}/{k}" for factor, k in sorted(self.every.items()) if k > 1]
+        notes = [settings(self.parameters)] if self.parameters else []
+        notes += [f"{factor}/{k}" for factor, k in sorted(self.every.items()) if k > 1]
         if self.size is not None:
             notes.append(f"{self.size}x{self.size}")
         if self.hold_out is not None:

@@ -41,9 +41,11 @@ def _codes(dataset: FactorDataset, board: Board, seed: int) -> Iterator[NDArray[
     """Codes [points, latents] of each of the controls, in their order."""
     from disentangle_bench.evaluation.controls import principal_components, untrained
     from disentangle_bench.evaluation.encode import encode_dataset
+    from disentangle_bench.evaluation.tables import values_of
 
     drawn = (board.drawn.number, board.drawn.seed)
-    blind, factors = encode_dataset(untrained(dataset, seed).encode, dataset, *drawn)
+    blind, truth = encode_dataset(untrained(dataset, seed).encode, dataset, *drawn)
+    factors = values_of(truth)
     rng = np.random.default_rng([seed, *b"factors"])
     # Without these all seeds would have the same codes. A metric that sees more in an order or a sign is at fault.
     order, signs = rng.permutation(factors.shape[1]), rng.choice([-1.0, 1.0], factors.shape[1])

@@ -25,7 +25,7 @@ def choose(study: StudyDir, board: Board, select: str) -> list[RunRecord]:
     for record in study.records(curves=False):
         data = record.spec.dataset
         asked = (data.name, {factor: k for factor, k in data.every.items() if k > 1}, data.size)
-        if record.failure is None and asked == wanted:
+        if record.failure is None and asked == wanted and not data.parameters:
             runs.append(record)
     if not runs:
         raise BenchError(

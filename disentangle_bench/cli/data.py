@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.options import data_dir_option
+from disentangle_bench.cli.options import data_dir_option, parameter_option
 from disentangle_bench.cli.output import make_progress, say
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def data_list(data_dir: Path | None) -> None:
     from disentangle_bench.data.load import default_data_dir
 
     print_files(official.listing(data_dir or default_data_dir()))
-    say("Names in _rendered of `bench list datasets` are drawn when they are needed and want no file.")
+    say(
+        "Names in _rendered and _drawn of `bench list datasets` are drawn when they are needed and want no file."
+    )
 
 
 @data.command("verify")
@@ -66,15 +68,19 @@ def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
 
 @data.command("show")
 @click.argument("name")
+@parameter_option
 @click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: <name>.png]")
 @data_dir_option
-def data_show(name: str, out: Path | None, data_dir: Path | None) -> None:
+def data_show(
+    name: str, parameters: tuple[tuple[str, Any], ...], out: Path | None, data_dir: Path | None
+) -> None:
     """Draw a contact sheet of data set NAME: a row per factor, sweeping its values."""
     from disentangle_bench.data.contact_sheet import save_contact_sheet
     from disentangle_bench.specs import DatasetSpec
     from disentangle_bench.study.study import load
 
-    dataset = load(DatasetSpec(name=name), make_progress(), data_dir)
+    spec = DatasetSpec.model_validate({"name": name, "parameters": dict(parameters)})
+    dataset = load(spec, make_progress(), data_dir)
     path = out or Path(f"{Path(name).stem}.png")
     save_contact_sheet(dataset, path)
     say(f"{path}: {dataset.name}, {dataset.provenance}, {len(dataset)} images")

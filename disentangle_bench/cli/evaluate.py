@@ -17,6 +17,7 @@ from disentangle_bench.cli.options import (
     allow_option,
     data_dir_option,
     metric_limit_option,
+    parameter_option,
     plugin_metrics,
     plugin_option,
     refuse_options,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.argument("what", required=False, metavar="[MODULE:NAME | FILE.pt2]")
 @click.option("--codes", type=click.Path(path_type=Path), help="Score the codes in this file instead.")
 @click.option("--dataset", metavar="NAME", help="On which data set.  [default: the study's]")
+@parameter_option
 @click.option("--every", multiple=True, type=StepOfFactor(), help="Every k-th value of a factor only.")
 @click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
@@ -78,6 +80,7 @@ class EvaluateCommand:
     what: str | None = None
     codes: Path | None = None
     dataset: str | None = None
+    parameters: tuple[tuple[str, Any], ...] = ()
     every: tuple[tuple[str, int], ...] = ()
     size: int | None = None
     metrics: tuple[str, ...] = ()
@@ -136,6 +139,7 @@ class EvaluateCommand:
 
         refuse_options("with --board, whose question is frozen", "every", "size", "metrics", "plugins")
         refuse_options("with --board", "protocol", "points", "name", "study", "out", "metric_seconds")
+        refuse_options("with --board", "parameters")
         fork_from_here()
         board = read_board(self.results, name)
         if self.dataset not in (None, board.dataset):
@@ -222,12 +226,15 @@ class EvaluateCommand:
 
         if grid is None:
             if self.dataset is not None:
-                return DatasetSpec(name=self.dataset, every=dict(self.every), size=self.size)
+                about = {"parameters": dict(self.parameters), "every": dict(self.every), "size": self.size}
+                return DatasetSpec.model_validate({"name": self.dataset, **about})
             if self.codes is None:
                 raise BenchError("name a data set with --dataset; `bench list datasets` has their names")
             return None
-        if self.every or self.size is not None:
-            raise BenchError("--every and --size are for --dataset; a study's data sets have their own")
+        if self.parameters or self.every or self.size is not None:
+            raise BenchError(
+                "--parameter, --every and --size are for --dataset; a study's data sets have their own"
+            )
         fitting = [spec for spec in grid.datasets if self.dataset in (None, spec.name, spec.label)]
         if len(fitting) != 1:
             labels = ", ".join(repr(spec.label) for spec in grid.datasets)

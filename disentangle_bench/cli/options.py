@@ -105,6 +105,36 @@ class StepOfFactor(click.ParamType):
         return found[1], int(found[2])
 
 
+class Parameter(click.ParamType):
+    """(key, value) from a text such as `scales=4` or `shapes=["heart"]`: a value of TOML, or a bare word."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """The key and the value."""
+        key, equals, text = str(value).partition("=")
+        if not equals or not key.strip():
+            self.fail(f"{value!r} is no parameter with a value; write for instance scales=4", param, ctx)
+        from disentangle_bench.grid_file import toml_value
+
+        found = toml_value(text)
+        each = found if isinstance(found, list) else [found]
+        if not all(isinstance(one, bool | int | float | str) for one in each):
+            self.fail(f"{value!r}: a number, true, false, a word or a list of these is needed", param, ctx)
+        return key.strip(), found
+
+
+parameter_option = click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    type=Parameter(),
+    help="Of a data set that has some, such as dsprites_drawn; may be repeated.",
+)
+
+
 class Shard(click.ParamType):
     """(i, n) from a text such as `2/8`: the second of eight parts."""
 

@@ -279,7 +279,10 @@ def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int)
     say_unreadable(study, todo.unreadable)
     if todo.train:
         entries = {whole(entry).label: entry for entry in todo.datasets}
-        shapes = {label: find_source(d.name).outline({}, d.size).image_shape for label, d in entries.items()}
+        shapes = {
+            label: find_source(d.name, d.parameters).outline({}, d.size).image_shape
+            for label, d in entries.items()
+        }
         try:
             seconds = estimate_seconds(todo.train, shapes, device, make_objective)
         except (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.data.factor_table import check_table
+from disentangle_bench.data.factor_table import check_measured, check_table
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def images_are_bytes(dataset: FactorDataset) -> None:
     """Images are uint8 [n, channels, height, width] and use 0 to 255; a factor table is one of whole numbers."""
     if dataset.table is not None:
         check_table(dataset.name, dataset.factor_names, dataset.factor_sizes, dataset.table)
+    check_measured(dataset.name, dataset.factor_names, dataset.measured, len(dataset))
     few = some_images(dataset, A_FEW)
     if len(few) and int(few.max()) == 1:
         raise BenchError(

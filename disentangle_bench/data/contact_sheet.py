@@ -33,7 +33,8 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     """uint8 [height, width, 3]: at most 12 evenly spaced values of each factor, the others held still.
 
     Above each row stand the factor's name and its number of values, below each image its value: the label where it has
-    one, cut where it is too long, else the number. Where a combination is not in the data set, its place stays grey.
+    one, cut where it is too long, else the number. Where a combination is not in the data set, its place stays grey;
+    but where factors are real-valued, images of the same bin stand there whose other factors are close.
     """
     channels, height, width = dataset.image_shape
     rows = [sweep(dataset, column) for column in range(len(dataset.factor_sizes))]
@@ -45,10 +46,10 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     title_font, font = ImageFont.load_default(FONT_SIZE), ImageFont.load_default(VALUE_FONT_SIZE)
     for column, factors in enumerate(rows):
         top = GAP + column * tall
-        name, values = dataset.factor_names[column], dataset.factor_sizes[column]
-        title = f"{name}: {values} value{'s' * (values > 1)}"
+        title = row_title(dataset, column)
         draw.text((GAP, top), title, fill="black", font=title_font)
-        shown = zip(captions(dataset, factors, column), pictures(dataset, factors), strict=True)
+        found = close(dataset, factors, column) if dataset.measured else factors
+        shown = zip(captions(dataset, factors, column), pictures(dataset, found), strict=True)
         for place, (caption, picture) in enumerate(shown):
             left = GAP + place * (width + GAP)
             pixels = picture.expand(3, height, width) if channels == 1 else picture
@@ -57,6 +58,15 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
             below = (left, top + TITLE_HEIGHT + height)
             draw.text(below, shortened(caption, width, font), fill="black", font=font)
     return np.asarray(sheet)
+
+
+def row_title(dataset: FactorDataset, column: int) -> str:
+    """What stands above the row of one factor."""
+    name, size = dataset.factor_names[column], dataset.factor_sizes[column]
+    if name in dataset.measured:
+        values = dataset.measured[name]
+        return f"{name}: {float(values.min()):.4g} to {float(values.max()):.4g} in {size} bins"
+    return f"{name}: {size} value{'s' * (size > 1)}"
 
 
 def captions(dataset: FactorDataset, factors: torch.Tensor, column: int) -> list[str]:
@@ -92,6 +102,17 @@ def resting(dataset: FactorDataset) -> torch.Tensor:
         return dataset.factors(len(dataset) // 2)[0].cpu()
     sizes = dataset.factor_sizes
     return torch.tensor([int(size * ((0.5 + 0.35 * column) % 1)) for column, size in enumerate(sizes)])
+
+
+def close(dataset: FactorDataset, factors: torch.Tensor, column: int) -> torch.Tensor:
+    """Factor values [n, factors] of images with the same value in this column, and the others as close as there are."""
+    there = dataset.factors(torch.arange(len(dataset), device=dataset.device)).cpu()
+    rows = []
+    for wanted in factors:
+        candidates = there[there[:, column] == wanted[column]]
+        apart = (candidates - wanted).abs() / torch.tensor(dataset.factor_sizes)
+        rows.append(candidates[apart.sum(dim=1).argmin()] if len(candidates) else wanted)
+    return torch.stack(rows)
 
 
 def pictures(dataset: FactorDataset, factors: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 - Every image is a PNG or JPEG, grey or RGB, and all have one size, which is kept.
 - The image is the column `image` or, without one, the only column of images. Further columns of images are left out.
-- Each other column is a factor, sorted as in `factors.csv`. `label_x` is the factor `x`, and `value_x`, which says
+- Each other column is a factor, of numbers as in an `.npz`, of text as in `factors.csv`. `label_x` is the factor `x`, and `value_x`, which says
   what its numbers measure, is left out beside it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from disentangle_bench.data.factor_table import Column, FactorTable, factor_table, number_column, text_column
+from disentangle_bench.data.factor_table import (
+    Column,
+    FactorTable,
+    factor_table,
+    number_column,
+    real_column,
+    text_column,
+)
 from disentangle_bench.errors import BenchError
 
 IMAGE, LABEL, VALUE = "image", "label_", "value_"
@@ -85,13 +93,17 @@ class EncodedImages:
 
 
 def factor_column(path: Path, name: str, values: NDArray[Any]) -> Column:
-    """The factor of these values [rows], sorted by number or text."""
+    """The factor of these values [rows]: numbers as in an `.npz`, text as in `factors.csv`."""
     if values.dtype.kind in "iu":
         return number_column(values)
-    # Each value once, for there are far fewer of them than rows.
+    if values.dtype.kind == "f":
+        return real_column(path, name, values)
+    # Each text once, for there are far fewer of them than rows.
     found, row, place = np.unique(values.astype(str), return_index=True, return_inverse=True)
     column = text_column(path, name, list(found), [f"row {k}" for k in row])
-    return Column(column.values[place.reshape(-1)], column.size, column.fractional, column.labels)
+    place = place.reshape(-1)
+    measured = None if column.measured is None else column.measured[place]
+    return replace(column, values=column.values[place], measured=measured)
 
 
 def chosen_image(where: str, found: list[str]) -> str:

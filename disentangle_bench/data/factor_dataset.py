@@ -60,6 +60,9 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
     `table` int64 [images, factors] gives each image's factors where the images are not every combination
     exactly once. `nuisance` says in words what varies from image to image and is no factor. `labels` says what the
     values of a factor are called, in order, for factors whose values have names.
+
+    `measured` maps each real-valued factor to what was measured of it, float64 [images]. Of such a factor `factors`
+    gives the bin that the value falls into (`labels` say from where to where), and `values` the value itself.
     """
 
     name: str
@@ -74,6 +77,7 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
     nuisance: str = ""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     symmetry: Symmetry | None = None
+    measured: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return math.prod(self.factor_sizes) if self.table is None else len(self.table)
@@ -113,7 +117,7 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
         return images
 
     def factors(self, index: Any) -> Tensor:
-        """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n].
+        """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n]; of a real-valued factor its bin.
 
         Raises IndexError outside 0..len-1.
         """
@@ -121,6 +125,17 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
         if self.table is not None:
             return self.table.index_select(0, positions)
         return grid_factors(positions, self.factor_sizes)
+
+    def values(self, index: Any) -> Tensor:
+        """float64 [n, factors]: as `factors`, but of real-valued factors what was measured.
+
+        Raises IndexError outside 0..len-1.
+        """
+        positions = self._checked(index)
+        found = self.factors(positions).to(torch.float64)
+        for name, measured in self.measured.items():
+            found[:, self.factor_names.index(name)] = measured.index_select(0, positions)
+        return found
 
     def index(self, factors: Any) -> Tensor:
         """int64 [n]: where the images with these factor values [n, factors] are; inverse of `factors`.
@@ -153,12 +168,13 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
         device = torch.device(device)
         try:
             table = None if self.table is None else self.table.to(device)
+            measured = {name: values.to(device) for name, values in self.measured.items()}
             store = self.store.to(device)
         except torch.OutOfMemoryError as error:
             raise BenchError(
                 f"{self.name} does not fit into the free memory of {device}; free some, or run with --device cpu"
             ) from error
-        return replace(self, store=store, device=device, table=table)
+        return replace(self, store=store, device=device, table=table, measured=measured)
 
     def place(self, values: Tensor) -> Tensor:
         """int64 [n]: where these factor values [n, factors] stand among all combinations, in order; unchecked.

@@ -1,15 +1,16 @@
 """Each image's factors as numbers 0, 1, ...: made of the labels that somebody's own data have, and held against them.
 
-Labels are compared as they are written, whole numbers of any size among them. What is no factor is refused by name: a
-label that is missing, a column that numbers the rows, a measured quantity of which every image has a value of its own.
+Labels are compared as they are written, whole numbers of any size among them. A measured quantity keeps its values
+beside the bins that they fall into. What is no factor is refused by name: a label that is missing, a column that
+numbers the rows.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from disentangle_bench.errors import BenchError
+from disentangle_bench.data.bins import in_bins
+from disentangle_bench.errors import BenchError, unknown_name
 
 MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
 INDEX_NAMES = frozenset({"index", "idx", "id", "row", "image_id", "rowid", "row_id"})
@@ -41,16 +43,23 @@ class FactorTable:
     values: NDArray[np.int64]
     place: NDArray[np.int64] | None
     labels: dict[str, tuple[str, ...]]
+    measured: dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One factor: each image's value [n], numbered from 0 in order; `fractional` where labels are no whole numbers."""
+    """One factor: each image's value [n], numbered from 0 in order; `fractional` where labels are no whole numbers.
+
+    `measured` holds the values themselves [n] where all are numbers and some are not whole; the factor is `real` where
+    these are kept.
+    """
 
     values: NDArray[np.int64]
     size: int
     fractional: bool = False
     labels: tuple[str, ...] = ()
+    measured: NDArray[np.float64] | None = None
+    real: bool = False
 
 
 def factor_table(path: Path, names: tuple[str, ...], columns: Sequence[Column]) -> FactorTable:
@@ -66,13 +75,58 @@ def factor_table(path: Path, names: tuple[str, ...], columns: Sequence[Column]) 
         raise BenchError(
             f"{path}: {len(columns)} factors need as many different names, not {', '.join(names)}"
         )
-    sizes = tuple(column.size for column in columns)
+    images = len(columns[0].values)
+    place = grid_place(*_numbers(columns))
+    continuous = [_is_continuous(column, images, place is not None) for column in columns]
+    # Bins that happen to occur in every combination are no grid: values differ within them.
+    place = None if any(continuous) else place
+    columns = [
+        _binned(column) if is_continuous else _with_steps(column)
+        for column, is_continuous in zip(columns, continuous, strict=True)
+    ]
+    values, sizes = _numbers(columns)
+    named = dict(zip(names, columns, strict=True))
+    for name, column in named.items():
+        if not column.real:
+            check_factor(str(path), name, column.size, images, place is not None, column.fractional)
+    labels = {name: column.labels for name, column in named.items() if column.labels}
+    measured = {
+        name: column.measured for name, column in named.items() if column.real and column.measured is not None
+    }
+    return FactorTable(names, sizes, values, place, labels, measured)
+
+
+def _numbers(columns: Sequence[Column]) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """The table [n, factors] of these columns, and their sizes."""
     values = np.stack([column.values for column in columns], axis=1).astype(np.int64)
-    place = grid_place(values, sizes)
-    for name, column in zip(names, columns, strict=True):
-        check_factor(str(path), name, column.size, len(values), place is not None, column.fractional)
-    labels = {name: column.labels for name, column in zip(names, columns, strict=True) if column.labels}
-    return FactorTable(names, sizes, values, place, labels)
+    return values, tuple(column.size for column in columns)
+
+
+def _is_continuous(column: Column, images: int, full_grid: bool) -> bool:
+    """Whether the numbers of a column go into bins: neither the steps of a full grid nor those of a text's scale."""
+    if column.measured is None:
+        return False
+    if full_grid:
+        return images >= FEW_IMAGES and column.size == images
+    return column.real or _has_too_many(column.size, images)
+
+
+def _binned(column: Column) -> Column:
+    assert column.measured is not None
+    bins, labels = in_bins(column.measured)
+    return replace(column, values=bins, size=len(labels), labels=labels, real=True)
+
+
+def _with_steps(column: Column) -> Column:
+    """The column, with its values as labels where they are kept."""
+    if not column.real or column.measured is None:
+        return column
+    return replace(column, labels=tuple(f"{value:.6g}" for value in np.unique(column.measured)))
+
+
+def _has_too_many(size: int, images: int) -> bool:
+    """Whether so many different fractional numbers are no steps of a scale."""
+    return size == images > 2 or (images >= FEW_IMAGES and size > images // 2)
 
 
 def grid_place(values: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64] | None:
@@ -97,14 +151,15 @@ def check_factor(
     if full_grid:
         refused = fractional and many and size == images
     elif fractional:
-        refused = size == images > 2 or (many and size > images // 2)
+        refused = _has_too_many(size, images)
     else:
         refused = many and size > 0.9 * images
     if refused:
         how = "a value of its own for each of the" if size == images else f"{size} different values for"
         raise BenchError(
             f"{where}: {name!r} has {how} {images} images, of which no metric can learn anything; put a measured"
-            " quantity into some bins (pandas.qcut), number the steps of a scale 0, 1, ..., or leave the column out"
+            " quantity of whole numbers into bins (pandas.qcut), number the steps of a scale 0, 1, ..., or leave the"
+            " column out"
         )
 
 
@@ -114,8 +169,29 @@ def check_table_shape(name: str, sizes: Sequence[int], table: Any) -> None:
     if not isinstance(table, Tensor) or dtype != torch.int64 or shape[1:] != (len(sizes),):
         raise BenchError(
             f"{name}: the factor table is {dtype} {shape}, not a tensor torch.int64 (images, {len(sizes)}):"
-            " number each factor's values 0, 1, ... and put a measured quantity into bins"
+            " number each factor's values 0, 1, ..., and give those of a real-valued factor as `measured`"
         )
+
+
+def check_measured(name: str, names: Sequence[str], measured: Mapping[str, Any], images: int) -> None:
+    """Raise BenchError unless each of these factors has finite values float64 [images]."""
+    for factor, values in measured.items():
+        if factor not in names:
+            raise unknown_name(f"factor of {name}", factor, names)
+        dtype, shape = (
+            getattr(values, "dtype", type(values).__name__),
+            tuple(getattr(values, "shape", ())),
+        )
+        if not isinstance(values, Tensor) or dtype != torch.float64 or shape != (images,):
+            raise BenchError(
+                f"{name}: the measured values of {factor!r} are {dtype} {shape}, not a tensor torch.float64"
+                f" ({images},), a number for each image"
+            )
+        if not bool(values.isfinite().all()):
+            row = int((~values.isfinite()).nonzero()[0])
+            raise BenchError(
+                f"{name}: image {row} has {float(values[row])} for {factor!r}; every image needs a value"
+            )
 
 
 def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
@@ -134,6 +210,21 @@ def number_column(numbers: NDArray[Any]) -> Column:
     """The column of whole numbers [n], whatever their size."""
     found, values = np.unique(numbers, return_inverse=True)
     return Column(values.reshape(-1).astype(np.int64), len(found))
+
+
+def real_column(path: Path, name: str, numbers: NDArray[Any]) -> Column:
+    """The column of floats [n]: an ordinary one where all are whole. Raises BenchError for a nan or an infinity."""
+    measured = numbers.astype(np.float64)
+    odd = np.flatnonzero(~np.isfinite(measured))
+    if len(odd):
+        raise BenchError(
+            f"{path}: row {odd[0]} of factors (counted from 0) has {measured[odd[0]]} for {name!r}: every image needs a"
+            " value; drop the row"
+        )
+    column = number_column(measured)
+    if (measured == np.rint(measured)).all():
+        return column
+    return replace(column, fractional=True, measured=measured, real=True)
 
 
 def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[str]) -> Column:
@@ -158,7 +249,9 @@ def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[s
     order = {key: place for place, key in enumerate(sorted(labels))}
     fractional = any(kind == 0 and value != value.to_integral_value() for kind, value in order)
     values = np.array([order[key] for key in keys], np.int64)
-    return Column(values, len(order), fractional, tuple(labels[key] for key in order))
+    numbers = fractional and all(kind == 0 for kind, _ in order)
+    measured = np.array([float(value) for _, value in keys]) if numbers else None
+    return Column(values, len(order), fractional, tuple(labels[key] for key in order), measured)
 
 
 def _number(text: str) -> Decimal | None:

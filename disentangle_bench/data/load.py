@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench import registry
 from disentangle_bench.data.smaller import at_size
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.subgrid import subgrid
 from disentangle_bench.errors import BenchError
+from disentangle_bench.shown import settings
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def load_dataset(
     name: str,
     *,
+    parameters: Mapping[str, Any] | None = None,
     every: Mapping[str, int] | None = None,
     size: int | None = None,
     data_dir: Path | str | None = None,
@@ -35,6 +37,8 @@ def load_dataset(
     name
         A registered name (`bench list datasets` shows them), "module:Class" for a data set by code, or the path of
         your own file or folder.
+    parameters
+        What a data set with parameters is to show, as `dsprites_drawn`: `{"shapes": ["heart"], "scales": 4}`.
     every
         Keeps each k-th value of the factors that it names: `{"orientation": 5}` keeps the orientations 0, 5, 10, ...
     size
@@ -56,8 +60,8 @@ def load_dataset(
     Raises
     ------
     BenchError
-        For an unknown name, for factors or steps in `every` that the data set does not have, for a file that is
-        missing or not what it should be, and where the images do not fit on the device.
+        For an unknown name, for parameters, factors or steps in `every` that the data set does not have, for a file
+        that is missing or not what it should be, and where the images do not fit on the device.
 
     Examples
     --------
@@ -71,22 +75,36 @@ def load_dataset(
     """
     from disentangle_bench.data.checks import check_loaded
 
-    source = find_source(name)
+    source = find_source(name, parameters)
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     dataset = source.load(data_dir=folder, notify=notify)
     check_loaded(source, dataset)
     return at_size(subgrid(dataset, every or {}), size).to(device)
 
 
-def find_source(name: str) -> DataSource:
+def find_source(name: str, parameters: Mapping[str, Any] | None = None) -> DataSource:
     """What is known of the data set called `name` (registered, "module:Class" or a path) and how to load it.
 
-    Raises BenchError for an unknown name, a path where there is no data set, an object that is no DataSource, and for
-    facts that are missing or do not fit together.
+    Raises BenchError for an unknown name, a path where there is no data set, an object that is no DataSource, for
+    parameters that it does not take, and for facts that are missing or do not fit together.
     """
     source = registry.resolve("data set", name)
     if not isinstance(source, DataSource):
         raise BenchError(f"data set {name!r} is {type(source).__name__!r}: it must be a DataSource")
+    if parameters:
+        try:
+            source = source.with_parameters(**parameters)
+        except BenchError:
+            raise
+        except (Exception, SystemExit) as error:  # anyone's code
+            reason = f"{type(error).__name__}: {error}"
+            raise BenchError(
+                f"data set {name!r} cannot be had with {settings(parameters)}: {reason}"
+            ) from error
+        if not isinstance(source, DataSource):
+            raise BenchError(
+                f"data set {name!r}: with_parameters gives {type(source).__name__!r}, not a DataSource"
+            )
     source.check_facts()
     return source
 

@@ -40,6 +40,7 @@ def pick(dataset: FactorDataset, rows: Tensor, label: str) -> FactorDataset:
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} [{label}]".encode()).hexdigest(),
         store=RowsStore(dataset.store, rows),
         table=dataset.factors(rows),
+        measured={name: values[rows] for name, values in dataset.measured.items()},
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from disentangle_bench.data import render_dsprites, render_shapes3d
+from disentangle_bench.data import render_dsprites, render_shapes3d, shapes3d_rooms
 from disentangle_bench.data.official import FILES, FileFacts
 from disentangle_bench.data.source import DataSource
 
@@ -60,8 +60,8 @@ class Shapes3DRendered(DataSource):
     """3D Shapes drawn again."""
 
     name = "shapes3d_rendered"
-    factor_names = render_shapes3d.FACTOR_NAMES
-    factor_sizes: tuple[int, ...] = render_shapes3d.FACTOR_SIZES
+    factor_names = shapes3d_rooms.FACTOR_NAMES
+    factor_sizes: tuple[int, ...] = shapes3d_rooms.FACTOR_SIZES
     image_shape = (3, render_shapes3d.SIDE, render_shapes3d.SIDE)
     provenance = "rendered"
     labels = MappingProxyType({"shape": ("cube", "cylinder", "sphere", "capsule")})

@@ -15,12 +15,12 @@ The picture is drawn at 192 x 192, one sample a pixel, as Mesa's software render
 two passes of whole grey levels, the second for the spot light. It is reduced to 64 x 64 with a Lanczos-3 filter.
 Every sample shows one surface, so that the reduced picture is a sum of parts before it is clipped, and the hues use
 six levels only: 21 small maps for each of the 480 combinations of scale, shape and orientation make all 480,000
-pictures. `docs/rendering.md` tells where the numbers come from and how exact they are.
+pictures. Other numbers of hues have other levels (`shapes3d_rooms`), with a map for each.
+`docs/rendering.md` tells where the numbers come from and how exact they are.
 """
 
 from __future__ import annotations
 
-import colorsys
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,25 +33,21 @@ from numpy.typing import NDArray
 
 from disentangle_bench.data.shapes3d_bodies import Mesh, bodies
 from disentangle_bench.data.shapes3d_raster import Floats, Fragments, Ints, cut_quad, rasterise, snap
+from disentangle_bench.data.shapes3d_rooms import LEVELS, SHAPES, SKY_MAPS, Rooms, levels
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from disentangle_bench.data.factor_dataset import Notify
 
+Greys = NDArray[np.uint8]
+
 # Raised whenever a pixel may change.
 REVISION = 3
 
-FACTOR_NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
-FACTOR_SIZES = (10, 10, 10, 8, 4, 15)
 SIDE, OVERSAMPLING = 64, 3
 FINE = SIDE * OVERSAMPLING
 
-SCALES = np.linspace(0.75, 1.25, 8)
-AZIMUTHS = np.radians(np.linspace(-30, 30, 15))
-# The hues' red, green and blue use multiples of 1/5 only; the table [10, 3] holds the multiples.
-LEVELS = np.arange(6) / 5
-HUE_LEVELS = np.rint(5 * np.array([colorsys.hsv_to_rgb(k / 10, 1, 1) for k in range(10)])).astype(np.int64)
 SKY = np.array([153, 226, 249])
 
 RING, EYE_HEIGHT, HALF_ROOM, WALL_HEIGHT, TEXTURE_PERIOD = 2.5, 0.75, 3.5, 2.0, 2.0
@@ -69,7 +65,6 @@ SHADOW_NUDGE = np.array([1e-9, 1e-6])
 # hold MIDDLE grey levels less, which makes that range lie within -2^15..2^15.
 STEP_BITS = 7
 MIDDLE = 128
-SKY_ROWS, FLOOR_ROWS, WALL_ROWS, OBJECT_ROWS, SET_ROWS = 0, 3, 9, 15, 21
 
 RIGHT, UP, FRONT = np.eye(3)
 
@@ -92,63 +87,66 @@ class Camera:
 class View:
     """The empty room from one place of the camera, in 192 x 192 samples.
 
-    `floor`, `shade` (the floor without the spot light) and `walls` are grey levels [6, samples], one row per level
+    `floor`, `shade` (the floor without the spot light) and `walls` are grey levels [levels, samples], one row per level
     of a hue, 0 where another surface is seen. `places` [samples, 2] are the centres of the shadow map's places that
     samples of the floor look up.
     """
 
     camera: Camera
     sky: NDArray[np.bool_]
-    floor: NDArray[np.uint8]
-    shade: NDArray[np.uint8]
-    walls: NDArray[np.uint8]
+    floor: Greys
+    shade: Greys
+    walls: Greys
     places: Floats
 
 
-def part_sets(notify: Notify | None = None) -> Iterator[NDArray[np.int16]]:
-    """The 480 sets of maps, one for each (scale, shape, orientation), the last one fastest: int16 [1, 21, 4096].
+def part_sets(rooms: Rooms, notify: Notify | None = None) -> Iterator[NDArray[np.int16]]:
+    """The sets of maps, one for each (scale, shape, orientation), the last one fastest: int16 [1, maps, 4096].
 
-    A set holds three maps of the sky (red, green, blue) and six each of floor, walls and body, one per level of
+    A set holds three maps of the sky (red, green, blue) and those of floor, walls and body, one per level of
     a hue. The picture is the sum of one map each: `(sum >> STEP_BITS) + MIDDLE`, cut to 0..255, is the nearest
     grey level. `notify(what, done, total)` hears of progress.
     """
-    meshes = bodies()
-    views = [empty_room(azimuth) for azimuth in AZIMUTHS]
-    total = len(SCALES) * len(meshes) * len(views)
-    for number, (scale, mesh, view) in enumerate(itertools.product(SCALES, meshes, views)):
-        yield part_set(view, mesh, scale)[None]
+    known = dict(zip(SHAPES, bodies(), strict=True))
+    meshes = [known[shape] for shape in rooms.shapes]
+    of_floor, of_walls, of_body = map(levels, rooms.hues)
+    views = [empty_room(azimuth, of_floor, of_walls) for azimuth in rooms.azimuths]
+    for number, (scale, mesh, view) in enumerate(itertools.product(rooms.scales, meshes, views)):
+        yield part_set(view, mesh, scale, of_body)[None]
         if notify is not None and (number + 1) % len(views) == 0:
-            notify("drawing 3D Shapes", number + 1, total)
+            notify("drawing 3D Shapes", number + 1, rooms.sets)
 
 
-def part_set(view: View, mesh: Mesh, scale: float) -> NDArray[np.int16]:
-    """The 21 maps [21, 4096] of one body in one view."""
+def part_set(view: View, mesh: Mesh, scale: float, of_body: Floats = LEVELS) -> NDArray[np.int16]:
+    """The maps [maps, 4096] of one body, in these levels, in one view."""
     points = scale * mesh.points
     covered = rasterise(on_screen(view.camera.look(points)), mesh.triangles, FINE)
-    body = np.zeros((len(LEVELS), FINE * FINE))
-    body[:, covered.pixels] = body_levels(points, mesh.normals, view.camera, covered)
+    body = np.zeros((len(of_body), FINE * FINE))
+    body[:, covered.pixels] = body_levels(points, mesh.normals, view.camera, covered, of_body)
 
     free = np.ones(FINE * FINE, bool)
     free[covered.pixels] = False
     floor = np.where(in_shadow(view.places, points), view.shade, view.floor)
     sky = np.outer(SKY, free & view.sky)
     maps = reduce_maps(np.concatenate([sky, free * floor, free * view.walls, body]))
-    maps[:FLOOR_ROWS] += 0.5 - MIDDLE
+    maps[:SKY_MAPS] += 0.5 - MIDDLE
     return np.rint(maps * 2**STEP_BITS).astype(np.int32).astype(np.int16)
 
 
-def body_levels(points: Floats, normals: Floats, camera: Camera, covered: Fragments) -> Floats:
-    """Grey levels [6, n] of the covered pixels: both passes are rounded and the sum is cut to 255."""
+def body_levels(
+    points: Floats, normals: Floats, camera: Camera, covered: Fragments, of_body: Floats
+) -> Floats:
+    """Grey levels [levels, n] of the covered pixels: both passes are rounded and the sum is cut to 255."""
     base, spot, veil = lighting(points, normals, camera.forward)
     # Light on a vertex is cut to 1 in either pass; the first one never gets there.
-    second = np.minimum(np.outer(spot, LEVELS) + veil[:, None], 1)
-    levels = np.outer(covered.interpolate(base), LEVELS)
-    both: Floats = np.minimum(np.rint(255 * levels) + np.rint(255 * covered.interpolate(second)), 255).T
+    second = np.minimum(np.outer(spot, of_body) + veil[:, None], 1)
+    shade = np.outer(covered.interpolate(base), of_body)
+    both: Floats = np.minimum(np.rint(255 * shade) + np.rint(255 * covered.interpolate(second)), 255).T
     return both
 
 
-def empty_room(azimuth: float) -> View:
-    """The room as the camera sees it at this angle on its ring, in radians."""
+def empty_room(azimuth: float, of_floor: Floats = LEVELS, of_walls: Floats = LEVELS) -> View:
+    """The room in these levels as the camera sees it at this angle on its ring, in radians."""
     cosine, sine = np.cos(azimuth), np.sin(azimuth)
     eye = np.array([RING * sine, EYE_HEIGHT, RING * cosine])
     camera = Camera(eye, right=np.array([cosine, 0, -sine]), forward=np.array([-sine, 0, -cosine]))
@@ -165,17 +163,23 @@ def empty_room(azimuth: float) -> View:
         points[pixels] = eye + reach[:, None] * rays[pixels]
         pattern = texture(points[pixels], number)
         surface[pixels], first[pixels], second[pixels] = number, base * pattern, spot * pattern
-    shade = np.rint(255 * np.outer(LEVELS, first))
-    full = np.minimum(shade + np.rint(255 * np.outer(LEVELS, second)), 255)
     on_floor, on_wall = surface == FLOOR, (surface != FLOOR) & (surface != NOTHING)
+    floor, shade = _two_passes(of_floor, first * on_floor, second * on_floor)
     return View(
         camera,
         surface == NOTHING,
-        (full * on_floor).astype(np.uint8),
-        (shade * on_floor).astype(np.uint8),
-        (full * on_wall).astype(np.uint8),
+        floor,
+        shade,
+        _two_passes(of_walls, first * on_wall, second * on_wall)[0],
         np.floor(shadow_places(points)) + 0.5 + SHADOW_NUDGE,
     )
+
+
+def _two_passes(of_surface: Floats, first: Floats, second: Floats) -> tuple[Greys, Greys]:
+    """Grey levels [levels, samples] with the spot light, whose light is `second`, and without it."""
+    shade = np.rint(255 * np.outer(of_surface, first))
+    full = np.minimum(shade + np.rint(255 * np.outer(of_surface, second)), 255)
+    return full.astype(np.uint8), shade.astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,38 +17,36 @@ from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.layouts import read
 from disentangle_bench.data.official import CACHES, FileFacts, find
 from disentangle_bench.data.render_shapes3d import (
-    FLOOR_ROWS,
-    HUE_LEVELS,
     MIDDLE,
-    OBJECT_ROWS,
     REVISION,
-    SET_ROWS,
     SIDE,
-    SKY_ROWS,
     STEP_BITS,
-    WALL_ROWS,
     part_sets,
 )
+from disentangle_bench.data.shapes3d_rooms import PUBLISHED, Rooms, hue_levels
 
 
 class PartStore:
     """Pictures added up from part maps when they are asked for, in integers: the same on every device.
 
-    `maps` is int16 [480 * 21, 4096] as `part_sets` lays them out.
+    `maps` is int16 [sets * maps, 4096] as `part_sets` lays them out.
     """
 
-    def __init__(self, maps: Tensor) -> None:
-        self.maps = maps
-        self.levels = torch.from_numpy(HUE_LEVELS).to(maps.device)
+    def __init__(self, maps: Tensor, rooms: Rooms = PUBLISHED) -> None:
+        self.maps, self.asked = maps, rooms
+        self.levels = [torch.from_numpy(hue_levels(hues)).to(maps.device) for hues in rooms.hues]
         self.channels = torch.arange(3, device=maps.device)
 
     def images(self, index: Tensor) -> Tensor:
         """uint8 [n, 3, 64, 64]."""
-        hues, first = index // 480, (index % 480 * SET_ROWS).unsqueeze(1)
-        picture = self.rows(first + SKY_ROWS + self.channels)
-        picture += self.rows(first + FLOOR_ROWS + self.levels[hues // 100])
-        picture += self.rows(first + WALL_ROWS + self.levels[hues // 10 % 10])
-        picture += self.rows(first + OBJECT_ROWS + self.levels[hues % 10])
+        sets = self.asked.sets
+        *starts, count = self.asked.rows
+        _, walls, bodies = self.asked.hues
+        colours, first = index // sets, (index % sets * count).unsqueeze(1)
+        hues = (colours // (walls * bodies), colours // bodies % walls, colours % bodies)
+        picture = self.rows(first + self.channels)
+        for start, levels, hue in zip(starts, self.levels, hues, strict=True):
+            picture += self.rows(first + start + levels[hue])
         grey = (picture >> STEP_BITS) + MIDDLE
         return grey.clamp_(0, 255).to(torch.uint8).view(-1, 3, SIDE, SIDE)
 
@@ -57,19 +56,26 @@ class PartStore:
 
     def to(self, device: torch.device) -> PartStore:
         """The same maps on another device."""
-        return self if self.maps.device == device else PartStore(self.maps.to(device))
+        return self if self.maps.device == device else PartStore(self.maps.to(device), self.asked)
 
 
-def open_rendered(data_dir: Path, notify: Notify | None) -> tuple[PartStore, str]:
-    """3D Shapes drawn again, and its fingerprint: an image for every one of the official set, in its order.
+def open_rendered(data_dir: Path, notify: Notify | None, rooms: Rooms = PUBLISHED) -> tuple[PartStore, str]:
+    """Rooms drawn, and a hash of their maps: an image for every one of the official set, in its order, or others.
 
-    The part maps (83 MB) are kept in a cache file in `data_dir`. The fingerprint is the sha256 of that file's
-    content.
+    The part maps (83 MB) are kept in a cache file in `data_dir`, named by what is drawn. The hash is the sha256 of that
+    file's content.
     """
-    shape = (480, SET_ROWS, SIDE * SIDE)
-    path = data_dir / f"shapes3d_rendered.r{REVISION}.npy"
-    maps, fingerprint = cached_array(path, shape, np.int16, lambda: part_sets(notify))
-    return PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE)), fingerprint
+    asked = _hash_of(rooms)
+    name = "shapes3d_rendered" if asked == _hash_of(PUBLISHED) else f"shapes3d_drawn.{asked}"
+    shape = (rooms.sets, rooms.rows[-1], SIDE * SIDE)
+    path = data_dir / f"{name}.r{REVISION}.npy"
+    maps, found = cached_array(path, shape, np.int16, lambda: part_sets(rooms, notify))
+    return PartStore(torch.from_numpy(maps).view(-1, SIDE * SIDE), rooms), found
+
+
+def _hash_of(rooms: Rooms) -> str:
+    known = (rooms.hues, rooms.scales.tobytes(), rooms.shapes, rooms.azimuths.tobytes())
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
 
 def open_official(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.data.smaller import at_size, check_size
 from disentangle_bench.data.subgrid import check_step, subgrid
@@ -40,12 +41,21 @@ class DataSource:
     table: Tensor | None = None
     nuisance: str = ""
     labels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    measured: Mapping[str, Tensor] = MappingProxyType({})
     published: str | None = None
 
     @property
     def symmetry(self) -> Symmetry | None:
         """What images show of a factor where two of its values give one picture."""
         return None
+
+    def with_parameters(self, **parameters: Any) -> DataSource:
+        """The data set that these parameters ask for: numbers, booleans, strings and lists of them.
+
+        Raises BenchError that names the key, the value and what is allowed. A class that has parameters gives another
+        object of itself.
+        """
+        raise BenchError(f"{self.name} takes no parameters; leave out {', '.join(parameters)}")
 
     def images(self, index: Tensor) -> Tensor:
         """uint8 [n, channels, height, width], values 0..255, for int64 indices [n], each from 0 to the last image."""
@@ -81,6 +91,8 @@ class DataSource:
         digest = hashlib.sha256(repr(known).encode())
         if self.table is not None:
             digest.update(self.table.numpy().tobytes())
+        for values in self.measured.values():
+            digest.update(values.numpy().tobytes())
         digest.update(some_images(self.dataset(self, ""), HASHED_IMAGES).numpy().tobytes())
         return self, digest.hexdigest()
 
@@ -104,6 +116,7 @@ class DataSource:
             nuisance=self.nuisance,
             labels=dict(self.labels),
             symmetry=self.symmetry,
+            measured=dict(self.measured),
         )
 
     def outline(self, every: Mapping[str, int], size: int | None = None) -> FactorDataset:
@@ -138,10 +151,13 @@ class DataSource:
                 f"{who}: factor_sizes are {sizes!r} and image_shape (channels, height, width) is {shape!r}; they must"
                 " hold whole numbers from 1"
             )
-        if self.table is not None:
-            from disentangle_bench.data.factor_table import check_table_shape
+        if self.table is not None or self.measured:
+            from disentangle_bench.data.factor_table import check_measured, check_table_shape
 
-            check_table_shape(self.name, sizes, self.table)
+            if self.table is not None:
+                check_table_shape(self.name, sizes, self.table)
+            images = math.prod(sizes) if self.table is None else len(self.table)
+            check_measured(self.name, names, self.measured, images)
 
     def check_part(self, every: Mapping[str, int], size: int | None) -> None:
         """Raise BenchError unless `every` names factors of this set and steps that fit them, and `size` its sides."""

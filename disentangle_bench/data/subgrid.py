@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -28,13 +29,17 @@ class SubgridStore:
 
     def images(self, index: Tensor) -> Tensor:
         """uint8 [n, channels, height, width] for positions in the sub-grid."""
+        return self.store.images(self.whole(index))
+
+    def whole(self, index: Tensor) -> Tensor:
+        """int64 [n]: where these positions in the sub-grid are in the whole."""
         import torch
 
         whole = torch.zeros_like(index)
         for size, stride in zip(reversed(self.sizes), reversed(self.strides), strict=True):
             whole += index % size * stride
             index = index // size
-        return self.store.images(whole)
+        return whole
 
     def to(self, device: torch.device) -> SubgridStore:
         """The same part with its pixels on another device."""
@@ -70,14 +75,26 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     for size, k in zip(reversed(dataset.factor_sizes), reversed(steps), strict=True):
         strides.append(stride * k)
         stride *= size
+    store = SubgridStore(dataset.store, sizes, tuple(reversed(strides)))
     return replace(
         dataset,
         name=f"{dataset.name}[{label}]",
         factor_sizes=sizes,
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} [{label}]".encode()).hexdigest(),
-        store=SubgridStore(dataset.store, sizes, tuple(reversed(strides))),
+        store=store,
         labels=labels,
+        measured=_kept(dataset.measured, store),
     )
+
+
+def _kept(measured: Mapping[str, Tensor], store: SubgridStore) -> dict[str, Tensor]:
+    """The measured values of the images that are kept."""
+    import torch
+
+    return {
+        name: values[store.whole(torch.arange(math.prod(store.sizes), device=values.device))]
+        for name, values in measured.items()
+    }
 
 
 def _thinned(symmetry: Symmetry | None, every: Mapping[str, int]) -> Symmetry | None:

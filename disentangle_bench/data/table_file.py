@@ -174,7 +174,7 @@ def _numbers(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -
 
 
 def _as_whole(path: Path, factors: NDArray[np.float64]) -> NDArray[Any]:
-    """Factors as whole numbers where they are; what is none is left for a metric to refuse."""
+    """Factors as whole numbers where all are; else as they are, for real-valued ones or a metric's refusal."""
     if not np.isfinite(factors).all() or (factors != np.rint(factors)).any():
         return factors
     if np.abs(factors).max() >= LARGEST_WHOLE:

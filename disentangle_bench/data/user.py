@@ -5,10 +5,12 @@ Mirrors of published sets, Parquet and TFRecord files, are read by `encoded_imag
 - `images`: [n, height, width], [n, height, width, channels] or [n, channels, height, width] with 1 or 3 channels, as
   whole numbers 0 to 255 (0 and 1 alone mean black and white and become 0 and 255) or floats 0 to 1, which are kept as
   the nearest of 256 levels.
-- `factors`: whole numbers [n, factors]; any values, which are numbered 0, 1, ... in ascending order.
+- `factors`: numbers [n, factors]; whole ones, whatever they are, are numbered 0, 1, ... in ascending order. A column of
+  floats that are not all whole is real-valued: its values are kept beside their bins (see `bins`).
 - `factor_names` (not in an `.npz` or HDF5 file that lacks it: "factor0", "factor1", ...): strings [factors].
 - `factors.csv`: a column `file` with names relative to the folder, and a column per factor, in which numbers are
-  sorted by value and text by the numbers within it. The images are resized to 64 x 64, and 16 bits are scaled to 8.
+  sorted by value and text by the numbers within it. A column of fractional numbers is real-valued where it has more
+  different values than half the images. The images are resized to 64 x 64, and 16 bits are scaled to 8.
 
 Where every combination of the factors' values occurs exactly once, in whatever order, the result is a full grid in
 lexicographic order. Otherwise the images stay in their order and carry a factor table.
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 
 from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.factor_dataset import Notify
-from disentangle_bench.data.factor_table import FactorTable, factor_table, number_column
+from disentangle_bench.data.factor_table import FactorTable, factor_table, number_column, real_column
 from disentangle_bench.data.image_folder import TABLE_NAME, ImageFolder
 from disentangle_bench.data.parquet_images import ParquetImages, parquet_files
 from disentangle_bench.data.pixels import as_bytes, bytes_per_unit
@@ -63,6 +65,8 @@ class UserSource(DataSource):
         self.factor_table = table = content.table()
         self.factor_names, self.factor_sizes, self.labels = table.names, table.sizes, table.labels
         self.table = torch.from_numpy(table.values) if table.place is None else None
+        order = np.arange(content.shape[0]) if table.place is None else np.argsort(table.place)
+        self.measured = {name: torch.from_numpy(values[order]) for name, values in table.measured.items()}
 
     def open(self, data_dir: Path, notify: Notify | None) -> tuple[ArrayStore, str]:
         """All images in memory, and the sha256 of pixels, factors, names and labels."""
@@ -82,6 +86,8 @@ class UserSource(DataSource):
         digest.update(images.data)
         if table.place is None:
             digest.update(table.values.tobytes())
+        for values in self.measured.values():
+            digest.update(values.numpy().tobytes())
         return ArrayStore(torch.from_numpy(images)), digest.hexdigest()
 
 
@@ -107,10 +113,10 @@ class ArrayFile:
             raise BenchError(
                 f"{path}: images are {images.dtype} {images.shape}, not uint8 [n, height, width(, channels)]"
             )
-        if len(factors.shape) != 2 or factors.dtype.kind not in "biu":
+        if len(factors.shape) != 2 or factors.dtype.kind not in "biuf":
             raise BenchError(
-                f"{path}: factors are {factors.dtype} {factors.shape}, not whole numbers [n, factors]; number each"
-                " factor's values 0, 1, ... and put a measured quantity into bins"
+                f"{path}: factors are {factors.dtype} {factors.shape}, not numbers [n, factors]; number each factor's"
+                " values 0, 1, ..., or give the values of a measured quantity as floats"
             )
         if 0 in images.shape[1:]:
             raise BenchError(f"{path}: images {images.shape} have no pixels")
@@ -152,12 +158,18 @@ class ArrayFile:
         """The file's factors."""
         with self.open() as source:
             header = source.header("factors")
-            # Never through floats, in which whole numbers above 2**53 run together.
+            # Whole numbers never go through floats, in which those above 2**53 run together.
             factors = np.concatenate(
                 [np.empty((0, header.shape[1]), header.dtype), *source.blocks("factors")]
             )
             names = self.names(source, factors.shape[1])
-        return factor_table(self.path, names, [number_column(column) for column in factors.T])
+        if factors.dtype.kind != "f":
+            return factor_table(self.path, names, [number_column(column) for column in factors.T])
+        titles = names if len(names) == factors.shape[1] else [str(k) for k in range(factors.shape[1])]
+        columns = [
+            real_column(self.path, title, column) for title, column in zip(titles, factors.T, strict=True)
+        ]
+        return factor_table(self.path, names, columns)
 
     def names(self, source: StrictNpz | StrictH5, count: int) -> tuple[str, ...]:
         """The factors' names, numbered ones where the file has none."""

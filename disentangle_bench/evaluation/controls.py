@@ -18,6 +18,7 @@ from disentangle_bench.data.pixels import as_floats
 from disentangle_bench.evaluation.encode import encode_dataset
 from disentangle_bench.evaluation.models import Scoring
 from disentangle_bench.evaluation.pool import score_one
+from disentangle_bench.evaluation.tables import Truth, numbers_of, values_of
 from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.metrics.controls import CONTROLS, symmetric
 from disentangle_bench.metrics.metric import Codes, Factors
@@ -63,12 +64,14 @@ def calibrate(
     return found
 
 
-def _controls(dataset: FactorDataset, points: int | str, seed: int) -> Iterator[tuple[str, Codes, Factors]]:
+def _controls(
+    dataset: FactorDataset, points: int | str, seed: int
+) -> Iterator[tuple[str, Codes, Factors | Truth]]:
     codes, factors = encode_dataset(untrained(dataset, seed).encode, dataset, points, seed)
     for name, control in CONTROLS.items():
-        yield name, control(factors, np.random.default_rng([seed, *name.encode()])), factors
+        yield name, control(values_of(factors), np.random.default_rng([seed, *name.encode()])), factors
     if dataset.symmetry is not None:
-        yield "symmetric", symmetric_codes(factors, dataset), factors
+        yield "symmetric", symmetric_codes(numbers_of(factors), dataset), factors
     yield "untrained", codes, factors
     yield "pca", *encode_dataset(principal_components(dataset, seed), dataset, points, seed)
 

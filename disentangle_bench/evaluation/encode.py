@@ -13,7 +13,9 @@ from torch.func import vmap
 
 from disentangle_bench import randomness
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.evaluation.tables import Truth, truth_of
 from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.metrics.metric import Factors
 from disentangle_bench.models.product_form import use_products
 from disentangle_bench.precision import PRECISIONS, caller, float32_products
 
@@ -25,7 +27,7 @@ def encode_stack(
     models: Sequence[TrainedModel],
     dataset: FactorDataset,
     on_points: Callable[[int], None] = lambda n: None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], Factors | Truth]:
     """Codes [models, points, latents] and factors [points, factors] of every image of the data set, in float32.
 
     The models are of one program and on the device of `dataset`. Raises ValueError for codes of another shape.
@@ -54,7 +56,7 @@ def encode_stack(
             on_points(len(part))
     found = torch.cat(codes, dim=1)
     refuse_odd_codes(found, (len(models), len(dataset)))
-    return found.numpy(), dataset.factors(index).cpu().numpy()
+    return found.numpy(), truth_of(dataset, index)
 
 
 def encode_dataset(
@@ -63,7 +65,7 @@ def encode_dataset(
     points: int | str,
     seed: int,
     on_points: Callable[[int], None] = lambda n: None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], Factors | Truth]:
     """Codes [points, latents] and factors [points, factors] of the whole data set ("all"), or of random points of it.
 
     `encode` maps uint8 images to codes. Random points are drawn without replacement, a function of `seed`.
@@ -71,7 +73,7 @@ def encode_dataset(
     index = points_of(dataset, points, seed, "scoring points")
     codes = encode_points(encode, dataset, index, on_points)
     refuse_odd_codes(codes, (len(index),))
-    return codes.numpy(), dataset.factors(index).cpu().numpy()
+    return codes.numpy(), truth_of(dataset, index)
 
 
 def encode_points(

@@ -30,7 +30,15 @@ from disentangle_bench.evaluation.scores import (
     random_codes,
     refuse_keys,
 )
-from disentangle_bench.evaluation.tables import checked_codes, checked_tables, reduced_tokens
+from disentangle_bench.evaluation.tables import (
+    Truth,
+    checked_codes,
+    checked_tables,
+    numbers_of,
+    reduced_tokens,
+    truth_of,
+    values_of,
+)
 from disentangle_bench.files import sha256
 from disentangle_bench.metrics.controls import ground_truth
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, ScoreFn, Scores
@@ -194,11 +202,12 @@ def evaluate_codes(codes: Any, dataset: FactorDataset, asked: Asked, subject: Su
 def evaluate_tables(codes: Any, factors: Any, asked: Asked, subject: Subject) -> Record:
     """The record of codes and factors of somebody's own points, row for row."""
     latents, factors = _latents(codes, factors)
-    count = len(factors)
+    table = values_of(factors)
+    count = len(table)
     about = {
         "kind": "codes",
-        "factor_names": [f"factor {column}" for column in range(factors.shape[1])],
-        "dataset": {"provenance": "user", "fingerprint": sha256(factors.tobytes())},
+        "factor_names": [f"factor {column}" for column in range(table.shape[1])],
+        "dataset": {"provenance": "user", "fingerprint": sha256(table.tobytes())},
         "points": {"number": count, "sha256": sha256(np.arange(count, dtype="<i8").tobytes())},
     }
     return _scored(latents, factors, asked, subject, about)
@@ -213,9 +222,10 @@ def _record(
     about: Mapping[str, Any],
 ) -> Record:
     """The record of codes of these points of the data set."""
-    truth = dataset.factors(index).cpu().numpy()
+    truth = truth_of(dataset, index)
+    numbers = numbers_of(truth)
     latents, factors = _latents(codes, truth)
-    varies = truth.max(axis=0) > truth.min(axis=0)
+    varies = numbers.max(axis=0) > numbers.min(axis=0)
     positions = index.cpu().numpy().astype("<i8")
     more: dict[str, Any] = {
         "dataset": {"provenance": dataset.provenance, "fingerprint": dataset.fingerprint},
@@ -230,7 +240,7 @@ def _record(
             " its first principal component"
         )
     if dataset.symmetry is not None:
-        more["controls"] = {"symmetric": Latents(symmetric_codes(truth, dataset))}
+        more["controls"] = {"symmetric": Latents(symmetric_codes(numbers, dataset))}
     return _scored(latents, factors, asked, subject, {**about, **more})
 
 
@@ -261,7 +271,7 @@ class Latents:
         return Latents(table, random_codes(len(self.vectors), self.vectors.shape[1], seed), self.width)
 
 
-def _latents(codes: Any, factors: Any) -> tuple[Latents, Factors]:
+def _latents(codes: Any, factors: Any) -> tuple[Latents, Factors | Truth]:
     """The codes and factors, checked. Raises BenchError where they are no such tables."""
     reduced, width = reduced_tokens(codes)
     table, truth = checked_tables(reduced, factors)
@@ -270,8 +280,21 @@ def _latents(codes: Any, factors: Any) -> tuple[Latents, Factors]:
     return Latents(table, checked_codes(np.reshape(codes, (len(codes), -1))), width), truth
 
 
+def _real_note(names: Sequence[str], factors: Factors | Truth, report: Mapping[str, Any]) -> str | None:
+    """A sentence on which metrics had the values of real-valued factors, and which their bins; None without such."""
+    if not isinstance(factors, Truth):
+        return None
+    real = ", ".join(name for name, is_real in zip(names, factors.real, strict=True) if is_real)
+    had = {
+        kind: ", ".join(name for name, about in report["metrics"].items() if about["real_valued"] == kind)
+        or "no metric"
+        for kind in ("values", "bins")
+    }
+    return f"real-valued are {real}: {had['values']} had the values themselves, {had['bins']} the numbers of their bins"
+
+
 def _scored(
-    latents: Latents, factors: Factors, asked: Asked, subject: Subject, about: Mapping[str, Any]
+    latents: Latents, factors: Factors | Truth, asked: Asked, subject: Subject, about: Mapping[str, Any]
 ) -> Record:
     """The record of these tables, with what random codes and the factors themselves score beside it."""
 
@@ -292,11 +315,11 @@ def _scored(
     refuse_keys(report, dict.fromkeys(measures, "a measure of the reconstruction"))
     controls = {
         "random": latents.random(asked.seed),
-        "ground_truth": Latents(ground_truth(factors, generator(asked.seed, "ground_truth"))),
+        "ground_truth": Latents(ground_truth(values_of(factors), generator(asked.seed, "ground_truth"))),
         **about.get("controls", {}),
     }
     scored = list(report["metrics"])
-    notes = [about.get("note"), overlap_note(report)]
+    notes = [about.get("note"), overlap_note(report), _real_note(about["factor_names"], factors, report)]
     if asked.protocol != "default":
         notes += [report["protocol"]["note"], find_protocol(asked.protocol).source.note]
     found = {

@@ -18,7 +18,9 @@ from disentangle_bench.evaluation.generalisation import unseen_report
 from disentangle_bench.evaluation.pool import score_many, score_one
 from disentangle_bench.evaluation.reconstruction import measure_reconstruction, reconstruction_bounds
 from disentangle_bench.evaluation.scores import UNSEEN, add_part, refuse_keys
+from disentangle_bench.evaluation.tables import Truth
 from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.metrics.metric import Factors
 from disentangle_bench.progress import Phases
 from disentangle_bench.specs import RunSpec, ScoringSpec
 
@@ -53,7 +55,7 @@ class StackTables:
     """Codes [models, points, latents] and factors [points, factors], and the seconds that a model took."""
 
     codes: NDArray[np.float32]
-    factors: NDArray[np.int64]
+    factors: Factors | Truth
     seconds: float
 
 

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from disentangle_bench.evaluation.tables import Truth
+    from disentangle_bench.metrics.metric import Factors
+
 TABLE_KEYS = ("points", "mutual_information")  # what a report says of the tables, whatever the metrics
 
 
 def score_many(
     tables: NDArray[np.float32] | Sequence[NDArray[np.float32]],
-    factors: NDArray[np.int64],
+    factors: Factors | Truth,
     seeds: Sequence[int],
     metrics: Sequence[str],
     seconds: float | None = None,
@@ -49,7 +52,7 @@ def score_many(
 
 def score_one(
     codes: NDArray[np.float32],
-    factors: NDArray[np.int64],
+    factors: Factors | Truth,
     metrics: Sequence[str],
     seed: int,
     seconds: float | None,
@@ -74,7 +77,7 @@ def score_one(
 
 def score_limited(
     codes: NDArray[np.float32],
-    factors: NDArray[np.int64],
+    factors: Factors | Truth,
     metrics: Sequence[str],
     seed: int,
     seconds: float | None,
@@ -106,7 +109,7 @@ def _report_within(
     worker: Worker,
     name: str,
     codes: NDArray[np.float32],
-    factors: NDArray[np.int64],
+    factors: Factors | Truth,
     seed: int,
     seconds: float | None,
 ) -> tuple[dict[str, Any], Worker | None]:
@@ -135,7 +138,7 @@ def _ready() -> Worker:
 
 
 def _report_of_others(
-    name: str, codes: NDArray[np.float32], factors: NDArray[np.int64], seed: int
+    name: str, codes: NDArray[np.float32], factors: Factors | Truth, seed: int
 ) -> dict[str, Any]:
     """`metric_report` of a metric that is not this package's, by a process that lasts until one ends it."""
     needs = _needs()
@@ -175,7 +178,7 @@ def _begin(caller: Caller) -> None:
 
 
 def _report(
-    caller: Caller, name: str, codes: NDArray[np.float32], factors: NDArray[np.int64], seed: int
+    caller: Caller, name: str, codes: NDArray[np.float32], factors: Factors | Truth, seed: int
 ) -> dict[str, Any]:
     from disentangle_bench.evaluation.scores import metric_report
 
@@ -185,7 +188,7 @@ def _report(
 def _score(
     caller: Caller,
     number: int,
-    tables: tuple[NDArray[np.float32], NDArray[np.int64]],
+    tables: tuple[NDArray[np.float32], Factors | Truth],
     metrics: tuple[str, ...],
     seed: int,
     seconds: float | None,

@@ -22,7 +22,13 @@ from disentangle_bench.evaluation.scores import (
     metric_report,
     named_metrics,
 )
-from disentangle_bench.evaluation.tables import checked_codes, checked_factors, checked_tables
+from disentangle_bench.evaluation.tables import (
+    Truth,
+    checked_codes,
+    checked_factors,
+    checked_tables,
+    numbers_of,
+)
 from disentangle_bench.metrics import dci, infomec, mig, modularity
 from disentangle_bench.metrics.metric import Codes, Factors, Metric
 
@@ -221,11 +227,12 @@ def score_by_protocol(
 
 def _kept(
     protocol: Protocol, codes: Any, factors: Any, factor_names: Sequence[str]
-) -> tuple[Codes, Factors, list[str]]:
+) -> tuple[Codes, Factors | Truth, list[str]]:
     """The codes, those factors that count, and the names of those that do not."""
     table, truth = checked_codes(codes), checked_factors(factors)
-    if len(factor_names) != truth.shape[1]:
-        raise BenchError(f"there are {truth.shape[1]} factors and {len(factor_names)} names of factors.")
+    count = numbers_of(truth).shape[1]
+    if len(factor_names) != count:
+        raise BenchError(f"there are {count} factors and {len(factor_names)} names of factors.")
     left_out = [name for name in factor_names if name in protocol.left_out]
     if len(left_out) == len(factor_names):
         raise BenchError(

@@ -38,6 +38,7 @@ def provenance(dataset: FactorDataset) -> dict[str, Any]:
             "image_shape": list(dataset.image_shape),
             "factors": dict(zip(dataset.factor_names, dataset.factor_sizes, strict=True)),
             "labels": {factor: list(names) for factor, names in dataset.labels.items()},
+            **({"real_valued": list(dataset.measured)} if dataset.measured else {}),
         },
     }
 

@@ -10,7 +10,15 @@ import numpy as np
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluation.tables import as_table, checked_codes, checked_factors, checked_tables
+from disentangle_bench.evaluation.tables import (
+    Truth,
+    as_table,
+    checked_codes,
+    checked_factors,
+    checked_tables,
+    numbers_of,
+    values_of,
+)
 from disentangle_bench.metrics.metric import Codes, Factors, Metric, Scores
 from disentangle_bench.metrics.mutual_information import information_shares
 from disentangle_bench.records.schemas import RUN_COLUMNS
@@ -44,7 +52,8 @@ def score_codes(
     codes
         Finite numbers [points, latents], as anything that NumPy or torch can read.
     factors
-        Whole numbers [points, factors].
+        Numbers [points, factors]. A column that is not all whole numbers is real-valued: metrics that take values have
+        them as they are, the others in ten bins of equal frequency.
     metrics
         Names of metrics, Metric objects, or functions of (codes, factors), which may take `rng` as well.
     seed
@@ -76,9 +85,7 @@ def score_codes(
     table, truth = checked_tables(codes, factors)
     scores: dict[str, float] = {}
     for name, metric in named.items():
-        # A metric must not spoil the tables for the next. A read-only view alone would not hold: torch.from_numpy and
-        # whatever is compiled write into its memory all the same.
-        found = _score(name, metric, _own_copy(table), _own_copy(truth), generator(seed, name))
+        found = _score(name, metric, table, truth, seed)
         for key in scores.keys() & found.keys():
             raise BenchError(
                 f"metric {name!r} gives the score {key!r}, which another metric has given already."
@@ -118,7 +125,7 @@ def information_table(codes: Any, factors: Any, seed: int = 0) -> list[list[floa
     if not np.isfinite(table).all():
         return None
     rng = generator(seed, "mutual_information")
-    shares = information_shares(checked_codes(table), checked_factors(factors), rng=rng)
+    shares = information_shares(checked_codes(table), numbers_of(checked_factors(factors)), rng=rng)
     return [[round(float(share), 6) for share in row] for row in shares]
 
 
@@ -132,8 +139,9 @@ def score_report(
     """What is kept of a run's scoring: scores, what each metric is, and the metrics that raised, with their errors.
 
     Keys: `scores` (None for what is not finite), `metrics` (by name: headlines, which of them are better when lower,
-    revision, the source's hash where it is not this package's, paper, all keys, and the share of rows tested on that
-    were trained on too), `failures`, `points`, `mutual_information` (see `information_table`).
+    revision, the source's hash where it is not this package's, paper, all keys, the share of rows tested on that
+    were trained on too, and where factors are real-valued whether it had their "values" or "bins"), `failures`,
+    `points`, `mutual_information` (see `information_table`).
     `on_metric` hears of every metric that is done.
     """
     report: dict[str, Any] = {"scores": {}, "metrics": {}, "failures": {}}
@@ -153,7 +161,7 @@ def metric_report(
     try:
         metric = metric or named_metrics([name])[name]
         table, truth = checked_tables(codes, factors)
-        scores = _score(name, metric, _own_copy(table), _own_copy(truth), generator(seed, name))
+        scores = _score(name, metric, table, truth, seed)
     except (
         Exception,
         SystemExit,
@@ -169,6 +177,8 @@ def metric_report(
     }
     if metric.source is not None:
         about["source"] = metric.source
+    if isinstance(truth, Truth):
+        about["real_valued"] = "values" if metric.takes_values else "bins"
     return scored_part(name, scores, about)
 
 
@@ -304,11 +314,16 @@ def _own_copy(table: Any) -> Any:
     return copy
 
 
-def _score(
-    name: str, metric: Metric, codes: Codes, factors: Factors, rng: np.random.Generator
-) -> dict[str, float]:
+def _score(name: str, metric: Metric, codes: Codes, truth: Factors | Truth, seed: int) -> dict[str, float]:
+    rng = generator(seed, name)
+    # A metric must not spoil the tables for the next. A read-only view alone would not hold: torch.from_numpy and
+    # whatever is compiled write into its memory all the same.
+    table, factors = (
+        _own_copy(codes),
+        _own_copy(values_of(truth) if metric.takes_values else numbers_of(truth)),
+    )
     try:
-        found = {str(key): float(value) for key, value in metric.score(codes, factors, rng=rng).items()}
+        found = {str(key): float(value) for key, value in metric.score(table, factors, rng=rng).items()}
     except (Exception, SystemExit) as error:  # a script's own exit would end all of this
         raise BenchError(f"metric {name!r} failed: {type(error).__name__}: {error}") from error
     _refuse_columns(name, found)

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from disentangle_bench.data.bins import in_bins
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.metric import Codes, Factors
+from disentangle_bench.metrics.metric import Codes, Factors, Values
+
+if TYPE_CHECKING:
+    from disentangle_bench.data.factor_dataset import FactorDataset
 
 
-def checked_tables(codes: Any, factors: Any) -> tuple[Codes, Factors]:
+@dataclass(frozen=True)
+class Truth:
+    """The factors of some points [points, factors] where some are real-valued: `numbers` and `values`.
+
+    Of a real-valued factor the numbers are those of its bins, and the values what was measured.
+    """
+
+    numbers: Factors
+    values: Values
+
+    def __getitem__(self, place: Any) -> Truth:
+        return Truth(self.numbers[place], self.values[place])
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """bool [factors]: which factors are real-valued."""
+        different: NDArray[np.bool_] = (self.numbers != self.values).any(axis=0)
+        return different
+
+
+def truth_of(dataset: FactorDataset, index: Any) -> Factors | Truth:
+    """The factors of these images [points, factors], as metrics are given them."""
+    numbers: Factors = dataset.factors(index).cpu().numpy()
+    return Truth(numbers, dataset.values(index).cpu().numpy()) if dataset.measured else numbers
+
+
+def numbers_of(factors: Factors | Truth) -> Factors:
+    """int64 [points, factors], of real-valued factors their bins."""
+    return factors.numbers if isinstance(factors, Truth) else factors
+
+
+def values_of(factors: Factors | Truth) -> Factors | Values:
+    """[points, factors], of real-valued factors what was measured."""
+    return factors.values if isinstance(factors, Truth) else factors
+
+
+def checked_tables(codes: Any, factors: Any) -> tuple[Codes, Factors | Truth]:
     """Codes and those of the factors that vary, as metrics take them; BenchError where there are no such tables."""
     table, truth = checked_codes(codes), checked_factors(factors)
-    if len(table) != len(truth):
+    numbers = numbers_of(truth)
+    if len(table) != len(numbers):
         raise BenchError(
-            f"codes have {len(table)} rows and factors {len(truth)}: they must describe the same points."
+            f"codes have {len(table)} rows and factors {len(numbers)}: they must describe the same points."
         )
-    varies = truth.max(axis=0) > truth.min(axis=0)
+    varies = numbers.max(axis=0) > numbers.min(axis=0)
     if not varies.any():
         raise BenchError("every factor has one value only: there is nothing that codes could tell apart.")
     return table, truth[:, varies]
@@ -60,17 +103,37 @@ def _near_zero(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return moved
 
 
-def checked_factors(factors: Any) -> Factors:
-    """`factors` as int64 [points, factors] from 0 on; BenchError unless they are whole numbers.
+def checked_factors(factors: Any) -> Factors | Truth:
+    """`factors` as int64 [points, factors] from 0 on, beside their values where a column is not all whole numbers.
 
-    A column whose values lie further apart than it has rows is renumbered by rank; others keep their
-    distances.
+    Such a column is real-valued: its number is that of its bin (`in_bins`). A column of whole numbers that lie further
+    apart than it has rows is renumbered by rank; others keep their distances. BenchError for what is no finite number.
     """
+    if isinstance(factors, Truth):
+        numbers = _numbered(factors.numbers)
+        return Truth(numbers, np.where(factors.real, factors.values, numbers))
     table = as_table(factors, "factors", "factors")
     if table.dtype.kind not in "fiub":
-        raise BenchError(f"factors must be whole numbers, not {table.dtype}.")
-    if table.dtype.kind == "f" and not (np.isfinite(table).all() and (table == np.floor(table)).all()):
-        raise BenchError("factors must be whole numbers: give the class of each value, not the value itself.")
+        raise BenchError(f"factors must be numbers, not {table.dtype}.")
+    if table.dtype.kind != "f":
+        return _numbered(table)
+    values = table.astype(np.float64)
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        raise BenchError(
+            f"factors hold NaN or infinite values, the first in row {row}, factor {column}; drop the row."
+        )
+    real = (values != np.rint(values)).any(axis=0)
+    numbers = _numbered(np.where(real, 0, values))
+    if not real.any():
+        return numbers
+    for column in np.flatnonzero(real):
+        numbers[:, column] = in_bins(values[:, column])[0]
+    return Truth(numbers, np.where(real, values, numbers))
+
+
+def _numbered(table: np.ndarray[Any, Any]) -> Factors:
+    """Whole numbers [points, factors] from 0 on."""
     whole = table.astype(np.int64)
     for column in whole.T:
         least, largest = int(column.min()), int(column.max())

@@ -1,7 +1,7 @@
 """Codes made from the factors themselves: what a perfect representation gets, and what imperfect ones get.
 
 A score means little alone. Each control is a function (factors, rng) to codes [points, latents] float32, whose rows
-describe the same points as those of `factors` [points, factors].
+describe the same points as those of `factors` [points, factors]: numbers, or of real-valued factors what was measured.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.metrics.metric import Codes, Factors
+from disentangle_bench.metrics.metric import Codes, Factors, Values
 from disentangle_bench.metrics.standardised import standardised
 
-Control = Callable[[Factors, np.random.Generator], Codes]
+Control = Callable[[Factors | Values, np.random.Generator], Codes]
 
 
-def ground_truth(factors: Factors, rng: np.random.Generator) -> Codes:
+def ground_truth(factors: Factors | Values, rng: np.random.Generator) -> Codes:
     """Each latent is one factor with mean 0 and variance 1: what a metric gives it is the metric's ceiling."""
     return standardised(factors).astype(np.float32)
 
@@ -30,22 +30,22 @@ def symmetric(factors: Factors, factor: int, by: int, seen: NDArray[np.floating]
     return standardised(shown).astype(np.float32)
 
 
-def rotated(factors: Factors, rng: np.random.Generator) -> Codes:
+def rotated(factors: Factors | Values, rng: np.random.Generator) -> Codes:
     """The ground truth turned by a random rotation: all is there, nothing is apart."""
     return (standardised(factors) @ _rotation(factors.shape[1], rng)).astype(np.float32)
 
 
-def duplicated(factors: Factors, rng: np.random.Generator) -> Codes:
+def duplicated(factors: Factors | Values, rng: np.random.Generator) -> Codes:
     """The ground truth twice over: each latent has a factor of its own, no factor has a latent of its own."""
     return np.hstack([standardised(factors)] * 2).astype(np.float32)
 
 
-def noisy(factors: Factors, rng: np.random.Generator) -> Codes:
+def noisy(factors: Factors | Values, rng: np.random.Generator) -> Codes:
     """The ground truth with Gaussian noise as strong as itself on every latent."""
     return (standardised(factors) + rng.normal(size=factors.shape)).astype(np.float32)
 
 
-def random(factors: Factors, rng: np.random.Generator) -> Codes:
+def random(factors: Factors | Values, rng: np.random.Generator) -> Codes:
     """Ten latents of Gaussian noise that know nothing: what a metric gives them is chance."""
     return rng.normal(size=(len(factors), 10)).astype(np.float32)
 

@@ -3,19 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
+from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores, Values
 from disentangle_bench.metrics.sampling import draw_points
 from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
 
 
-def mcc(codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000) -> Scores:
+def mcc(
+    codes: Codes, factors: Factors | Values, *, rng: np.random.Generator, points: int | None = 10_000
+) -> Scores:
     """Mean correlation coefficient, 0..1: each factor is matched with a latent of its own, that most like it.
 
     The matching is the one with the largest sum of absolute correlations; a factor without a latent, where there are
     more factors than latents, counts as 0, and so does a constant latent. Factors count as numbers in the order of
-    their values, also those that have no order, as a shape. Latents beyond the number of factors cost nothing.
+    their values, also those that have no order, as a shape; real-valued ones as they are. Latents beyond the number of
+    factors cost nothing.
 
     Returns `mcc` by Pearson's correlation and `mcc_spearman` by that of ranks, which any monotone map of a latent
     leaves as it is, each with a matching of its own. Hyvarinen and Morioka 2016, section 6 (time-contrastive learning).
@@ -32,14 +35,19 @@ def mcc(codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int
 
 
 def r2_identifiability(
-    codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000, width: int = 1
+    codes: Codes,
+    factors: Factors | Values,
+    *,
+    rng: np.random.Generator,
+    points: int | None = 10_000,
+    width: int = 1,
 ) -> Scores:
     """The share of each factor's variance that a linear regression on all latents explains, 0..1; mean over factors.
 
     The least-squares fit with an intercept is judged on the points that it was made on, so that codes that know
-    nothing get latents / points. Factors count as numbers in the order of their values, also those that have no order.
-    Any invertible linear map of the codes leaves it as it is: it asks what is there, not whether it is apart. Where
-    each `width` columns are one latent, a vector, all of them are read just the same.
+    nothing get latents / points. Factors count as numbers in the order of their values, also those that have no order;
+    real-valued ones as they are. Any invertible linear map of the codes leaves it as it is: it asks what is there, not
+    whether it is apart. Where each `width` columns are one latent, a vector, all of them are read just the same.
 
     Returns `r2_identifiability` and `_factor_I` of each factor; 0 for one that does not vary. Zimmermann et al. 2021,
     Contrastive Learning Inverts the Data Generating Process.
@@ -69,6 +77,7 @@ MCC = Metric(
     score=mcc,
     headlines=("mcc", "mcc_spearman"),
     paper="Hyvarinen and Morioka 2016, Unsupervised Feature Extraction by Time-Contrastive Learning (arXiv:1605.06336)",
+    takes_values=True,
     expects=Expects(),
 )
 R2 = Metric(
@@ -76,5 +85,6 @@ R2 = Metric(
     headlines=("r2_identifiability",),
     paper="Zimmermann et al. 2021, Contrastive Learning Inverts the Data Generating Process (arXiv:2102.08850)",
     takes_width=True,
+    takes_values=True,
     expects=Expects(),
 )

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 Codes = NDArray[np.float32]
 Factors = NDArray[np.int64]
+# What was measured of real-valued factors, and the numbers of the others.
+Values = NDArray[np.float64]
 Scores = dict[str, float]
 
 
@@ -48,8 +50,9 @@ class Metric:
     loads a metric fills it in.
     `training_rows` is how many rows it draws from the whole table, with replacement, to train what it then
     tests on rows drawn likewise; 0 where it does no such thing. `takes_width` says that the score has a parameter
-    `width`: so many neighbouring columns of the codes are one latent, a vector. `expects` is compulsory for the
-    metrics of this tree and optional for anyone else's.
+    `width`: so many neighbouring columns of the codes are one latent, a vector. `takes_values` says that, where some
+    factors are real-valued, the score takes what was measured (float64) in place of the numbers of their bins.
+    `expects` is compulsory for the metrics of this tree and optional for anyone else's.
     """
 
     score: ScoreFn
@@ -59,5 +62,6 @@ class Metric:
     lower_is_better: tuple[str, ...] = ()
     training_rows: int = 0
     takes_width: bool = False
+    takes_values: bool = False
     expects: Expects | None = None
     source: str | None = None

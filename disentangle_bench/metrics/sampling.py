@@ -5,17 +5,20 @@ on a random subset of rows a value of the fixed factor is drawn uniformly over t
 that has it.
 """
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from disentangle_bench.metrics.metric import Codes, Factors
 
 Rows = NDArray[np.intp]
+Numbers = TypeVar("Numbers", bound="np.number[Any]")
 
 
 def draw_points(
-    codes: Codes, factors: Factors, points: int | None, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], Factors]:
+    codes: Codes, factors: NDArray[Numbers], points: int | None, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[Numbers]]:
     """The codes, as float64, and factors of `points` rows drawn uniformly with replacement; all rows for None.
 
     In float64 the mean of equal float32 values is exact and their variance 0; in float32 neither holds.

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
+from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores, Values
 from disentangle_bench.metrics.sampling import draw_points, draw_train_and_test
 from disentangle_bench.metrics.standardised import standardised
 
@@ -53,12 +53,13 @@ def sap(
 
 
 def sap_continuous(
-    codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000
+    codes: Codes, factors: Factors | Values, *, rng: np.random.Generator, points: int | None = 10_000
 ) -> Scores:
     """Mean over the factors of the gap between the two largest squared correlations with a latent, 0..1.
 
-    Factors count as numbers in the order of their values, also those that have no order, as a shape. 0 for a
-    constant latent or factor. A single latent has no rival: the gap is its whole squared correlation.
+    Factors count as numbers in the order of their values, also those that have no order, as a shape; real-valued ones
+    as they are. 0 for a constant latent or factor. A single latent has no rival: the gap is its whole squared
+    correlation.
 
     Returns `sap_continuous`. Kumar et al. 2018, section 3, for continuous factors.
     """
@@ -102,5 +103,6 @@ CONTINUOUS = Metric(
     headlines=("sap_continuous",),
     paper=METRIC.paper,
     revision=2,
+    takes_values=True,
     expects=Expects(),
 )

@@ -1,12 +1,14 @@
 """Columns with mean 0 and variance 1."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 
-def standardised(table: Array | NDArray[np.int64], by: Array | None = None) -> Array:
+def standardised(table: NDArray["np.number[Any]"], by: Array | None = None) -> Array:
     """`table` [points, columns] less the mean and over the standard deviation of `by`, by default its own.
 
     Columns that are constant in `by` come out as 0.

@@ -26,7 +26,8 @@ def check_study(grid: Grid) -> None:
     """
     check_headlines(grid)
     outlines = {
-        entry.label: find_source(entry.name).outline(entry.every, entry.size) for entry in grid.datasets
+        entry.label: find_source(entry.name, entry.parameters).outline(entry.every, entry.size)
+        for entry in grid.datasets
     }
     for entry in grid.datasets:
         if len(outlines[entry.label]) <= MOST_IMAGES:
@@ -53,7 +54,8 @@ def check_apart(spec: RunSpec) -> None:
 
 
 def _check(caller: Caller, spec: RunSpec) -> None:
-    check_model(spec, find_source(spec.dataset.name).outline(spec.dataset.every, spec.dataset.size))
+    asked = spec.dataset
+    check_model(spec, find_source(asked.name, asked.parameters).outline(asked.every, asked.size))
 
 
 def check_model(spec: RunSpec, dataset: FactorDataset) -> None:

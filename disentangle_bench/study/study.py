@@ -225,7 +225,12 @@ def check_same_pixels(
 def load(spec: DatasetSpec, progress: Progress, data_dir: str | Path | None) -> FactorDataset:
     """The data set of a grid's entry, on the CPU; the published file is downloaded first if it is not there."""
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
-    get_missing(find_source(spec.name), folder, notify=progress.preparing)
+    get_missing(find_source(spec.name, spec.parameters), folder, notify=progress.preparing)
     return load_dataset(
-        spec.name, every=spec.every, size=spec.size, data_dir=folder, notify=progress.preparing
+        spec.name,
+        parameters=spec.parameters,
+        every=spec.every,
+        size=spec.size,
+        data_dir=folder,
+        notify=progress.preparing,
     )

@@ -52,7 +52,11 @@ class Data:
         if found is None or found.fingerprint != self.fingerprint:
             _held.clear()  # first make room
             found = load_dataset(
-                self.spec.name, every=self.spec.every, size=self.spec.size, data_dir=self.folder
+                self.spec.name,
+                parameters=self.spec.parameters,
+                every=self.spec.every,
+                size=self.spec.size,
+                data_dir=self.folder,
             )
             self.hold(found)
         if found.fingerprint != self.fingerprint:

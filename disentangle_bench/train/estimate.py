@@ -33,7 +33,7 @@ class Noise:
 
 def whole(dataset: DatasetSpec) -> DatasetSpec:
     """The data set without what does not change the cost of a step: its images at their size."""
-    return DatasetSpec(name=dataset.name, size=dataset.size)
+    return DatasetSpec(name=dataset.name, parameters=dataset.parameters, size=dataset.size)
 
 
 def estimate_seconds(

@@ -128,7 +128,7 @@ def test_transparent_images_are_refused(tmp_path):
     [
         ([None, *range(47)], "no value in some rows"),
         ([[1, 2]] * 48, r"'more' holds list<.*leave it out"),
-        ([float("nan"), *np.arange(47) % 3], "has 'nan' for 'more'"),
+        ([float("nan"), *np.arange(47) % 3], "has nan for 'more'"),
     ],
 )
 def test_a_column_that_is_no_factor_is_refused(tmp_path, values, message):

@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from disentangle_bench.data.render_shapes3d import (
-    AZIMUTHS,
-    HUE_LEVELS,
     LIGHT,
     PLANES,
     empty_room,
@@ -19,6 +17,7 @@ from disentangle_bench.data.render_shapes3d import (
 )
 from disentangle_bench.data.shapes3d_bodies import bodies
 from disentangle_bench.data.shapes3d_raster import cut_quad, rasterise, snap
+from disentangle_bench.data.shapes3d_rooms import AZIMUTHS, HUE_LEVELS
 
 SKY = [153, 226, 249]
 

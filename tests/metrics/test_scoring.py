@@ -128,9 +128,8 @@ NAN[7, 1] = np.nan
         (PERFECT.astype(complex), FACTORS, "codes must be numbers, not complex128"),
         (PERFECT.astype(str), FACTORS, "codes must be numbers"),
         ([[1.0, 2.0], [3.0]], FACTORS, "cannot be read as a table"),
-        (PERFECT, FACTORS + 0.5, "factors must be whole numbers"),
-        (PERFECT, FACTORS * np.nan, "factors must be whole numbers"),
-        (PERFECT, FACTORS.astype(str), "factors must be whole numbers"),
+        (PERFECT, FACTORS * np.nan, "factors hold NaN or infinite values, the first in row 0, factor 0"),
+        (PERFECT, FACTORS.astype(str), "factors must be numbers"),
     ],
 )
 def test_tables_that_are_none_are_refused(codes, factors, message):

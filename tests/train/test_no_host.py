@@ -70,7 +70,7 @@ class OnTheDevice(DeviceOnly):
 def data_sets() -> dict[str, FactorDataset]:
     """The rendered sets, pixels unwritten, on the CPU: what is prepared once may look at factors there."""
     bits = torch.empty(737_280, 512, dtype=torch.uint8)
-    maps = torch.empty(480 * shapes3d.SET_ROWS, 4096, dtype=torch.int16)
+    maps = torch.empty(480 * 21, 4096, dtype=torch.int16)
     squares = DSpritesRendered().dataset(dsprites.BitStore(bits), "")
     shapes = Shapes3DRendered().dataset(shapes3d.PartStore(maps), "")
     return {

@@ -127,7 +127,12 @@ def _prepared(spec: DatasetSpec, setup: Setup) -> FactorDataset:
         _held = None  # first make room
         device = pick_device("cuda" if setup.gpus else "cpu")
         loaded = load_dataset(
-            spec.name, every=spec.every, size=spec.size, data_dir=setup.data_dir, device=device
+            spec.name,
+            parameters=spec.parameters,
+            every=spec.every,
+            size=spec.size,
+            data_dir=setup.data_dir,
+            device=device,
         )
         _held = (spec.label, loaded)
     return _held[1]
