@@ -66,8 +66,9 @@ def images_repeat(dataset: FactorDataset) -> None:
 
 
 def factors_name_images(dataset: FactorDataset) -> None:
-    """Factors lie in 0..size-1, and lead back to an image that has them: the same one in a full grid."""
-    index = spread(dataset, 1000)
+    """Known factors lie in 0..size-1, and lead back to an image that has them: the same one in a full grid."""
+    known = dataset.labelled
+    index = spread(dataset, 1000) if known is None else known[:1000]
     factors = dataset.factors(index)
     sizes = torch.tensor(dataset.factor_sizes, device=dataset.device)
     if bool(((factors < 0) | (factors >= sizes)).any()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
 INDEX_NAMES = frozenset({"index", "idx", "id", "row", "image_id", "rowid", "row_id"})
 # Below so many images a column whose every value occurs once may be chance.
 FEW_IMAGES = 10
+# A factor's value in a table, of an image whose factors are not known.
+UNKNOWN = -1
 Label = tuple[int, Any]  # what a label is sorted by: numbers by value before text
 
 
@@ -33,7 +35,8 @@ class FactorTable:
     """Each image's factors [n, factors], numbered from 0, with their names and sizes.
 
     `place` [n] says where each image goes in a full grid; None where the images are no full grid. `labels` holds what
-    the values of a factor are called, in order, for factors whose values have names.
+    the values of a factor are called, in order, for factors whose values have names. Images whose factors are not known
+    have -1 in `values`.
     """
 
     names: tuple[str, ...]
@@ -73,6 +76,22 @@ def factor_table(path: Path, names: tuple[str, ...], columns: Sequence[Column]) 
         check_factor(str(path), name, column.size, len(values), place is not None, column.fractional)
     labels = {name: column.labels for name, column in zip(names, columns, strict=True) if column.labels}
     return FactorTable(names, sizes, values, place, labels)
+
+
+def without_factors(images: int) -> FactorTable:
+    """The table of so many images that have no factors."""
+    return FactorTable((), (), np.empty((images, 0), np.int64), None, {})
+
+
+def among(table: FactorTable, labelled: NDArray[np.int64], images: int) -> FactorTable:
+    """The table of so many images, of which those at the positions `labelled` have its factors, row for row."""
+    values = np.full((images, len(table.sizes)), UNKNOWN, np.int64)
+    values[labelled] = table.values
+    place = None
+    if table.place is not None and len(labelled) == images:
+        place = np.empty(images, np.int64)
+        place[labelled] = table.place
+    return replace(table, values=values, place=place)
 
 
 def grid_place(values: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64] | None:
@@ -119,8 +138,16 @@ def check_table_shape(name: str, sizes: Sequence[int], table: Any) -> None:
 
 
 def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
-    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors."""
+    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors.
+
+    Rows of -1 are images whose factors are not known; there must be others.
+    """
     check_table_shape(name, sizes, table)
+    if not names:
+        return
+    table = table[(table != UNKNOWN).any(dim=1)]
+    if not len(table):
+        raise BenchError(f"{name}: no image has factors in the factor table; leave factor_names empty then")
     for factor, size, column in zip(names, sizes, table.unbind(1), strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
             raise BenchError(
@@ -136,20 +163,20 @@ def number_column(numbers: NDArray[Any]) -> Column:
     return Column(values.reshape(-1).astype(np.int64), len(found))
 
 
-def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[str]) -> Column:
+def text_column(path: Path, name: str, entries: Sequence[str], rows: Sequence[str]) -> Column:
     """The column of a text table, its labels sorted: numbers by value, text by the numbers within and the rest.
 
-    `files` [n] names each row's image. Raises BenchError for a label that is missing or not finite.
+    `rows` [n] is what messages call each row. Raises BenchError for a label that is missing or not finite.
     """
     labels: dict[Label, str] = {}
     keys = []
-    for row, (entry, file) in enumerate(zip(entries, files, strict=True)):
+    for entry, row in zip(entries, rows, strict=True):
         text = entry.strip()
         number = _number(text)
         if text.lower() in MISSING or (number is not None and not number.is_finite()):
             found = repr(text) if text else "nothing"
             raise BenchError(
-                f"{path}: row {row + 2} ({file}) has {found} for {name!r}: every image needs a value;"
+                f"{path}: {row} has {found} for {name!r}: every image needs a value;"
                 " drop the row, or give what is meant a name of its own"
             )
         key: Label = (0, number) if number is not None else (1, _natural(text))

@@ -78,7 +78,8 @@ def score_codes(
     for name, metric in named.items():
         # A metric must not spoil the tables for the next. A read-only view alone would not hold: torch.from_numpy and
         # whatever is compiled write into its memory all the same.
-        found = _score(name, metric, _own_copy(table), _own_copy(truth), generator(seed, name))
+        seen = truth if metric.needs_factors else truth[:, :0]
+        found = _score(name, metric, _own_copy(table), _own_copy(seen), generator(seed, name))
         for key in scores.keys() & found.keys():
             raise BenchError(
                 f"metric {name!r} gives the score {key!r}, which another metric has given already."
@@ -112,10 +113,10 @@ def overlap_note(report: Mapping[str, Any]) -> str | None:
 def information_table(codes: Any, factors: Any, seed: int = 0) -> list[list[float]] | None:
     """How much of each factor's entropy each latent knows: a row per latent, a column per factor, 0..1.
 
-    None for codes that are not finite, of which no metric can say anything either.
+    None for codes that are not finite, of which no metric can say anything either, and where there are no factors.
     """
     table = as_table(codes, "codes", "latents")
-    if not np.isfinite(table).all():
+    if not np.isfinite(table).all() or not np.shape(factors)[1]:
         return None
     rng = generator(seed, "mutual_information")
     shares = information_shares(checked_codes(table), checked_factors(factors), rng=rng)
@@ -152,7 +153,7 @@ def metric_report(
     """What a report has of one metric: the one that `name` leads to, or another that goes by that name."""
     try:
         metric = metric or named_metrics([name])[name]
-        table, truth = checked_tables(codes, factors)
+        table, truth = checked_tables(codes, factors, metric.needs_factors)
         scores = _score(name, metric, _own_copy(table), _own_copy(truth), generator(seed, name))
     except (
         Exception,
@@ -250,7 +251,8 @@ def as_metric(found: Any, name: str) -> Metric:
     """`found` itself if it is a Metric; a plain function becomes one, with its own name as the headline.
 
     Such a function takes codes and factors, `rng` as well if it has a parameter of that name, and returns a
-    number or a dict that has its headline. An attribute `lower_is_better = True` of it says so of the headline.
+    number or a dict that has its headline. An attribute `lower_is_better = True` of it says so of the headline, and
+    `needs_factors = False` that it is given no factors.
     Raises BenchError for anything else, and names `name` in it.
     """
     if isinstance(found, Metric):
@@ -266,7 +268,10 @@ def as_metric(found: Any, name: str) -> Metric:
 
     paper = (inspect.getdoc(found) or "a function of the user's").splitlines()[0]
     lower = (headline,) if getattr(found, "lower_is_better", False) is True else ()
-    return _checked_metric(Metric(score, (headline,), paper, lower_is_better=lower), name)
+    needs = getattr(found, "needs_factors", True) is not False
+    return _checked_metric(
+        Metric(score, (headline,), paper, lower_is_better=lower, needs_factors=needs), name
+    )
 
 
 def _checked_metric(metric: Metric, name: str) -> Metric:

@@ -10,13 +10,19 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.metric import Codes, Factors
 
 
-def checked_tables(codes: Any, factors: Any) -> tuple[Codes, Factors]:
-    """Codes and those of the factors that vary, as metrics take them; BenchError where there are no such tables."""
-    table, truth = checked_codes(codes), checked_factors(factors)
+def checked_tables(codes: Any, factors: Any, needed: bool = True) -> tuple[Codes, Factors]:
+    """Codes and those of the factors that vary, as metrics take them; BenchError where there are no such tables.
+
+    Where factors are not `needed`, there are none: [points, 0].
+    """
+    table = checked_codes(codes)
+    truth = checked_factors(factors) if needed else np.empty((len(factors), 0), np.int64)
     if len(table) != len(truth):
         raise BenchError(
             f"codes have {len(table)} rows and factors {len(truth)}: they must describe the same points."
         )
+    if not needed:
+        return table, truth
     varies = truth.max(axis=0) > truth.min(axis=0)
     if not varies.any():
         raise BenchError("every factor has one value only: there is nothing that codes could tell apart.")
