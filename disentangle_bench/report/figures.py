@@ -33,7 +33,8 @@ METADATA: Mapping[str, dict[str, Any]] = {
 
 def all_figures(tables: Tables, pictured: Sequence[tuple[int, RunRecord]]) -> dict[str, Figure]:
     """Every figure that the study has the numbers for, by name; `pictured` is what `study.pictured_runs` gives."""
-    found = {"tradeoff": tradeoff(tables), "metric_correlation": metric_correlation(tables)}
+    found = {"tradeoff": tradeoff(tables)} if tables.headlines else {}
+    found["metric_correlation"] = metric_correlation(tables)
     if pictured:
         found["curves"] = curves([record for _, record in pictured])
     heat_maps = mutual_information(tables, pictured)

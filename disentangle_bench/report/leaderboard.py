@@ -33,7 +33,8 @@ def all_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The leaderboard of the runs of `group_runs`, and the long table of all its measures (`row_statistics`).
 
-    Rows are best first within each group, by the mean of `sort` (by default the first metric). Their columns are all
+    Rows are best first within each group, by the mean of `sort`; by default by that of the first metric, and in a group
+    that has none of it, such as images without factors, by reconstruction. Their columns are all
     that keeps rows apart (`row_keys`), those of `leaderboard` and what this package needs beside: `row` (its number in
     the long table and for `row_of_run`), `group` (equal for rows whose numbers can be compared),
     `ranking` (equal for rows that are ranked together), `setting` (`beta=4`), `control`, `<measure>_<statistic>` for
@@ -42,6 +43,7 @@ def all_rows(
     neither rank nor mark. Raises BenchError where no run has finished or failed and when `sort` is no such measure.
     """
     headlines = list(grouped.attrs["headlines"])
+    by_default = sort is None
     measures = [*RECONSTRUCTION, *headlines, *[UDR] * (UDR in grouped)]
     sort = sort or (headlines[0] if headlines else "reconstruction_nats")
     if sort not in measures:
@@ -56,11 +58,8 @@ def all_rows(
     rows = pd.concat([rows, wide(statistics)], axis=1)
     lower = lower_is_better(grouped)
     rows = pd.concat([rows, _marks(rows, measures, headlines, lower)], axis=1)
-    among = compared_by(sort)
-    ranks = rows.groupby(among)[f"{sort}_mean"].rank(method="min", ascending=sort in lower)
-    rows["rank"] = ranks.astype("Int64")
-    rows["ranking"] = rows.groupby(among).ngroup()
-    rows = rows.sort_values([*among, "rank"], kind="stable", ignore_index=True)
+    rows = rows.join(_ranks(rows, sort, lower, by_default))
+    rows = rows.sort_values(["group", "ranking", "rank"], kind="stable", ignore_index=True)
     for lines, numbers in _control_rows(controls, rows, measures):
         rows = pd.concat([rows, lines], ignore_index=True)
         statistics = pd.concat([statistics, numbers], ignore_index=True)
@@ -116,6 +115,18 @@ def _described(grouped: pd.DataFrame, row: Any) -> pd.DataFrame:
     conditions = [n for n in CONDITIONS if trained[n].nunique(dropna=False) > 1]
     settings = [n for n in grouped.attrs["settings"] if rows[n].nunique(dropna=False) > 1]
     return rows.assign(setting=in_words(rows[[*settings, *conditions]]), control=False)
+
+
+def _ranks(rows: pd.DataFrame, sort: str, lower: Collection[str], by_default: bool) -> pd.DataFrame:
+    """Columns rank and ranking of `all_rows`."""
+    measured = rows.groupby("group")[f"{sort}_mean"].transform("count") > 0
+    found = []
+    for number, part in enumerate((rows[measured | (not by_default)], rows[~measured & by_default])):
+        by = "reconstruction_nats" if number else sort
+        alike = part.groupby(compared_by(by))
+        rank = alike[f"{by}_mean"].rank(method="min", ascending=by in lower).astype("Int64")
+        found.append(pd.DataFrame({"rank": rank, "ranking": alike.ngroup() + number * len(rows)}))
+    return pd.concat(found)
 
 
 def _marks(
