@@ -173,7 +173,8 @@ def _control_rows(
     marks = {column: False for column in rows.columns if column.startswith(("best_", "pareto_", "front_"))}
     for entry in controls:
         beside = rows[(rows["dataset"] == entry["dataset"]) & (rows["provenance"] == entry["provenance"])]
-        if beside.empty:
+        # Images without factors have no controls.
+        if beside.empty or not entry["rows"]:
             continue
         table = pd.DataFrame(entry["rows"]).reindex(columns=["control", *measures])
         row = table.groupby("control", sort=False).ngroup().to_numpy()
