@@ -143,7 +143,9 @@ def calibrate(
     spec = DatasetSpec(name=dataset)
     images = load(spec, progress, data_dir)
     if not images.factor_names:
-        raise BenchError(f"{images.name} has images without factors: there are no codes of known worth for it")
+        raise BenchError(
+            f"{images.name} has images without factors: there are no codes of known worth for it"
+        )
     names = metrics or [name for name in registry.names("metric") if name not in registry.ON_REQUEST]
     place = pick_device(device)
     refuse_jobs(place.type, jobs)

@@ -50,7 +50,9 @@ class ImageFolder:
         self.names: list[str] = []
         self.rows: list[list[str]] = []
         try:
-            self.listed = self.all_images() if path.is_dir() and not self.has_table() else self.listed_images()
+            self.listed = (
+                self.all_images() if path.is_dir() and not self.has_table() else self.listed_images()
+            )
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise BenchError(f"{self.table_path} cannot be read: {error}") from error
         self.files = [self.file(name) for name in self.listed]
@@ -124,11 +126,11 @@ class ImageFolder:
     def file(self, name: str) -> Path:
         """The path of an image, which must lie in the folder."""
         path = self.path / name
+        where = f"{self.table_path} lists" if self.names else f"{self.path} holds"
         if not path.resolve().is_relative_to(self.path.resolve()):
-            where = f"{self.table_path} lists" if self.names else f"{self.path} holds a link"
             raise BenchError(f"{where} {name!r}, which lies outside the folder")
         if not os.path.isfile(path):
-            raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
+            raise BenchError(f"{where} {name!r}, which is {'not there' if self.names else 'no plain file'}")
         return path
 
     def table(self) -> FactorTable:
@@ -139,7 +141,9 @@ class ImageFolder:
             (number, [entry for entry, name in zip(row, self.names, strict=True) if name != "file"])
             for number, row in enumerate(self.rows)
         ]
-        known = [(number, entries) for number, entries in numbered if any(map(str.strip, entries))] or numbered
+        known = [
+            (number, entries) for number, entries in numbered if any(map(str.strip, entries))
+        ] or numbered
         rows = [f"row {number + 2} ({self.listed[number]})" for number, _ in known]
         names = [name for name in self.names if name != "file"]
         table = factor_table(

@@ -27,9 +27,9 @@ class DataSource:
 
     `name`, `factor_names`, `factor_sizes` and `image_shape` (channels, height, width) are needed. The others are those
     of `FactorDataset`. Without a `fingerprint` it is made of the facts and of 256 evenly spaced images. `published`
-    is the name of the published files that the data set is made from (see `official.FILES`). Images without factors have
-    no `factor_names` and a `table` [images, 0], which says how many there are. A data set that is read
-    from files says in `open` where its images come from, and has no `images`.
+    is the name of the published files that the data set is made from (see `official.FILES`). Images without factors
+    have no `factor_names` and a `table` [images, 0], which says how many there are. A data set that is read from files
+    says in `open` where its images come from, and has no `images`.
     """
 
     name: str

@@ -184,8 +184,8 @@ class ArrayFile:
         header, images = source.header("labelled"), self.shape[0]
         if header.shape != (rows,) or header.dtype.kind not in "iu":
             raise BenchError(
-                f"{self.path}: labelled is {header.dtype} {header.shape}, not whole numbers {(rows,)}: the position of an"
-                " image, from 0, for each row of factors"
+                f"{self.path}: labelled is {header.dtype} {header.shape}, not whole numbers {(rows,)}: the position of"
+                " an image, from 0, for each row of factors"
             )
         found = np.concatenate([np.empty(0, header.dtype), *source.blocks("labelled")])
         if len(found) and not 0 <= int(found.min()) <= int(found.max()) < images:

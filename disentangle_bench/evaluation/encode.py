@@ -28,7 +28,8 @@ def encode_stack(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Codes [models, points, latents] and factors [points, factors] of every image that is scored, in float32.
 
-    Those are all, in their order, or the images whose factors are known. The models are of one program and on the device of `dataset`. Raises ValueError for codes of another shape.
+    Those are all, in their order, or the images whose factors are known. The models are of one program and on the
+    device of `dataset`. Raises ValueError for codes of another shape.
     """
     networks = copy.deepcopy(models[0].networks)
     use_products(networks.values())

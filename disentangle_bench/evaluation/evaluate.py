@@ -229,18 +229,18 @@ def _record(
     truth = dataset.factors(index).cpu().numpy()
     latents, factors = _latents(codes, truth)
     metrics, left_out = scored_and_left_out(asked.metrics, dataset)
-    asked = replace(asked, metrics=metrics)
     notes = words_of_factors(subject.label, dataset, left_out)
     varies = truth.max(axis=0) > truth.min(axis=0)
     positions = index.cpu().numpy().astype("<i8")
     more: dict[str, Any] = {
+        "metrics": metrics,
         "dataset": {"provenance": dataset.provenance, "fingerprint": dataset.fingerprint},
         "points": {"number": len(positions), "sha256": sha256(positions.tobytes())},
         "provenance": provenance(dataset),
         "factor_names": [name for name, kept in zip(dataset.factor_names, varies, strict=True) if kept],
     }
     if latents.vectors is not None:
-        whole = ", ".join(latents.whole(asked.metrics)) or "no metric"
+        whole = ", ".join(latents.whole(metrics)) or "no metric"
         notes.append(
             f"codes are vectors of {latents.width} numbers: {whole} had them whole, for the others each was reduced to"
             " its first principal component"
@@ -304,7 +304,7 @@ def _scored(
             add_part(report, metric_report(name, given.vectors, factors, asked.seed, metric))
         return report
 
-    report = score(latents, asked.metrics)
+    report = score(latents, about.get("metrics", asked.metrics))
     measures = about.get("measures", {})
     refuse_keys(report, dict.fromkeys(measures, "a measure of the reconstruction"))
     controls = {"random": latents.random(asked.seed)}

@@ -47,10 +47,10 @@ class Metric:
     `source` is a hash of its code where that is not this package's, which an edit changes without a revision; whoever
     loads a metric fills it in.
     `training_rows` is how many rows it draws from the whole table, with replacement, to train what it then
-    tests on rows drawn likewise; 0 where it does no such thing. `needs_factors` is whether it looks at the factors; one
-    that does not is given none, [points, 0], and is scored on images without factors too. `takes_width` says that the score has a parameter
-    `width`: so many neighbouring columns of the codes are one latent, a vector. `expects` is compulsory for the
-    metrics of this tree and optional for anyone else's.
+    tests on rows drawn likewise; 0 where it does no such thing. `needs_factors` is whether it looks at the
+    factors; one that does not is given none, [points, 0], and is scored on images without factors too.
+    `takes_width` says that the score has a parameter `width`: so many neighbouring columns of the codes are one
+    latent, a vector. `expects` is compulsory for the metrics of this tree and optional for anyone else's.
     """
 
     score: ScoreFn

@@ -46,8 +46,8 @@ def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
     `attrs["settings"]` the hyper-parameters and settings, `attrs["metrics"]` each metric's paper and headlines by name,
     `attrs["origins"]` what the runs were made with (device, precision, versions, commit), each with its number of runs,
     `attrs["repeated"]` how many records were left out as copies, and `attrs["fewest_points"]` on how many images
-    metrics were scored at the least (None where no run is), and `attrs["words"]` what is to be said of data sets that lack
-    factors, in sentences.
+    metrics were scored at the least (None where no run is), and `attrs["words"]` sentences on data sets that lack
+    factors.
     """
     rows, repeated = _each_once(
         _foreign(record) if isinstance(record, ForeignRow) else _trained(record) for record in records
@@ -150,7 +150,11 @@ def _trained(record: RunRecord) -> _Row:
 
 def _words(record: RunRecord) -> tuple[str, ...]:
     """What is to be said where the run's images, or some of them, have no factors."""
-    label, data, left_out = record.spec.dataset.label, record.provenance["data"], record.scores.get("left_out")
+    label, data, left_out = (
+        record.spec.dataset.label,
+        record.provenance["data"],
+        record.scores.get("left_out"),
+    )
     words = [left_out_words(label, left_out)] if left_out else []
     if data.get("labelled") is not None and data.get("images") is not None:
         words.append(labelled_words(label, data["labelled"], data["images"]))

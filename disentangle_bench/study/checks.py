@@ -29,7 +29,8 @@ MOST_IMAGES = 1 << 27
 def check_study(grid: Grid) -> list[str]:
     """Raise BenchError where the grid's runs cannot be had of its data sets; no image is read and nothing written.
 
-    Gives what a user should hear before it starts, in sentences. A data set's factors, sizes and number of images are looked at, as its source or its file's head tells them.
+    Gives what a user should hear before it starts, in sentences. A data set's factors, sizes and number of images are
+    looked at, as its source or its file's head tells them.
     """
     check_headlines(grid)
     outlines = {

@@ -442,10 +442,14 @@ def test_more_than_fits_is_refused_before_it_is_read(tmp_path, monkeypatch):
         load_dataset(npz(tmp_path / "my.npz", images=PICTURES, factors=FULL))
 
 
+SOME = {"factors": FULL[:7], "labelled": np.arange(3, 10)}
+
+
+@pytest.mark.parametrize("factors", [{"factors": FULL}, SOME, {}], ids=["all", "some", "none"])
 @pytest.mark.parametrize("write", [npz, h5])
-def test_damaged_files_never_crash(tmp_path, write):
+def test_damaged_files_never_crash(tmp_path, write, factors):
     path = tmp_path / ("my.npz" if write is npz else "my.h5")
-    write(path, images=PICTURES, factors=FULL)
+    write(path, images=PICTURES, **factors)
     original = path.read_bytes()
     for case in range(100):
         chance = random.Random(f"{path.name} {case}")
