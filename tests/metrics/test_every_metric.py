@@ -78,6 +78,13 @@ def test_the_same_generator_gives_the_same_scores_and_the_tables_stay(metric):
     assert (factors == FACTORS).all()
 
 
+def test_a_metric_looks_at_factors_where_it_says_so(metric):
+    others = FACTORS[np.random.default_rng(6).permutation(len(FACTORS))]
+    assert (score(metric, MIXED, others) != score(metric, MIXED)) == metric.needs_factors
+    if not metric.needs_factors:
+        assert score(metric, MIXED, FACTORS[:, :0]) == score(metric, MIXED)
+
+
 def test_scores_stand_still_where_the_definition_promises_it(metric):
     expects = metric.expects
     changed = {
