@@ -140,14 +140,17 @@ def check_table_shape(name: str, sizes: Sequence[int], table: Any) -> None:
 def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
     """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors.
 
-    Rows of -1 are images whose factors are not known; there must be others.
+    Rows of -1 are images whose factors are not known; there must be two others.
     """
     check_table_shape(name, sizes, table)
     if not names:
         return
-    table = table[(table != UNKNOWN).any(dim=1)]
-    if not len(table):
-        raise BenchError(f"{name}: no image has factors in the factor table; leave factor_names empty then")
+    images, table = len(table), table[(table != UNKNOWN).any(dim=1)]
+    if len(table) < min(2, images):
+        raise BenchError(
+            f"{name}: {len(table)} of its {images} images have factors, of which nothing can be measured; give factors"
+            " of more, or of none"
+        )
     for factor, size, column in zip(names, sizes, table.unbind(1), strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
             raise BenchError(

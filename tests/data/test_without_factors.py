@@ -180,12 +180,21 @@ def test_a_row_with_some_entries_and_a_table_without_any_are_refused(tmp_path, l
         load_dataset(table(tmp_path / "photos", lines))
 
 
+def test_one_image_with_factors_is_too_few(tmp_path) -> None:
+    path = write(tmp_path / "mine.npz", images=PICTURES, factors=FACTORS[:1], labelled=LABELLED[:1])
+    with pytest.raises(BenchError, match=r"mine\.npz: 1 of its 30 images have factors"):
+        load_dataset(path)
+
+
 def test_rows_of_a_table_are_known_or_not_as_a_whole() -> None:
     check_table("mine", ("a", "b"), (2, 2), torch.tensor([[0, 1], [-1, -1], [1, 0]]))
     with pytest.raises(BenchError, match="'b' has values -1 to 1"):
         check_table("mine", ("a", "b"), (2, 2), torch.tensor([[0, 1], [1, -1]]))
-    with pytest.raises(BenchError, match="no image has factors"):
-        check_table("mine", ("a", "b"), (2, 2), torch.full((3, 2), -1))
+    for known in (0, 1):
+        table = torch.full((3, 2), -1)
+        table[:known] = 0
+        with pytest.raises(BenchError, match=f"{known} of its 3 images have factors"):
+            check_table("mine", ("a", "b"), (2, 2), table)
 
 
 @pytest.mark.parametrize("known", [0, 12])
