@@ -99,6 +99,7 @@ def test_every_command_can_be_given_such_a_study(plain) -> None:
     assert LEFT_OUT in page
     assert re.search(r'<section id="tradeoff" hidden', page)
     assert "The heat map shows" not in page
+    assert "Choosing without labels" not in page
     assert "4 runs done, 0 failed" in bench("run", plain / "grid.toml", "--out", plain, "--device", "cpu")
 
 

@@ -133,7 +133,8 @@ class ArrayFile:
                 f"{path}: factors are {factors.dtype} {factors.shape}, not whole numbers [n, factors]; number each"
                 " factor's values 0, 1, ... and put a measured quantity into bins"
             )
-        if math.prod(factors.shape) > MOST_FACTOR_VALUES:
+        # Where some images have none, the table has a row for each all the same.
+        if max(images, factors.shape[0]) * factors.shape[1] > MOST_FACTOR_VALUES:
             raise BenchError(
                 f"{path}: factors {factors.shape} are too many; at most {MOST_FACTOR_VALUES} values are taken"
             )

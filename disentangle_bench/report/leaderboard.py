@@ -33,14 +33,14 @@ def all_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The leaderboard of the runs of `group_runs`, and the long table of all its measures (`row_statistics`).
 
-    Rows are best first within each group, by the mean of `sort`; by default by that of the first metric, and in a group
-    that has none of it, such as images without factors, by reconstruction. Their columns are all
-    that keeps rows apart (`row_keys`), those of `leaderboard` and what this package needs beside: `row` (its number in
-    the long table and for `row_of_run`), `group` (equal for rows whose numbers can be compared),
-    `ranking` (equal for rows that are ranked together), `setting` (`beta=4`), `control`, `<measure>_<statistic>` for
-    `measures.KEPT`, `best_<name>` of all measures and `front_<metric>`, the front of the means, which a line is drawn
-    along. `controls` (as StudyDir.controls gives them) become rows below, whose model reads `control: <name>`, with
-    neither rank nor mark. Raises BenchError where no run has finished or failed and when `sort` is no such measure.
+    Rows are best first within each group, by the mean of `sort`; by default by that of the first metric, and in a
+    group that has none of it, such as images without factors, by reconstruction. Their columns are all that keeps rows
+    apart (`row_keys`), those of `leaderboard` and what this package needs beside: `row` (its number in the long table
+    and for `row_of_run`), `group` (equal for rows whose numbers can be compared), `ranking` (equal for rows that are
+    ranked together), `setting` (`beta=4`), `control`, `<measure>_<statistic>` for `measures.KEPT`, `best_<name>` of
+    all measures and `front_<metric>`, the front of the means, which a line is drawn along. `controls` (as
+    StudyDir.controls gives them) become rows below, whose model reads `control: <name>`, with neither rank nor mark.
+    Raises BenchError where no run has finished or failed and when `sort` is no such measure.
     """
     headlines = list(grouped.attrs["headlines"])
     by_default = sort is None

@@ -140,7 +140,8 @@ def missing_metrics(
         if (about["revision"], about.get("source")) == now.get(name)
     }
     tried = scored if retry_failed else scored | kept["failures"].keys()
-    return [name for name in asked if name not in {*tried, *kept.get("left_out", ())}]
+    settled = {*tried, *kept.get("left_out", ())}
+    return [name for name in asked if name not in settled]
 
 
 def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[DatasetSpec]:

@@ -436,6 +436,15 @@ def test_more_factors_than_fit_are_refused_before_they_are_read(tmp_path):
         load_dataset(str(path))
 
 
+def test_a_table_with_rows_for_images_without_factors_must_fit_too(tmp_path):
+    path = tmp_path / "my.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (10**9, 1, 1), np.uint8, chunks=(1000, 1, 1))
+        file["factors"], file["labelled"] = np.arange(4).reshape(2, 2), [0, 1]
+    with pytest.raises(BenchError, match=r"at most 134217728 values|are not unpacked"):
+        load_dataset(str(path))
+
+
 def test_more_than_fits_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(user, "LARGEST_BYTES", 1000)
     with pytest.raises(BenchError, match="at most 1000"):
