@@ -49,6 +49,9 @@ DATASETS = {
     "mpi3d_real": "disentangle_bench.data.registered:MPI3D_REAL",
     "mpi3d_real_complex": "disentangle_bench.data.registered:MPI3D_REAL_COMPLEX",
     "isaac3d": "disentangle_bench.data.registered:Isaac3D",
+    "mnist": "disentangle_bench.data.registered_images:DIGITS",
+    "fashion_mnist": "disentangle_bench.data.registered_images:CLOTHES",
+    "celeba": "disentangle_bench.data.registered_images:CelebA",
     "dsprites_rendered": "disentangle_bench.data.registered:DSpritesRendered",
     "shapes3d_rendered": "disentangle_bench.data.registered:Shapes3DRendered",
     "dsprites_drawn": "disentangle_bench.data.drawn:DSpritesDrawn",
@@ -118,11 +121,7 @@ def check(kind: str, name: str) -> None:
 
 def is_path(name: str) -> bool:
     """Whether a data set's name is to be read as the path of somebody's own file or folder."""
-    return (
-        name.endswith((".npz", ".h5", ".hdf5", ".parquet"))
-        or "/" in name
-        or os.path.isfile(f"{name}/factors.csv")
-    )
+    return name.endswith((".npz", ".h5", ".hdf5", ".parquet")) or "/" in name or os.path.isdir(name)
 
 
 def lasting(name: str) -> str:

@@ -21,6 +21,8 @@ def seen_and_unseen(spec: DatasetSpec, dataset: FactorDataset) -> tuple[FactorDa
     """
     if spec.hold_out is not None:
         return hold_out(dataset, spec.hold_out)
+    if spec.split is not None:
+        dataset.check_labelled("a split")
     return None if spec.split is None else parted(dataset, held_out(spec.split, dataset), spec.split.label)
 
 

@@ -151,11 +151,13 @@ def new_board(
     """Write the board `path` about this data set; `drawn` is the number of points and their seed.
 
     `asked` has the keys `dataset`, and perhaps `every`, `size`, `protocol` and `seeds`, as in the file. Raises
-    BenchError where there is such a board, for more points than images, and for what the file cannot say.
+    BenchError where there is such a board, for more points than images, for images whose factors are not all known, and
+    for what the file cannot say.
     """
     number, seed = drawn
     if path.exists() or path.is_symlink():
         raise BenchError(f"{path} is there already; a board's question never changes: choose another name")
+    dataset.check_labelled("a board")
     if number > len(dataset):
         raise BenchError(f"--points {number}: {dataset.name} has {len(dataset)} images")
     facts = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.files import plain_name
 
 if TYPE_CHECKING:
+    from disentangle_bench.data.factor_dataset import FactorDataset
     from disentangle_bench.evaluation.evaluate import Asked
     from disentangle_bench.grid import Grid
     from disentangle_bench.records.record import Record
@@ -186,9 +187,9 @@ class EvaluateCommand:
         from disentangle_bench.progress import PhasesOf
         from disentangle_bench.study.study import load
 
-        asked = self.asked(grid)
         what, name = self.what or str(self.codes), self.called
         spec = self.dataset_spec(grid)
+        asked = self.asked(grid)
         if spec is None:
             assert self.codes is not None
             arrays = read_arrays(self.codes, ("codes", "factors"))
@@ -196,6 +197,8 @@ class EvaluateCommand:
             return evaluation.evaluate_tables(arrays["codes"], arrays["factors"], asked, subject)
         progress = make_progress()
         dataset = load(spec, progress, self.data_dir)
+        if grid is None and not dataset.factor_names:
+            asked = self.without_factors(asked, dataset)
         subject = evaluation.Subject(name, what, spec.label)
         if self.codes is not None:
             codes = read_arrays(self.codes, ("codes",))["codes"]
@@ -219,6 +222,17 @@ class EvaluateCommand:
         names = names or default_metrics(self.protocol)
         images = ScoringSpec.model_validate({"points": self.points or "all"})
         return Asked(names, images, self.seed, self.metric_seconds, self.protocol)
+
+    def without_factors(self, asked: Asked, dataset: FactorDataset) -> Asked:
+        """What can be asked of images without factors. Raises BenchError where that is nothing of what was named."""
+        from disentangle_bench.evaluation.evaluate import default_metrics
+        from disentangle_bench.evaluation.without_factors import refuse_all_left_out, refuse_protocol
+
+        refuse_protocol(self.protocol, dataset.name)
+        if not (self.metrics or self.plugins):
+            return replace(asked, metrics=default_metrics(self.protocol, dataset))
+        refuse_all_left_out(asked.metrics, [dataset.name])
+        return asked
 
     def dataset_spec(self, grid: Grid | None) -> DatasetSpec | None:
         """The data set, with its sub-grid; None where the codes' file has factors of its own."""

@@ -110,7 +110,8 @@ def list_runs(study: StudyDir) -> None:
             told = f"FAILED: {record.failure.splitlines()[0]}"
         else:
             scores = record.scores["scores"]
-            metric = next((about["headlines"][0] for about in record.scores["metrics"].values()), None)
+            metrics = record.scores["metrics"].values()
+            metric = next((headline for about in metrics for headline in about["headlines"]), None)
             shown = {name: scores.get(name) for name in ("reconstruction_nats", metric)}
             told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
         say(f"{study.run_path(record.spec.id)}  {told}")

@@ -234,10 +234,12 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
     from disentangle_bench.study.checks import check_study
 
     checked = read_grid(grid, overrides, seeds)
-    check_study(checked)
+    words = check_study(checked)
     click.echo(
         f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid."
     )
+    for sentence in words:
+        say(f"note: {sentence}")
     for dataset in checked.datasets:
         network = checked.network_on(dataset)
         if network.channels != checked.network.channels:
@@ -267,7 +269,8 @@ def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int)
     from disentangle_bench.train.estimate import estimate_seconds, whole
     from disentangle_bench.train.objective import make_objective
 
-    check_study(grid)
+    for sentence in check_study(grid):
+        say(f"note: {sentence}", err=True)
     click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
     click.echo(
         f"to train: {len(todo.train)}; to score with further metrics: {len(todo.score)}; device: {device}"

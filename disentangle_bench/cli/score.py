@@ -70,6 +70,7 @@ def score(
     from disentangle_bench.grid_file import read_grid
     from disentangle_bench.processes.worker import fork_from_here
     from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.checks import check_metrics
     from disentangle_bench.study.options import Jobs, Options
     from disentangle_bench.study.study import Study
 
@@ -79,6 +80,7 @@ def score(
     fork_from_here()
     go_on_unread("stdout")  # what it prints is kept in the study too
     grid = with_metrics(read_grid(study / "grid.toml", allow=(*allow, *asked)), asked)
+    check_metrics(grid, asked)
     place = pick_device(device)
     refuse_jobs(place.type, jobs)
     options = Options(
@@ -140,6 +142,10 @@ def calibrate(
     progress = make_progress()
     spec = DatasetSpec(name=dataset)
     images = load(spec, progress, data_dir)
+    if not images.factor_names:
+        raise BenchError(
+            f"{images.name} has images without factors: there are no codes of known worth for it"
+        )
     names = metrics or [name for name in registry.names("metric") if name not in registry.ON_REQUEST]
     place = pick_device(device)
     refuse_jobs(place.type, jobs)

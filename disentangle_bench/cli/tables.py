@@ -97,6 +97,8 @@ def describe(kind: str, name: str) -> str:
         return f"{', '.join(found.headlines) or 'diagnostics'} (revision {found.revision}): {found.paper}"
     found = registry.resolve(kind, name)
     if kind == "data set":
+        if not found.factor_names:
+            return f"{found.provenance}: images without factors"
         factors = zip(found.factor_names, found.factor_sizes, strict=True)
         return f"{found.provenance}: " + ", ".join(f"{factor} {size}" for factor, size in factors)
     from disentangle_bench.models.settings import model_options

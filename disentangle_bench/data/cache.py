@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from disentangle_bench.errors import BenchError
 from disentangle_bench.locks import alone_in
 
 HASH_BYTES = 32
@@ -136,6 +138,16 @@ def in_memory(
         array[done : done + len(block)] = block
         done += len(block)
     return array, array_hash(array)
+
+
+def check_room(folder: Path, needed: int, name: str) -> None:
+    """Raise BenchError where the disk has no room for so many bytes: in memory they would have none either."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BenchError(
+            f"{folder}: the images of {name} take {needed / 1e9:.1f} GB there and {free / 1e9:.1f} GB are free; make"
+            " room, or name another folder with --data-dir"
+        )
 
 
 def array_hash(array: NDArray[Any]) -> str:

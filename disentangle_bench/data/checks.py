@@ -45,7 +45,7 @@ def images_are_bytes(dataset: FactorDataset) -> None:
     """Images are uint8 [n, channels, height, width] and use 0 to 255; a factor table is one of whole numbers."""
     if dataset.table is not None:
         check_table(dataset.name, dataset.factor_names, dataset.factor_sizes, dataset.table)
-    check_measured(dataset.name, dataset.factor_names, dataset.measured, len(dataset))
+    check_measured(dataset.name, dataset.factor_names, dataset.measured, len(dataset), dataset.table)
     few = some_images(dataset, A_FEW)
     if len(few) and int(few.max()) == 1:
         raise BenchError(
@@ -67,8 +67,9 @@ def images_repeat(dataset: FactorDataset) -> None:
 
 
 def factors_name_images(dataset: FactorDataset) -> None:
-    """Factors lie in 0..size-1, and lead back to an image that has them: the same one in a full grid."""
-    index = spread(dataset, 1000)
+    """Known factors lie in 0..size-1, and lead back to an image that has them: the same one in a full grid."""
+    known = dataset.labelled
+    index = spread(dataset, 1000) if known is None else known[:1000]
     factors = dataset.factors(index)
     sizes = torch.tensor(dataset.factor_sizes, device=dataset.device)
     if bool(((factors < 0) | (factors >= sizes)).any()):

@@ -1,4 +1,7 @@
-"""A picture of a data set: a row per factor, in which that factor alone runs through its values."""
+"""A picture of a data set: a row per factor, in which that factor alone runs through its values.
+
+Of images without factors it is a sheet of some of them, evenly spaced.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from disentangle_bench.data.checks import some_images
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.errors import BenchError
 
 COLUMNS = 12
+# Of images without factors.
+ROWS = 6
 GAP, TITLE_HEIGHT, FONT_SIZE = 2, 18, 13
 # Below each image stands its value.
 VALUE_HEIGHT, VALUE_FONT_SIZE = 13, 10
@@ -36,7 +42,9 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
     one, cut where it is too long, else the number. Where a combination is not in the data set, its place stays grey;
     but where factors are real-valued, images of the same bin stand there whose other factors are close.
     """
-    channels, height, width = dataset.image_shape
+    if not dataset.factor_names:
+        return sheet_of_some(dataset)
+    _, height, width = dataset.image_shape
     rows = [sweep(dataset, column) for column in range(len(dataset.factor_sizes))]
     across = max(len(factors) for factors in rows)
     tall = TITLE_HEIGHT + height + VALUE_HEIGHT + GAP
@@ -52,12 +60,27 @@ def contact_sheet(dataset: FactorDataset) -> NDArray[np.uint8]:
         shown = zip(captions(dataset, factors, column), pictures(dataset, found), strict=True)
         for place, (caption, picture) in enumerate(shown):
             left = GAP + place * (width + GAP)
-            pixels = picture.expand(3, height, width) if channels == 1 else picture
-            image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-            sheet.paste(image, (left, top + TITLE_HEIGHT))
+            sheet.paste(as_picture(picture), (left, top + TITLE_HEIGHT))
             below = (left, top + TITLE_HEIGHT + height)
             draw.text(below, shortened(caption, width, font), fill="black", font=font)
     return np.asarray(sheet)
+
+
+def sheet_of_some(dataset: FactorDataset) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3]: at most 6 rows of 12 images, evenly spaced over the data set, in its order."""
+    _, height, width = dataset.image_shape
+    shown = some_images(dataset, ROWS * COLUMNS).cpu()
+    down, across = -(-len(shown) // COLUMNS), min(len(shown), COLUMNS)
+    sheet = Image.new("RGB", (GAP + across * (width + GAP), GAP + down * (height + GAP)), "white")
+    for place, picture in enumerate(shown):
+        row, column = divmod(place, COLUMNS)
+        sheet.paste(as_picture(picture), (GAP + column * (width + GAP), GAP + row * (height + GAP)))
+    return np.asarray(sheet)
+
+
+def as_picture(image: torch.Tensor) -> Image.Image:
+    """The image uint8 [1 or 3, height, width] as Pillow has it."""
+    return Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
 
 
 def row_title(dataset: FactorDataset, column: int) -> str:
@@ -99,7 +122,9 @@ def resting(dataset: FactorDataset) -> torch.Tensor:
     They lie at different shares of their ranges, so that factors with equal values, such as hues, differ.
     """
     if dataset.table is not None:
-        return dataset.factors(len(dataset) // 2)[0].cpu()
+        known = dataset.labelled
+        middle = len(dataset) // 2 if known is None else known[len(known) // 2]
+        return dataset.factors(middle)[0].cpu()
     sizes = dataset.factor_sizes
     return torch.tensor([int(size * ((0.5 + 0.35 * column) % 1)) for column, size in enumerate(sizes)])
 

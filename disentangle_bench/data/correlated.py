@@ -50,6 +50,7 @@ class CorrelatedFactors:
     """
 
     def __init__(self, dataset: FactorDataset, ties: Sequence[Tie]) -> None:
+        dataset.check_labelled("`correlated`")
         if not dataset.full_grid:
             raise BenchError(
                 f"{dataset.name} lacks some combinations of factors: they cannot be drawn at will"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from disentangle_bench.data.official import CACHES, PARTED, FileFacts, check, files_of
+from disentangle_bench.data.official import CACHES, PARTED, FileFacts, by_hand, check, files_of
 from disentangle_bench.errors import BenchError
 from disentangle_bench.locks import take_whole
 
@@ -90,16 +90,14 @@ def fetch(
     others wait for the result. Raises BenchError where the file cannot be had or is not the published one.
     """
     if facts.by_hand:
-        raise BenchError(
-            f"{facts.name} cannot be downloaded by a command. Get it by hand from {facts.url}, so that"
-            f" {folder / facts.name} is there, unpacked where it comes in an archive"
-        )
-    url = facts.url if mirror is None else mirror + facts.name if mirror.endswith("/") else mirror
+        raise BenchError(f"{facts.name} cannot be downloaded by a command. {by_hand(facts, folder)}")
+    own = Path(facts.name).name
+    url = facts.url if mirror is None else mirror + own if mirror.endswith("/") else mirror
     if urlsplit(url).scheme not in ("http", "https"):
         raise BenchError(f"{url!r} is no http or https address")
     final = folder / facts.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
         with claimed(final, folder / f"{facts.name}.part") as part:
             if part is not None:
                 Transfer(url, facts, part, notify, pause_s, timeout_s).complete()

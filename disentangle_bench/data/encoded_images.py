@@ -2,8 +2,8 @@
 
 - Every image is a PNG or JPEG, grey or RGB, and all have one size, which is kept.
 - The image is the column `image` or, without one, the only column of images. Further columns of images are left out.
-- Each other column is a factor, of numbers as in an `.npz`, of text as in `factors.csv`. `label_x` is the factor `x`, and `value_x`, which says
-  what its numbers measure, is left out beside it.
+- Each other column is a factor, of numbers as in an `.npz`, of text as in `factors.csv`. `label_x` is the factor `x`,
+  and `value_x`, which says what its numbers measure, is left out beside it. Without any the data are images alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from disentangle_bench.data.factor_table import (
     number_column,
     real_column,
     text_column,
+    without_factors,
 )
 from disentangle_bench.errors import BenchError
 
@@ -63,8 +64,10 @@ class EncodedImages:
         return self.rows, channels, height, width
 
     def table(self) -> FactorTable:
-        """The factors of all rows."""
+        """The factors of all rows, where there are any."""
         columns = self.columns()
+        if not columns:
+            return without_factors(self.rows)
         kept = {
             name.removeprefix(LABEL): values
             for name, values in columns.items()

@@ -58,7 +58,8 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
 
     `symmetry` says what images show of a factor where two of its values give one picture.
     `table` int64 [images, factors] gives each image's factors where the images are not every combination
-    exactly once. `nuisance` says in words what varies from image to image and is no factor. `labels` says what the
+    exactly once; a row of -1 is an image whose factors are not known, and images without any factors have the table
+    [images, 0]. `nuisance` says in words what varies from image to image and is no factor. `labels` says what the
     values of a factor are called, in order, for factors whose values have names.
 
     `measured` maps each real-valued factor to what was measured of it, float64 [images]. Of such a factor `factors`
@@ -99,6 +100,23 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
         """Whether every combination of the factors' values is there exactly once, in order."""
         return self.table is None
 
+    @property
+    def labelled(self) -> Tensor | None:
+        """int64 [n]: the images whose factors are known, where others have none; None for all images or none."""
+        if self.table is None or not self.factor_names:
+            return None
+        known = self.table[:, 0] >= 0
+        return None if bool(known.all()) else known.nonzero()[:, 0]
+
+    def check_labelled(self, what: str) -> None:
+        """Raise BenchError unless the factors of all images are known, which `what` needs."""
+        if not self.factor_names:
+            raise BenchError(f"{self.name} has images without factors, and {what} needs factors")
+        if (labelled := self.labelled) is not None:
+            raise BenchError(
+                f"{self.name} has factors for {len(labelled)} of its {len(self)} images, and {what} needs those of all"
+            )
+
     def images(self, index: Any) -> Tensor:
         """uint8 [n, channels, height, width], values 0..255, for `index` [n] (integers, or one int).
 
@@ -118,6 +136,8 @@ class FactorDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def factors(self, index: Any) -> Tensor:
         """int64 [n, factors]: each factor's value, 0..size-1, for `index` [n]; of a real-valued factor its bin.
+
+        -1 stands for a value that is not known.
 
         Raises IndexError outside 0..len-1.
         """

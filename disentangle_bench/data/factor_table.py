@@ -27,6 +27,8 @@ MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
 INDEX_NAMES = frozenset({"index", "idx", "id", "row", "image_id", "rowid", "row_id"})
 # Below so many images a column whose every value occurs once may be chance.
 FEW_IMAGES = 10
+# A factor's value in a table, of an image whose factors are not known.
+UNKNOWN = -1
 Label = tuple[int, Any]  # what a label is sorted by: numbers by value before text
 
 
@@ -35,7 +37,8 @@ class FactorTable:
     """Each image's factors [n, factors], numbered from 0, with their names and sizes.
 
     `place` [n] says where each image goes in a full grid; None where the images are no full grid. `labels` holds what
-    the values of a factor are called, in order, for factors whose values have names.
+    the values of a factor are called, in order, for factors whose values have names. Images whose factors are not known
+    have -1 in `values`.
     """
 
     names: tuple[str, ...]
@@ -129,6 +132,26 @@ def _has_too_many(size: int, images: int) -> bool:
     return size == images > 2 or (images >= FEW_IMAGES and size > images // 2)
 
 
+def without_factors(images: int) -> FactorTable:
+    """The table of so many images that have no factors."""
+    return FactorTable((), (), np.empty((images, 0), np.int64), None, {}, {})
+
+
+def among(table: FactorTable, labelled: NDArray[np.int64], images: int) -> FactorTable:
+    """The table of so many images, of which those at the positions `labelled` have its factors, row for row."""
+    values = np.full((images, len(table.sizes)), UNKNOWN, np.int64)
+    values[labelled] = table.values
+    place = None
+    if table.place is not None and len(labelled) == images:
+        place = np.empty(images, np.int64)
+        place[labelled] = table.place
+    measured = {}
+    for name, known in table.measured.items():
+        measured[name] = np.full(images, np.nan)
+        measured[name][labelled] = known
+    return replace(table, values=values, place=place, measured=measured)
+
+
 def grid_place(values: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64] | None:
     """int64 [n]: where each image stands in a full grid; None where not every combination is there exactly once."""
     # A table may have more combinations than any integer counts; a grid has one image for each.
@@ -173,8 +196,11 @@ def check_table_shape(name: str, sizes: Sequence[int], table: Any) -> None:
         )
 
 
-def check_measured(name: str, names: Sequence[str], measured: Mapping[str, Any], images: int) -> None:
-    """Raise BenchError unless each of these factors has finite values float64 [images]."""
+def check_measured(
+    name: str, names: Sequence[str], measured: Mapping[str, Any], images: int, table: Tensor | None
+) -> None:
+    """Raise BenchError unless each of these factors has values float64 [images], finite where the table has factors."""
+    known = torch.ones(images, dtype=torch.bool) if table is None else (table != UNKNOWN).any(dim=1)
     for factor, values in measured.items():
         if factor not in names:
             raise unknown_name(f"factor of {name}", factor, names)
@@ -187,16 +213,27 @@ def check_measured(name: str, names: Sequence[str], measured: Mapping[str, Any],
                 f"{name}: the measured values of {factor!r} are {dtype} {shape}, not a tensor torch.float64"
                 f" ({images},), a number for each image"
             )
-        if not bool(values.isfinite().all()):
-            row = int((~values.isfinite()).nonzero()[0])
+        if not bool(values.isfinite()[known].all()):
+            row = int((~values.isfinite() & known).nonzero()[0])
             raise BenchError(
                 f"{name}: image {row} has {float(values[row])} for {factor!r}; every image needs a value"
             )
 
 
 def check_table(name: str, names: Sequence[str], sizes: Sequence[int], table: Tensor) -> None:
-    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors."""
+    """Raise BenchError unless `table` is int64 [images, factors] with values 0..size-1 that make factors.
+
+    Rows of -1 are images whose factors are not known; there must be two others.
+    """
     check_table_shape(name, sizes, table)
+    if not names:
+        return
+    images, table = len(table), table[(table != UNKNOWN).any(dim=1)]
+    if len(table) < min(2, images):
+        raise BenchError(
+            f"{name}: {len(table)} of its {images} images have factors, of which nothing can be measured; give factors"
+            " of more, or of none"
+        )
     for factor, size, column in zip(names, sizes, table.unbind(1), strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
             raise BenchError(
@@ -227,20 +264,20 @@ def real_column(path: Path, name: str, numbers: NDArray[Any]) -> Column:
     return replace(column, fractional=True, measured=measured, real=True)
 
 
-def text_column(path: Path, name: str, entries: Sequence[str], files: Sequence[str]) -> Column:
+def text_column(path: Path, name: str, entries: Sequence[str], rows: Sequence[str]) -> Column:
     """The column of a text table, its labels sorted: numbers by value, text by the numbers within and the rest.
 
-    `files` [n] names each row's image. Raises BenchError for a label that is missing or not finite.
+    `rows` [n] is what messages call each row. Raises BenchError for a label that is missing or not finite.
     """
     labels: dict[Label, str] = {}
     keys = []
-    for row, (entry, file) in enumerate(zip(entries, files, strict=True)):
+    for entry, row in zip(entries, rows, strict=True):
         text = entry.strip()
         number = _number(text)
         if text.lower() in MISSING or (number is not None and not number.is_finite()):
             found = repr(text) if text else "nothing"
             raise BenchError(
-                f"{path}: row {row + 2} ({file}) has {found} for {name!r}: every image needs a value;"
+                f"{path}: {row} has {found} for {name!r}: every image needs a value;"
                 " drop the row, or give what is meant a name of its own"
             )
         key: Label = (0, number) if number is not None else (1, _natural(text))

@@ -1,4 +1,4 @@
-"""A folder of images with `factors.csv`, read as RGB, 64 x 64, a byte a value."""
+"""A folder of images, with factors in `factors.csv` or without, read as RGB, 64 x 64, a byte a value."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from disentangle_bench.data.factor_table import FactorTable, factor_table, text_column
+from disentangle_bench.data.factor_table import (
+    FactorTable,
+    among,
+    factor_table,
+    text_column,
+    without_factors,
+)
 from disentangle_bench.data.strict_npz import plain_file
 from disentangle_bench.data.table_file import short_lines
 from disentangle_bench.errors import BenchError
 
 TABLE_NAME = "factors.csv"
+# Of the files of a folder without a table, in small letters.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 FOLDER_SIDE = 64
 LONGEST_LINE = 1 << 16
 LARGEST_TABLE = 1 << 28
@@ -31,7 +39,7 @@ SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 
 
 class ImageFolder:
-    """Image files that `factors.csv` lists with their factors."""
+    """Image files that `factors.csv` lists with their factors; without that file all that the folder holds."""
 
     # A byte of 1 is next to black in an image file.
     black_and_white = False
@@ -39,21 +47,51 @@ class ImageFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.table_path = path / TABLE_NAME
+        self.names: list[str] = []
+        self.rows: list[list[str]] = []
         try:
-            rows = self.read_rows()
+            self.listed = (
+                self.all_images() if path.is_dir() and not self.has_table() else self.listed_images()
+            )
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise BenchError(f"{self.table_path} cannot be read: {error}") from error
-        self.names = self.header(rows[0] if rows else [])
-        self.rows = rows[1:]
+        self.files = [self.file(name) for name in self.listed]
+        self.shape = (len(self.files), 3, FOLDER_SIDE, FOLDER_SIDE)
+        self.largest_of_16_bits: int | None = None
+
+    def has_table(self) -> bool:
+        """Whether there is a `factors.csv`. Raises BenchError for one whose name is written otherwise."""
+        names = os.listdir(self.path)
+        odd = [name for name in names if name.lower() == TABLE_NAME and name != TABLE_NAME]
+        if odd and TABLE_NAME not in names:
+            raise BenchError(f"{self.path} has {odd[0]}, which must be called {TABLE_NAME}")
+        return TABLE_NAME in names
+
+    def all_images(self) -> list[str]:
+        """The names of all image files in the folder and below it, in order. Raises BenchError where there is none."""
+        found = []
+        for folder, below, files in os.walk(self.path):
+            # What systems and archives leave behind begins with a dot.
+            below[:] = [name for name in below if not name.startswith((".", "__MACOSX"))]
+            shown = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+            found += [(Path(folder) / name).relative_to(self.path).as_posix() for name in shown]
+        if not found:
+            raise BenchError(
+                f"{self.path} holds no image file ({', '.join(SUFFIXES)}); files of other names can be listed in"
+                f" {TABLE_NAME}"
+            )
+        return sorted(found)
+
+    def listed_images(self) -> list[str]:
+        """The names of the image files that `factors.csv` lists, whose rows it keeps."""
+        first, *self.rows = self.read_rows() or [[]]
+        self.names = self.header(first)
         for number, row in enumerate(self.rows, start=2):
             if len(row) != len(self.names):
                 raise BenchError(
                     f"{self.table_path}: row {number} has {len(row)} entries, the first line has {len(self.names)}"
                 )
-        self.listed = [row[self.names.index("file")] for row in self.rows]
-        self.files = [self.file(name) for name in self.listed]
-        self.shape = (len(self.files), 3, FOLDER_SIDE, FOLDER_SIDE)
-        self.largest_of_16_bits: int | None = None
+        return [row[self.names.index("file")] for row in self.rows]
 
     def read_rows(self) -> list[list[str]]:
         """The lines that hold something. Raises BenchError at the first beyond what a table of the folder has."""
@@ -86,24 +124,37 @@ class ImageFolder:
         return names
 
     def file(self, name: str) -> Path:
-        """The path of a listed image, which must lie in the folder."""
+        """The path of an image, which must lie in the folder."""
         path = self.path / name
+        where = f"{self.table_path} lists" if self.names else f"{self.path} holds"
         if not path.resolve().is_relative_to(self.path.resolve()):
-            raise BenchError(f"{self.table_path} lists {name!r}, which lies outside the folder")
+            raise BenchError(f"{where} {name!r}, which lies outside the folder")
         if not os.path.isfile(path):
-            raise BenchError(f"{self.table_path} lists {name!r}, which is not there")
+            raise BenchError(f"{where} {name!r}, which is {'not there' if self.names else 'no plain file'}")
         return path
 
     def table(self) -> FactorTable:
-        """The factors of all listed images."""
-        columns = [
-            (name, [row[k] for row in self.rows]) for k, name in enumerate(self.names) if name != "file"
+        """The factors of all images, of some or of none."""
+        if not self.names:
+            return without_factors(len(self.files))
+        numbered = [
+            (number, [entry for entry, name in zip(row, self.names, strict=True) if name != "file"])
+            for number, row in enumerate(self.rows)
         ]
-        return factor_table(
+        known = [
+            (number, entries) for number, entries in numbered if any(map(str.strip, entries))
+        ] or numbered
+        rows = [f"row {number + 2} ({self.listed[number]})" for number, _ in known]
+        names = [name for name in self.names if name != "file"]
+        table = factor_table(
             self.table_path,
-            tuple(name for name, _ in columns),
-            [text_column(self.table_path, name, entries, self.listed) for name, entries in columns],
+            tuple(names),
+            [
+                text_column(self.table_path, name, [entries[k] for _, entries in known], rows)
+                for k, name in enumerate(names)
+            ],
         )
+        return among(table, np.array([number for number, _ in known], np.int64), len(self.files))
 
     def blocks(self) -> Iterator[Images]:
         """The images [1, 3, 64, 64], one by one."""

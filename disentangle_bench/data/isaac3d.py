@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle_bench.data.array_store import ArrayStore
-from disentangle_bench.data.cache import cached_array
+from disentangle_bench.data.cache import cached_array, check_room
 from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.official import CACHES, FileFacts, find_one
 from disentangle_bench.data.strict_npz import DAMAGE, npy_blocks, plain_file, read_npy_header
@@ -44,22 +43,12 @@ def open_official(
 
     def images() -> Iterator[Images]:
         labels, _ = find_one(files, data_dir, "isaac3d")
-        check_room(data_dir, math.prod(shape))
+        check_room(data_dir, math.prod(shape), "isaac3d")
         yield from read(labels, sizes, notify)
 
     shape = (math.prod(sizes), 3, SIDE, SIDE)
     array, fingerprint = cached_array(data_dir / CACHES["isaac3d"], shape, np.uint8, images)
     return ArrayStore(torch.from_numpy(array)), fingerprint
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Raise BenchError where the disk has no room for so many bytes: in memory they would have none either."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise BenchError(
-            f"{folder}: the images of isaac3d take {needed / 1e9:.1f} GB there and {free / 1e9:.1f} GB are free; make"
-            " room, or name another folder with --data-dir"
-        )
 
 
 def read(labels: Path, sizes: Sequence[int], notify: Notify | None = None) -> Iterator[Images]:

@@ -86,8 +86,23 @@ NORB_MD5 = {
     "5x01235x9x18x6x2x96x96-testing-cat": "5aa791cd7e6016cf957ce9bdb93b8603",
     "5x01235x9x18x6x2x96x96-testing-info": "a9454f3864d7fd4bb3ea7fc3eb84924e",
 }
+# Files that torchvision's data sets read, with its hashes, in the folders where it puts them.
+MNIST_FILES = {
+    "mnist": (
+        "MNIST/raw",
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "9fb629c4189551a2d022fa330f9573f3"),
+    ),
+    "fashion_mnist": (
+        "FashionMNIST/raw",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "bef4ecab320f06d8554ea6380940ec79"),
+    ),
+}
+MNIST_NAMES = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
+CELEBA_PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 # Data sets of which every file is needed; of the others any one file is enough.
-PARTED = ("smallnorb",)
+PARTED = ("smallnorb", *MNIST_FILES)
 FILES: Mapping[str, tuple[FileFacts, ...]] = {
     "dsprites": (
         FileFacts(
@@ -146,6 +161,23 @@ FILES: Mapping[str, tuple[FileFacts, ...]] = {
         FileFacts(f"smallnorb-{part}.mat.gz", f"{NORB_BASE}/smallnorb-{part}.mat.gz", hashes={"md5": md5})
         for part, md5 in NORB_MD5.items()
     ),
+    **{
+        name: tuple(
+            FileFacts(f"{folder}/{file}", f"{base}/{file}", hashes={"md5": md5})
+            for file, md5 in zip(MNIST_NAMES, hashes, strict=True)
+        )
+        for name, (folder, base, hashes) in MNIST_FILES.items()
+    },
+    "celeba": (
+        FileFacts(
+            name="celeba/img_align_celeba.zip",
+            url=CELEBA_PAGE,
+            hashes={"md5": "00d2c5bc6d35e252742224ab0c1e8fcb"},
+            by_hand=True,
+        ),
+        # The folder that the archive holds, known by its last file.
+        FileFacts(name="celeba/img_align_celeba/202599.jpg", url=CELEBA_PAGE, by_hand=True),
+    ),
 }
 # What a start needs of a data set's folder, so that nothing is downloaded where it is there: what the loaders made of
 # the files, whose number is raised when that changes, or the file itself where images are read from it.
@@ -156,6 +188,9 @@ CACHES = {
     "cars3d_128": "cars3d_128.r1.npy",
     "smallnorb": "smallnorb.r1.npy",
     "isaac3d": "isaac3d.r1.npy",
+    "mnist": "mnist.r1.npy",
+    "fashion_mnist": "fashion_mnist.r1.npy",
+    "celeba": "celeba.r1.npy",
     **{name: FILES[name][0].name for name in (*MPI3D_MD5, "mpi3d_real_complex")},
 }
 
@@ -199,13 +234,19 @@ def find_all(files: Sequence[FileFacts], data_dir: Path, name: str) -> list[Path
 def _missing(facts: FileFacts, wanted: str, data_dir: Path, name: str) -> BenchError:
     """The error of a file that is not there: how it is had."""
     how = (
-        f"Get it by hand from {facts.url}, so that {data_dir / facts.name} is there, unpacked where it"
-        " comes in an archive."
+        by_hand(facts, data_dir)
         if facts.by_hand
         else f"`bench data get {name}` downloads them; without a network, put {wanted} there (from {facts.url})."
     )
     drawn = f" {name}_rendered needs no download." if name in DRAWN_TOO else ""
     return BenchError(f"the official files of {name} are not all in {data_dir}. {how}{drawn}")
+
+
+def by_hand(facts: FileFacts, folder: Path) -> str:
+    """A sentence on how a file is had that no command can get."""
+    whole = facts.name.endswith((".zip", ".npz"))
+    unpacked = "" if whole else ", unpacked where it comes in an archive"
+    return f"Get it by hand from {facts.url}, so that {folder / facts.name} is there{unpacked}."
 
 
 def check(path: Path, facts: FileFacts, notify: Notify | None = None) -> None:

@@ -50,8 +50,10 @@ def hold_out(
     """(the images to train on, the held-out ones): held out is what has one of `values` in every factor named.
 
     `hold_out(dataset, {"shape": [2], "posX": range(16, 32)})` holds out hearts on the right. Raises BenchError
-    for an unknown factor, for values outside 0..size-1, and where nothing would be left on either side.
+    for an unknown factor, for values outside 0..size-1, where nothing would be left on either side, and where the
+    factors of some images are not known.
     """
+    dataset.check_labelled("hold_out")
     if not values:
         raise BenchError(f"no factor is named whose values would be held out of {dataset.name}")
     label = ",".join(f"{factor}={'+'.join(map(str, sorted(chosen)))}" for factor, chosen in values.items())

@@ -28,8 +28,9 @@ class DataSource:
 
     `name`, `factor_names`, `factor_sizes` and `image_shape` (channels, height, width) are needed. The others are those
     of `FactorDataset`. Without a `fingerprint` it is made of the facts and of 256 evenly spaced images. `published`
-    is the name of the published files that the data set is made from (see `official.FILES`). A data set that is read
-    from files says in `open` where its images come from, and has no `images`.
+    is the name of the published files that the data set is made from (see `official.FILES`). Images without factors
+    have no `factor_names` and a `table` [images, 0], which says how many there are. A data set that is read from files
+    says in `open` where its images come from, and has no `images`.
     """
 
     name: str
@@ -142,9 +143,14 @@ class DataSource:
         names, sizes, shape = self.factor_names, self.factor_sizes, self.image_shape
         if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
             raise BenchError(f"{who}: factor_names are {names!r}; they must be different names")
-        if len(names) != len(sizes) or not names:
+        if len(names) != len(sizes):
             raise BenchError(
                 f"{who}: factor_sizes are {sizes!r}; needed is one for each of factor_names {names!r}"
+            )
+        if not names and (self.table is None or not len(self.table)):
+            raise BenchError(
+                f"{who} has no factor_names: how many images without factors there are is said by a table [images, 0],"
+                " for instance table = torch.empty(1000, 0, dtype=torch.int64)"
             )
         if not all(type(number) is int and number > 0 for number in (*sizes, *shape)) or len(shape) != 3:
             raise BenchError(
@@ -157,11 +163,13 @@ class DataSource:
             if self.table is not None:
                 check_table_shape(self.name, sizes, self.table)
             images = math.prod(sizes) if self.table is None else len(self.table)
-            check_measured(self.name, names, self.measured, images)
+            check_measured(self.name, names, self.measured, images, self.table)
 
     def check_part(self, every: Mapping[str, int], size: int | None) -> None:
         """Raise BenchError unless `every` names factors of this set and steps that fit them, and `size` its sides."""
         self.check_facts()
+        if every and self.table is not None:
+            self.outline({}).check_labelled("`every`")
         for factor, k in every.items():
             check_step(self.name, self.factor_names, self.factor_sizes, factor, k)
         if size is not None:

@@ -53,6 +53,8 @@ def subgrid(dataset: FactorDataset, every: Mapping[str, int]) -> FactorDataset:
     everything; a k that leaves a single value is allowed, since a factor held still is a fair question.
     Raises BenchError for an unknown factor, and for a k that is no whole number from 1 to the factor's size.
     """
+    if every:
+        dataset.check_labelled("`every`")
     for factor, k in every.items():
         check_step(dataset.name, dataset.factor_names, dataset.factor_sizes, factor, k)
     steps = [every.get(factor, 1) for factor in dataset.factor_names]

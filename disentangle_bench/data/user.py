@@ -1,5 +1,7 @@
 """Your own data: an `.npz` or HDF5 file with `images` and `factors`, or a folder of images with `factors.csv`.
 
+Without `factors` or `factors.csv` it is images alone.
+
 Mirrors of published sets, Parquet and TFRecord files, are read by `encoded_images`.
 
 - `images`: [n, height, width], [n, height, width, channels] or [n, channels, height, width] with 1 or 3 channels, as
@@ -7,10 +9,13 @@ Mirrors of published sets, Parquet and TFRecord files, are read by `encoded_imag
   the nearest of 256 levels.
 - `factors`: numbers [n, factors]; whole ones, whatever they are, are numbered 0, 1, ... in ascending order. A column of
   floats that are not all whole is real-valued: its values are kept beside their bins (see `bins`).
+- `labelled`, where factors are known of some images only: whole numbers [m], the images that the m rows of `factors`
+  are of.
 - `factor_names` (not in an `.npz` or HDF5 file that lacks it: "factor0", "factor1", ...): strings [factors].
 - `factors.csv`: a column `file` with names relative to the folder, and a column per factor, in which numbers are
   sorted by value and text by the numbers within it. A column of fractional numbers is real-valued where it has more
-  different values than half the images. The images are resized to 64 x 64, and 16 bits are scaled to 8.
+  different values than half the images. A row without any entry is an image whose factors are not known. The images are
+  resized to 64 x 64, and 16 bits are scaled to 8.
 
 Where every combination of the factors' values occurs exactly once, in whatever order, the result is a full grid in
 lexicographic order. Otherwise the images stay in their order and carry a factor table.
@@ -30,13 +35,20 @@ from numpy.typing import NDArray
 
 from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.factor_dataset import Notify
-from disentangle_bench.data.factor_table import FactorTable, factor_table, number_column, real_column
+from disentangle_bench.data.factor_table import (
+    FactorTable,
+    among,
+    factor_table,
+    number_column,
+    real_column,
+    without_factors,
+)
 from disentangle_bench.data.image_folder import TABLE_NAME, ImageFolder
 from disentangle_bench.data.parquet_images import ParquetImages, parquet_files
 from disentangle_bench.data.pixels import as_bytes, bytes_per_unit
 from disentangle_bench.data.source import DataSource
 from disentangle_bench.data.strict_h5 import StrictH5, open_h5
-from disentangle_bench.data.strict_npz import StrictNpz, open_npz
+from disentangle_bench.data.strict_npz import ArrayHeader, StrictNpz, open_npz
 from disentangle_bench.data.tfrecord_images import TFRecordImages, tfrecord_files
 from disentangle_bench.errors import BenchError
 
@@ -45,6 +57,8 @@ SUFFIXES = (".npz", ".h5", ".hdf5")
 LARGEST_BYTES = 16 << 30
 MOST_FACTOR_VALUES = 1 << 27
 MOST_NAMES = 10_000
+# What a file without `factors` does not hold unless somebody means factors.
+MEANS_FACTORS = ("factor", "Factors", "factor_names", "labelled")
 Images = NDArray[np.uint8]
 
 
@@ -103,35 +117,52 @@ def content_of(path: Path) -> ArrayFile | ImageFolder | ParquetImages | TFRecord
 
 
 class ArrayFile:
-    """Images and factors of an `.npz` or HDF5 file."""
+    """Images of an `.npz` or HDF5 file, with factors of all, of some or of none."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with self.open() as source:
-            images, factors = source.header("images"), source.header("factors")
+            images = source.header("images")
+            factors = source.header("factors") if source.has("factors") else None
+            self.some = source.has("labelled")
+            meant = [key for key in MEANS_FACTORS if source.has(key)]
         if images.dtype.kind not in "biuf" or len(images.shape) not in (3, 4):
             raise BenchError(
                 f"{path}: images are {images.dtype} {images.shape}, not uint8 [n, height, width(, channels)]"
             )
-        if len(factors.shape) != 2 or factors.dtype.kind not in "biuf":
-            raise BenchError(
-                f"{path}: factors are {factors.dtype} {factors.shape}, not numbers [n, factors]; number each factor's"
-                " values 0, 1, ..., or give the values of a measured quantity as floats"
-            )
         if 0 in images.shape[1:]:
             raise BenchError(f"{path}: images {images.shape} have no pixels")
-        if math.prod(factors.shape) > MOST_FACTOR_VALUES:
-            raise BenchError(
-                f"{path}: factors {factors.shape} are too many; at most {MOST_FACTOR_VALUES} values are taken"
-            )
-        if images.shape[0] != factors.shape[0]:
-            raise BenchError(f"{path} has {images.shape[0]} images and factors for {factors.shape[0]}")
+        if factors is not None:
+            self.check_factors(factors, images.shape[0])
+        elif meant or not images.shape[0]:
+            what = f"{meant[0]!r}" if meant else "no image"
+            raise BenchError(f"{path} has {what} and no array 'factors' of numbers [n, factors]")
+        self.has_factors = factors is not None
         self.dtype = images.dtype
         self.axes = self.order_of_axes(images.shape)
         count, *sides = images.shape
         channels, height, width = (sides[axis - 1] if axis else 1 for axis in self.axes)
         self.shape = (count, channels, height, width)
         self.black_and_white = True
+
+    def check_factors(self, factors: ArrayHeader, images: int) -> None:
+        """Raise BenchError unless these can be the factors of so many images, or of some of them."""
+        path = self.path
+        if len(factors.shape) != 2 or factors.dtype.kind not in "biuf":
+            raise BenchError(
+                f"{path}: factors are {factors.dtype} {factors.shape}, not numbers [n, factors]; number each factor's"
+                " values 0, 1, ..., or give the values of a measured quantity as floats"
+            )
+        # Where some images have none, the table has a row for each all the same.
+        if max(images, factors.shape[0]) * factors.shape[1] > MOST_FACTOR_VALUES:
+            raise BenchError(
+                f"{path}: factors {factors.shape} are too many; at most {MOST_FACTOR_VALUES} values are taken"
+            )
+        if images != factors.shape[0] and not self.some:
+            raise BenchError(
+                f"{path} has {images} images and factors for {factors.shape[0]}; where these are the factors of some"
+                " images only, an array 'labelled' says of which"
+            )
 
     def order_of_axes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Which axes hold channels (0: there is no such axis), height and width. Raises BenchError where none can."""
@@ -155,7 +186,9 @@ class ArrayFile:
         return open_npz(self.path) if self.path.suffix == ".npz" else open_h5(self.path)
 
     def table(self) -> FactorTable:
-        """The file's factors."""
+        """The file's factors, of all images, of some or of none."""
+        if not self.has_factors:
+            return without_factors(self.shape[0])
         with self.open() as source:
             header = source.header("factors")
             # Whole numbers never go through floats, in which those above 2**53 run together.
@@ -163,13 +196,34 @@ class ArrayFile:
                 [np.empty((0, header.shape[1]), header.dtype), *source.blocks("factors")]
             )
             names = self.names(source, factors.shape[1])
+            labelled = self.labelled(source, len(factors)) if self.some else None
         if factors.dtype.kind != "f":
-            return factor_table(self.path, names, [number_column(column) for column in factors.T])
-        titles = names if len(names) == factors.shape[1] else [str(k) for k in range(factors.shape[1])]
-        columns = [
-            real_column(self.path, title, column) for title, column in zip(titles, factors.T, strict=True)
-        ]
-        return factor_table(self.path, names, columns)
+            columns = [number_column(column) for column in factors.T]
+        else:
+            titles = names if len(names) == factors.shape[1] else [str(k) for k in range(factors.shape[1])]
+            columns = [
+                real_column(self.path, title, column) for title, column in zip(titles, factors.T, strict=True)
+            ]
+        table = factor_table(self.path, names, columns)
+        return table if labelled is None else among(table, labelled, self.shape[0])
+
+    def labelled(self, source: StrictNpz | StrictH5, rows: int) -> NDArray[np.int64]:
+        """int64 [rows]: which image each row of the factors is of. Raises BenchError where that is not said."""
+        header, images = source.header("labelled"), self.shape[0]
+        if header.shape != (rows,) or header.dtype.kind not in "iu":
+            raise BenchError(
+                f"{self.path}: labelled is {header.dtype} {header.shape}, not whole numbers {(rows,)}: the position of"
+                " an image, from 0, for each row of factors"
+            )
+        found = np.concatenate([np.empty(0, header.dtype), *source.blocks("labelled")])
+        if len(found) and not 0 <= int(found.min()) <= int(found.max()) < images:
+            raise BenchError(
+                f"{self.path}: labelled has positions from {found.min()} to {found.max()}, and the {images} images have"
+                f" 0 to {images - 1}"
+            )
+        if len(np.unique(found)) < len(found):
+            raise BenchError(f"{self.path}: labelled names an image twice")
+        return found.astype(np.int64)
 
     def names(self, source: StrictNpz | StrictH5, count: int) -> tuple[str, ...]:
         """The factors' names, numbered ones where the file has none."""

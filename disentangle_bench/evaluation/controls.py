@@ -46,8 +46,10 @@ def calibrate(
 
     Controls: the factors themselves (the metric's ceiling here), the same as far as images show them where the data
     set has a symmetry, rotated, duplicated, noisy; random codes; the first ten principal components; the standard
-    study's encoder before its first step. Raises Stopped when `stop` is asked for.
+    study's encoder before its first step. None where there are no factors. Raises Stopped when `stop` is asked for.
     """
+    if not dataset.factor_names:
+        return Calibration()
     controls = len(CONTROLS) + 2 + (dataset.symmetry is not None)
     phases.phase("calibrating", len(seeds) * controls)
     found = Calibration()

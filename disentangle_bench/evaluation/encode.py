@@ -28,9 +28,10 @@ def encode_stack(
     dataset: FactorDataset,
     on_points: Callable[[int], None] = lambda n: None,
 ) -> tuple[NDArray[np.float32], Factors | Truth]:
-    """Codes [models, points, latents] and factors [points, factors] of every image of the data set, in float32.
+    """Codes [models, points, latents] and factors [points, factors] of every image that is scored, in float32.
 
-    The models are of one program and on the device of `dataset`. Raises ValueError for codes of another shape.
+    Those are all, in their order, or the images whose factors are known. The models are of one program and on the
+    device of `dataset`. Raises ValueError for codes of another shape.
     """
     networks = copy.deepcopy(models[0].networks)
     use_products(networks.values())
@@ -47,7 +48,8 @@ def encode_stack(
     def encode(weights: dict[str, dict[str, Tensor]], images: Tensor) -> Tensor:
         return models[0].objective.encode(caller(networks, weights, PRECISIONS["float32"]), images)
 
-    index = torch.arange(len(dataset), device=dataset.device)
+    known = dataset.labelled
+    index = torch.arange(len(dataset), device=dataset.device) if known is None else known
     codes = []
     with torch.no_grad(), float32_products(PRECISIONS["float32"]):
         for part in index.split(max(1, IMAGES_TIMES_RUNS // len(models))):
@@ -55,7 +57,7 @@ def encode_stack(
             codes.append(vmap(encode, in_dims=(0, None))(weights, images).cpu())
             on_points(len(part))
     found = torch.cat(codes, dim=1)
-    refuse_odd_codes(found, (len(models), len(dataset)))
+    refuse_odd_codes(found, (len(models), len(index)))
     return found.numpy(), truth_of(dataset, index)
 
 
@@ -66,11 +68,11 @@ def encode_dataset(
     seed: int,
     on_points: Callable[[int], None] = lambda n: None,
 ) -> tuple[NDArray[np.float32], Factors | Truth]:
-    """Codes [points, latents] and factors [points, factors] of the whole data set ("all"), or of random points of it.
+    """Codes [points, latents] and factors [points, factors] of the images of `scoring_points`.
 
-    `encode` maps uint8 images to codes. Random points are drawn without replacement, a function of `seed`.
+    `encode` maps uint8 images to codes.
     """
-    index = points_of(dataset, points, seed, "scoring points")
+    index = scoring_points(dataset, points, seed)
     codes = encode_points(encode, dataset, index, on_points)
     refuse_odd_codes(codes, (len(index),))
     return codes.numpy(), truth_of(dataset, index)
@@ -96,6 +98,19 @@ def refuse_odd_codes(codes: Tensor, rows: tuple[int, ...]) -> None:
         raise ValueError(f"the model's codes have the shape {list(codes.shape)}, not {[*rows, 'latents']}")
     if codes.is_complex() or codes.dtype == torch.bool:
         raise ValueError(f"the model's codes are {codes.dtype}, not real numbers")
+
+
+def scoring_points(dataset: FactorDataset, points: int | str, seed: int) -> Tensor:
+    """int64: the images that metrics see, in a random order; all ("all") or so many, drawn without replacement.
+
+    They are of those whose factors are known, a function of `seed`.
+    """
+    known = dataset.labelled
+    if known is None:
+        return points_of(dataset, points, seed, "scoring points")
+    stream = randomness.key(torch.tensor(seed), 0, "scoring points")
+    count = len(known) if points == "all" else int(points)
+    return known[randomness.sample_without_replacement(stream, count, len(known)).to(known.device)]
 
 
 def points_of(dataset: FactorDataset, points: int | str, seed: int, purpose: str) -> Tensor:

@@ -15,7 +15,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.controls import symmetric_codes
-from disentangle_bench.evaluation.encode import encode_points, points_of
+from disentangle_bench.evaluation.encode import encode_points, scoring_points
 from disentangle_bench.evaluation.pool import score_one
 from disentangle_bench.evaluation.protocols import find_protocol, metrics_by_protocol, score_by_protocol
 from disentangle_bench.evaluation.provenance import provenance
@@ -38,6 +38,13 @@ from disentangle_bench.evaluation.tables import (
     reduced_tokens,
     truth_of,
     values_of,
+)
+from disentangle_bench.evaluation.without_factors import (
+    NEEDS_NONE,
+    refuse_all_left_out,
+    refuse_protocol,
+    scored_and_left_out,
+    words_of_factors,
 )
 from disentangle_bench.files import sha256
 from disentangle_bench.metrics.controls import ground_truth
@@ -76,7 +83,8 @@ def evaluate(
     dataset
         A data set, or the name of one.
     metrics
-        Names of metrics; by default factor_vae, mig and beta_vae, or all that another protocol has.
+        Names of metrics; by default factor_vae, mig and beta_vae, or all that another protocol has. Without factors
+        unsupervised is the default, and metrics that need factors are left out.
     seed
         Decides which points are drawn and the metrics' randomness.
     points
@@ -114,9 +122,12 @@ def evaluate(
     """
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     images = {"points": points, "reconstruction_points": reconstruction_points}
-    names = default_metrics(protocol) if metrics is None else tuple(metrics)
+    names = default_metrics(protocol, data) if metrics is None else tuple(metrics)
     asked = Asked(names, ScoringSpec.model_validate(images), seed, metric_seconds, protocol)
     label = DatasetSpec(name=dataset).label if isinstance(dataset, str) else dataset.name
+    if not data.factor_names:
+        refuse_protocol(protocol, label)
+        refuse_all_left_out(names, [label])
     if isinstance(what, np.ndarray | Tensor):
         return evaluate_codes(what, data, asked, Subject(name or "codes", "an array", label))
     called = getattr(what, "__name__", type(what).__name__)
@@ -145,9 +156,11 @@ class Asked:
             )
 
 
-def default_metrics(protocol: str) -> tuple[str, ...]:
+def default_metrics(protocol: str, dataset: FactorDataset | None = None) -> tuple[str, ...]:
     """The metrics that are scored when none is named. BenchError for an unknown protocol."""
-    return DEFAULT_METRICS if protocol == "default" else tuple(find_protocol(protocol).metrics)
+    if protocol != "default":
+        return tuple(find_protocol(protocol).metrics)
+    return DEFAULT_METRICS if dataset is None or dataset.factor_names else (NEEDS_NONE,)
 
 
 @dataclass(frozen=True)
@@ -163,7 +176,7 @@ def evaluate_encoder(
     encoder: Encoder, dataset: FactorDataset, asked: Asked, subject: Subject, phases: Phases
 ) -> Record:
     """The record of an encoder. Raises BenchError where it cannot be scored."""
-    index = points_of(dataset, asked.images.points, asked.seed, "scoring points")
+    index = scoring_points(dataset, asked.images.points, asked.seed)
     phases.phase("encoding", len(index))
     about: dict[str, Any] = {"kind": "encoder"}
     with anyones_code(subject.what):
@@ -195,7 +208,7 @@ def evaluate_codes(codes: Any, dataset: FactorDataset, asked: Asked, subject: Su
             f"{subject.what}: the codes have {len(table)} rows and {dataset.name} {len(dataset)} images; a row for each"
             " is needed, in the data set's order"
         )
-    index = points_of(dataset, asked.images.points, asked.seed, "scoring points")
+    index = scoring_points(dataset, asked.images.points, asked.seed)
     return _record(table[index.cpu().numpy()], index, dataset, asked, subject, {"kind": "codes"})
 
 
@@ -221,24 +234,28 @@ def _record(
     subject: Subject,
     about: Mapping[str, Any],
 ) -> Record:
-    """The record of codes of these points of the data set."""
+    """The record of codes of these points of the data set; metrics that need factors which it lacks are left out."""
     truth = truth_of(dataset, index)
     numbers = numbers_of(truth)
     latents, factors = _latents(codes, truth)
+    metrics, left_out = scored_and_left_out(asked.metrics, dataset)
+    notes = words_of_factors(subject.label, dataset, left_out)
     varies = numbers.max(axis=0) > numbers.min(axis=0)
     positions = index.cpu().numpy().astype("<i8")
     more: dict[str, Any] = {
+        "metrics": metrics,
         "dataset": {"provenance": dataset.provenance, "fingerprint": dataset.fingerprint},
         "points": {"number": len(positions), "sha256": sha256(positions.tobytes())},
         "provenance": provenance(dataset),
         "factor_names": [name for name, kept in zip(dataset.factor_names, varies, strict=True) if kept],
     }
     if latents.vectors is not None:
-        whole = ", ".join(latents.whole(asked.metrics)) or "no metric"
-        more["note"] = (
+        whole = ", ".join(latents.whole(metrics)) or "no metric"
+        notes.append(
             f"codes are vectors of {latents.width} numbers: {whole} had them whole, for the others each was reduced to"
             " its first principal component"
         )
+    more["notes"] = notes
     if dataset.symmetry is not None:
         more["controls"] = {"symmetric": Latents(symmetric_codes(numbers, dataset))}
     return _scored(latents, factors, asked, subject, {**about, **more})
@@ -274,7 +291,8 @@ class Latents:
 def _latents(codes: Any, factors: Any) -> tuple[Latents, Factors | Truth]:
     """The codes and factors, checked. Raises BenchError where they are no such tables."""
     reduced, width = reduced_tokens(codes)
-    table, truth = checked_tables(reduced, factors)
+    numbers = numbers_of(factors)
+    table, truth = checked_tables(reduced, factors, needed=np.ndim(numbers) != 2 or np.shape(numbers)[1] > 0)
     if width is None:
         return Latents(table), truth
     return Latents(table, checked_codes(np.reshape(codes, (len(codes), -1))), width), truth
@@ -286,7 +304,7 @@ def _real_note(names: Sequence[str], factors: Factors | Truth, report: Mapping[s
         return None
     real = ", ".join(name for name, is_real in zip(names, factors.real, strict=True) if is_real)
     had = {
-        kind: ", ".join(name for name, about in report["metrics"].items() if about["real_valued"] == kind)
+        kind: ", ".join(name for name, about in report["metrics"].items() if about.get("real_valued") == kind)
         or "no metric"
         for kind in ("values", "bins")
     }
@@ -310,16 +328,17 @@ def _scored(
             add_part(report, metric_report(name, given.vectors, factors, asked.seed, metric))
         return report
 
-    report = score(latents, asked.metrics)
+    report = score(latents, about.get("metrics", asked.metrics))
     measures = about.get("measures", {})
     refuse_keys(report, dict.fromkeys(measures, "a measure of the reconstruction"))
-    controls = {
-        "random": latents.random(asked.seed),
-        "ground_truth": Latents(ground_truth(values_of(factors), generator(asked.seed, "ground_truth"))),
-        **about.get("controls", {}),
-    }
+    controls = {"random": latents.random(asked.seed)}
+    if numbers_of(factors).shape[1]:
+        perfect = ground_truth(values_of(factors), generator(asked.seed, "ground_truth"))
+        controls["ground_truth"] = Latents(perfect)
+    controls |= about.get("controls", {})
     scored = list(report["metrics"])
-    notes = [about.get("note"), overlap_note(report), _real_note(about["factor_names"], factors, report)]
+    real = _real_note(about["factor_names"], factors, report)
+    notes = [*about.get("notes", ()), overlap_note(report), real]
     if asked.protocol != "default":
         notes += [report["protocol"]["note"], find_protocol(asked.protocol).source.note]
     found = {

@@ -20,6 +20,7 @@ from disentangle_bench.evaluation.reconstruction import measure_reconstruction, 
 from disentangle_bench.evaluation.scores import UNSEEN, add_part, refuse_keys
 from disentangle_bench.evaluation.tables import Truth
 from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.evaluation.without_factors import scored_and_left_out
 from disentangle_bench.metrics.metric import Factors
 from disentangle_bench.progress import Phases
 from disentangle_bench.specs import RunSpec, ScoringSpec
@@ -41,6 +42,11 @@ class Scoring:
         """The metrics proper, which need codes and factors alone."""
         return tuple(name for name in self.metrics if name != UNSEEN)
 
+    def on(self, dataset: FactorDataset) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+        """(the metrics that can be scored on this data set, what a report says of the others); without factors few."""
+        kept, left_out = scored_and_left_out(self.of_codes, dataset)
+        return kept, {"left_out": list(left_out)} if left_out else {}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -59,18 +65,24 @@ class StackTables:
     seconds: float
 
 
+def number_scored(dataset: FactorDataset, points: int | str) -> int:
+    """How many images metrics see."""
+    images = len(dataset) if dataset.labelled is None else len(dataset.labelled)
+    return images if points == "all" else min(int(points), images)
+
+
 def score_model(model: TrainedModel, scoring: Scoring, dataset: FactorDataset, phases: Phases) -> Scored:
     """The numbers of one model, how they were obtained, and the metrics that raised, with their errors."""
     points, seed = scoring.images.points, model.spec.seed
     started = time.perf_counter()
-    phases.phase("encoding", len(dataset) if points == "all" else min(int(points), len(dataset)))
+    phases.phase("encoding", number_scored(dataset, points))
     codes, factors = encode_dataset(model.encode, dataset, points, seed, phases.advance)
     measures, bounds = _reconstruction(model, scoring, dataset)
     encoded = time.perf_counter()
-    phases.phase("scoring", len(scoring.of_codes))
-    report = score_one(
-        codes, factors, scoring.of_codes, seed, scoring.metric_seconds, lambda: phases.advance(1)
-    )
+    metrics, left_out = scoring.on(dataset)
+    phases.phase("scoring", len(metrics))
+    report = score_one(codes, factors, metrics, seed, scoring.metric_seconds, lambda: phases.advance(1))
+    report |= left_out
     _add_unseen(report, model, scoring, dataset)
     seconds = {"encoding": encoded - started, "scoring": time.perf_counter() - encoded}
     return Scored(_scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds)
@@ -88,7 +100,7 @@ def score_models(
     tables = None
     if len(models) > 1 and scoring.images.points == "all":
         started = time.perf_counter()
-        phases.phase("encoding", len(dataset))
+        phases.phase("encoding", number_scored(dataset, "all"))
         try:
             codes, factors = encode_stack(models, dataset, phases.advance)
             tables = StackTables(codes, factors, (time.perf_counter() - started) / len(models))
@@ -114,7 +126,8 @@ def _score_tables(
     phases.phase("scoring", len(models))
     started = time.perf_counter()
     seeds = [model.spec.seed for model in models]
-    reports = score_many(tables.codes, tables.factors, seeds, scoring.of_codes, scoring.metric_seconds)
+    metrics, left_out = scoring.on(dataset)
+    reports = score_many(tables.codes, tables.factors, seeds, metrics, scoring.metric_seconds)
     for model, report in zip(models, reports, strict=True):
         phases.advance(1)
         seconds = {"encoding": tables.seconds, "scoring": (time.perf_counter() - started) / len(models)}
@@ -124,9 +137,8 @@ def _score_tables(
         ) -> Scored:
             measures, bounds = _reconstruction(model, scoring, dataset)
             _add_unseen(report, model, scoring, dataset)
-            return Scored(
-                _scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds
-            )
+            whole = report | left_out | {"reconstruction": bounds}
+            return Scored(_scores(model.spec, measures, whole, scoring), seconds)
 
         yield score
 

@@ -21,6 +21,7 @@ VERSIONS_KEPT = ("torch", "numpy", "scipy", "scikit-learn")
 
 def provenance(dataset: FactorDataset) -> dict[str, Any]:
     """Versions, device, threads, commit, time, and the data with their hash."""
+    known = dataset.labelled
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"disentangle_bench": __version__}
@@ -34,6 +35,7 @@ def provenance(dataset: FactorDataset) -> dict[str, Any]:
             "provenance": dataset.provenance,
             "fingerprint": dataset.fingerprint,
             "images": len(dataset),
+            **({} if known is None else {"labelled": len(known)}),
             "nuisance": dataset.nuisance,
             "image_shape": list(dataset.image_shape),
             "factors": dict(zip(dataset.factor_names, dataset.factor_sizes, strict=True)),

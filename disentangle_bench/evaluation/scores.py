@@ -119,10 +119,10 @@ def overlap_note(report: Mapping[str, Any]) -> str | None:
 def information_table(codes: Any, factors: Any, seed: int = 0) -> list[list[float]] | None:
     """How much of each factor's entropy each latent knows: a row per latent, a column per factor, 0..1.
 
-    None for codes that are not finite, of which no metric can say anything either.
+    None for codes that are not finite, of which no metric can say anything either, and where there are no factors.
     """
     table = as_table(codes, "codes", "latents")
-    if not np.isfinite(table).all():
+    if not np.isfinite(table).all() or not np.shape(numbers_of(factors))[1]:
         return None
     rng = generator(seed, "mutual_information")
     shares = information_shares(checked_codes(table), numbers_of(checked_factors(factors)), rng=rng)
@@ -160,7 +160,7 @@ def metric_report(
     """What a report has of one metric: the one that `name` leads to, or another that goes by that name."""
     try:
         metric = metric or named_metrics([name])[name]
-        table, truth = checked_tables(codes, factors)
+        table, truth = checked_tables(codes, factors, metric.needs_factors)
         scores = _score(name, metric, table, truth, seed)
     except (
         Exception,
@@ -260,7 +260,8 @@ def as_metric(found: Any, name: str) -> Metric:
     """`found` itself if it is a Metric; a plain function becomes one, with its own name as the headline.
 
     Such a function takes codes and factors, `rng` as well if it has a parameter of that name, and returns a
-    number or a dict that has its headline. An attribute `lower_is_better = True` of it says so of the headline.
+    number or a dict that has its headline. An attribute `lower_is_better = True` of it says so of the headline, and
+    `needs_factors = False` that it is given no factors.
     Raises BenchError for anything else, and names `name` in it.
     """
     if isinstance(found, Metric):
@@ -276,7 +277,10 @@ def as_metric(found: Any, name: str) -> Metric:
 
     paper = (inspect.getdoc(found) or "a function of the user's").splitlines()[0]
     lower = (headline,) if getattr(found, "lower_is_better", False) is True else ()
-    return _checked_metric(Metric(score, (headline,), paper, lower_is_better=lower), name)
+    needs = getattr(found, "needs_factors", True) is not False
+    return _checked_metric(
+        Metric(score, (headline,), paper, lower_is_better=lower, needs_factors=needs), name
+    )
 
 
 def _checked_metric(metric: Metric, name: str) -> Metric:
@@ -316,12 +320,10 @@ def _own_copy(table: Any) -> Any:
 
 def _score(name: str, metric: Metric, codes: Codes, truth: Factors | Truth, seed: int) -> dict[str, float]:
     rng = generator(seed, name)
+    seen = values_of(truth) if metric.takes_values else numbers_of(truth)
     # A metric must not spoil the tables for the next. A read-only view alone would not hold: torch.from_numpy and
     # whatever is compiled write into its memory all the same.
-    table, factors = (
-        _own_copy(codes),
-        _own_copy(values_of(truth) if metric.takes_values else numbers_of(truth)),
-    )
+    table, factors = _own_copy(codes), _own_copy(seen if metric.needs_factors else seen[:, :0])
     try:
         found = {str(key): float(value) for key, value in metric.score(table, factors, rng=rng).items()}
     except (Exception, SystemExit) as error:  # a script's own exit would end all of this

@@ -52,14 +52,20 @@ def values_of(factors: Factors | Truth) -> Factors | Values:
     return factors.values if isinstance(factors, Truth) else factors
 
 
-def checked_tables(codes: Any, factors: Any) -> tuple[Codes, Factors | Truth]:
-    """Codes and those of the factors that vary, as metrics take them; BenchError where there are no such tables."""
-    table, truth = checked_codes(codes), checked_factors(factors)
+def checked_tables(codes: Any, factors: Any, needed: bool = True) -> tuple[Codes, Factors | Truth]:
+    """Codes and those of the factors that vary, as metrics take them; BenchError where there are no such tables.
+
+    Where factors are not `needed`, there are none: [points, 0].
+    """
+    table = checked_codes(codes)
+    truth = checked_factors(factors) if needed else np.empty((len(numbers_of(factors)), 0), np.int64)
     numbers = numbers_of(truth)
     if len(table) != len(numbers):
         raise BenchError(
             f"codes have {len(table)} rows and factors {len(numbers)}: they must describe the same points."
         )
+    if not needed:
+        return table, truth
     varies = numbers.max(axis=0) > numbers.min(axis=0)
     if not varies.any():
         raise BenchError("every factor has one value only: there is nothing that codes could tell apart.")

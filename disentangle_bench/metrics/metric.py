@@ -49,10 +49,12 @@ class Metric:
     `source` is a hash of its code where that is not this package's, which an edit changes without a revision; whoever
     loads a metric fills it in.
     `training_rows` is how many rows it draws from the whole table, with replacement, to train what it then
-    tests on rows drawn likewise; 0 where it does no such thing. `takes_width` says that the score has a parameter
-    `width`: so many neighbouring columns of the codes are one latent, a vector. `takes_values` says that, where some
-    factors are real-valued, the score takes what was measured (float64) in place of the numbers of their bins.
-    `expects` is compulsory for the metrics of this tree and optional for anyone else's.
+    tests on rows drawn likewise; 0 where it does no such thing. `needs_factors` is whether it looks at the
+    factors; one that does not is given none, [points, 0], and is scored on images without factors too.
+    `takes_width` says that the score has a parameter `width`: so many neighbouring columns of the codes are one
+    latent, a vector. `takes_values` says that, where some factors are real-valued, the score takes what was measured
+    (float64) in place of the numbers of their bins. `expects` is compulsory for the metrics of this tree and optional
+    for anyone else's.
     """
 
     score: ScoreFn
@@ -61,6 +63,7 @@ class Metric:
     revision: int = 1
     lower_is_better: tuple[str, ...] = ()
     training_rows: int = 0
+    needs_factors: bool = True
     takes_width: bool = False
     takes_values: bool = False
     expects: Expects | None = None

@@ -80,5 +80,6 @@ METRIC = Metric(
     score=unsupervised,
     headlines=(),
     paper="Locatello et al. 2019, Challenging Common Assumptions, section 5.4 (arXiv:1811.12359)",
+    needs_factors=False,
     expects=Expects(highest=np.inf, scale=False, falls_with_noise=False),
 )

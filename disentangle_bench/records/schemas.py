@@ -34,6 +34,7 @@ class DataKept(_Kept):
     provenance: str
     fingerprint: str
     images: Count | None = None
+    labelled: Count | None = None
     image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = None
     factors: dict[str, Count] = {}
 
@@ -84,6 +85,7 @@ class ScoresKept(_Kept):
     scores: Numbers
     metrics: dict[str, MetricKept]
     failures: dict[str, str] = {}
+    left_out: list[str] = []
     scoring: ScoringKept | None = None
     points: Count | None = None
     mutual_information: list[list[float]] | None = None

@@ -44,7 +44,8 @@ def all_figures(
 
     `pictured` is what `study.pictured_runs` gives.
     """
-    found = {"tradeoff": tradeoff(tables, width), "metric_correlation": metric_correlation(tables, width)}
+    found = {"tradeoff": tradeoff(tables, width)} if tables.headlines else {}
+    found["metric_correlation"] = metric_correlation(tables, width)
     if pictured:
         found["curves"] = curves([record for _, record in pictured], width)
     heat_maps = mutual_information(tables, pictured, width)

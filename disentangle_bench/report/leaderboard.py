@@ -33,15 +33,17 @@ def all_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The leaderboard of the runs of `group_runs`, and the long table of all its measures (`row_statistics`).
 
-    Rows are best first within each group, by the mean of `sort` (by default the first metric). Their columns are all
-    that keeps rows apart (`row_keys`), those of `leaderboard` and what this package needs beside: `row` (its number in
-    the long table and for `row_of_run`), `group` (equal for rows whose numbers can be compared),
-    `ranking` (equal for rows that are ranked together), `setting` (`beta=4`), `control`, `<measure>_<statistic>` for
-    `measures.KEPT`, `best_<name>` of all measures and `front_<metric>`, the front of the means, which a line is drawn
-    along. `controls` (as StudyDir.controls gives them) become rows below, whose model reads `control: <name>`, with
-    neither rank nor mark. Raises BenchError where no run has finished or failed and when `sort` is no such measure.
+    Rows are best first within each group, by the mean of `sort`; by default by that of the first metric, and in a
+    group that has none of it, such as images without factors, by reconstruction. Their columns are all that keeps rows
+    apart (`row_keys`), those of `leaderboard` and what this package needs beside: `row` (its number in the long table
+    and for `row_of_run`), `group` (equal for rows whose numbers can be compared), `ranking` (equal for rows that are
+    ranked together), `setting` (`beta=4`), `control`, `<measure>_<statistic>` for `measures.KEPT`, `best_<name>` of
+    all measures and `front_<metric>`, the front of the means, which a line is drawn along. `controls` (as
+    StudyDir.controls gives them) become rows below, whose model reads `control: <name>`, with neither rank nor mark.
+    Raises BenchError where no run has finished or failed and when `sort` is no such measure.
     """
     headlines = list(grouped.attrs["headlines"])
+    by_default = sort is None
     measures = [*RECONSTRUCTION, *headlines, *[UDR] * (UDR in grouped)]
     sort = sort or (headlines[0] if headlines else "reconstruction_nats")
     if sort not in measures:
@@ -56,11 +58,8 @@ def all_rows(
     rows = pd.concat([rows, wide(statistics)], axis=1)
     lower = lower_is_better(grouped)
     rows = pd.concat([rows, _marks(rows, measures, headlines, lower)], axis=1)
-    among = compared_by(sort)
-    ranks = rows.groupby(among)[f"{sort}_mean"].rank(method="min", ascending=sort in lower)
-    rows["rank"] = ranks.astype("Int64")
-    rows["ranking"] = rows.groupby(among).ngroup()
-    rows = rows.sort_values([*among, "rank"], kind="stable", ignore_index=True)
+    rows = rows.join(_ranks(rows, sort, lower, by_default))
+    rows = rows.sort_values(["group", "ranking", "rank"], kind="stable", ignore_index=True)
     for lines, numbers in _control_rows(controls, rows, measures):
         rows = pd.concat([rows, lines], ignore_index=True)
         statistics = pd.concat([statistics, numbers], ignore_index=True)
@@ -118,6 +117,18 @@ def _described(grouped: pd.DataFrame, row: Any) -> pd.DataFrame:
     return rows.assign(setting=in_words(rows[[*settings, *conditions]]), control=False)
 
 
+def _ranks(rows: pd.DataFrame, sort: str, lower: Collection[str], by_default: bool) -> pd.DataFrame:
+    """Columns rank and ranking of `all_rows`."""
+    measured = rows.groupby("group")[f"{sort}_mean"].transform("count") > 0
+    found = []
+    for number, part in enumerate((rows[measured | (not by_default)], rows[~measured & by_default])):
+        by = "reconstruction_nats" if number else sort
+        alike = part.groupby(compared_by(by))
+        rank = alike[f"{by}_mean"].rank(method="min", ascending=by in lower).astype("Int64")
+        found.append(pd.DataFrame({"rank": rank, "ranking": alike.ngroup() + number * len(rows)}))
+    return pd.concat(found)
+
+
 def _marks(
     rows: pd.DataFrame, measures: Sequence[str], headlines: Sequence[str], lower: Collection[str]
 ) -> pd.DataFrame:
@@ -162,7 +173,8 @@ def _control_rows(
     marks = {column: False for column in rows.columns if column.startswith(("best_", "pareto_", "front_"))}
     for entry in controls:
         beside = rows[(rows["dataset"] == entry["dataset"]) & (rows["provenance"] == entry["provenance"])]
-        if beside.empty:
+        # Images without factors have no controls.
+        if beside.empty or not entry["rows"]:
             continue
         table = pd.DataFrame(entry["rows"]).reindex(columns=["control", *measures])
         row = table.groupby("control", sort=False).ngroup().to_numpy()

@@ -170,10 +170,10 @@ def variance_bars(tables: Tables) -> list[dict[str, Any]]:
 
 
 def shown_tables(tables: Tables) -> list[dict[str, Any]]:
-    """The derived tables that have a heading, as texts: a line a row, numbers with five digits."""
+    """The derived tables that have a heading and a row, as texts: a line a row, numbers with five digits."""
     found = []
     for table, made in tables.derived():
-        if not table.heading:
+        if not table.heading or made.empty:
             continue
         numbers = [pd.api.types.is_numeric_dtype(made.dtypes.iloc[i]) for i in range(made.shape[1])]
         lines = [

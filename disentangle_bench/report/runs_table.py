@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from disentangle_bench.evaluation.scores import COLUMNS, revision_in_words
+from disentangle_bench.evaluation.without_factors import labelled_words, left_out_words
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.report.foreign import TRAINED, ForeignRow
 from disentangle_bench.report.measures import KEPT, STATISTICS
@@ -45,7 +46,8 @@ def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
     `attrs["settings"]` the hyper-parameters and settings, `attrs["metrics"]` each metric's paper and headlines by name,
     `attrs["origins"]` what the runs were made with (device, precision, versions, commit), each with its number of runs,
     `attrs["repeated"]` how many records were left out as copies, and `attrs["fewest_points"]` on how many images
-    metrics were scored at the least (None where no run is).
+    metrics were scored at the least (None where no run is), and `attrs["words"]` sentences on data sets that lack
+    factors.
     """
     rows, repeated = _each_once(
         _foreign(record) if isinstance(record, ForeignRow) else _trained(record) for record in records
@@ -86,6 +88,7 @@ def _attributes(rows: Sequence[_Row]) -> dict[str, Any]:
         "headlines": list(dict.fromkeys(h for m in metrics.values() for h in m["headlines"])),
         "lower_is_better": sorted({key for m in metrics.values() for key in m["lower_is_better"]}),
         "fewest_points": min((row.points for row in rows if row.points is not None), default=None),
+        "words": list(dict.fromkeys(text for row in rows for text in row.words)),
         "origins": [dict(origin) | {"runs": runs} for origin, runs in origins.items()],
     }
 
@@ -117,6 +120,7 @@ class _Row:
     hypers: tuple[str, ...] = ()
     points: int | None = None
     origin: tuple[tuple[str, str], ...] | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -137,9 +141,24 @@ def _trained(record: RunRecord) -> _Row:
             spec.network.model_dump() | spec.training.model_dump(exclude={"steps", "precision"})
         ),
         hypers=tuple(spec.hypers),
-        points=record.scores.get("points"),
+        # Without factors there is nothing that chance could get right.
+        points=None if data.get("factors") == {} else record.scores.get("points"),
         origin=_origin(record),
+        words=_words(record),
     )
+
+
+def _words(record: RunRecord) -> tuple[str, ...]:
+    """What is to be said where the run's images, or some of them, have no factors."""
+    label, data, left_out = (
+        record.spec.dataset.label,
+        record.provenance["data"],
+        record.scores.get("left_out"),
+    )
+    words = [left_out_words(label, left_out)] if left_out else []
+    if data.get("labelled") is not None and data.get("images") is not None:
+        words.append(labelled_words(label, data["labelled"], data["images"]))
+    return tuple(words)
 
 
 def _foreign(row: ForeignRow) -> _Row:

@@ -144,7 +144,7 @@ def _trained(runs: pd.DataFrame) -> pd.Series:
 
 
 def write_tables(study: StudyDir) -> pd.DataFrame:
-    """Write the study's tables, tradeoff.png and curves.png from its runs; returns the leaderboard.
+    """Write the study's tables, curves.png and, with a metric, tradeoff.png from its runs; returns the leaderboard.
 
     Raises BenchError where no run has finished yet.
     """
@@ -158,7 +158,8 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
         from disentangle_bench.report import figures
 
         some = [record for _, record in pictured_runs(study, tables)]
-        files["tradeoff.png"] = figures.picture(figures.tradeoff(tables), "png")
+        if tables.headlines:
+            files["tradeoff.png"] = figures.picture(figures.tradeoff(tables), "png")
         files["curves.png"] = figures.picture(figures.curves(some), "png")
     study.tables.save(files, digest)
     return tables.leaderboard

@@ -107,7 +107,7 @@ def tables_of(
             for table in (runs, grouped):
                 table.insert(list(table.columns).index("status"), UDR, found)
     rows, statistics = all_rows(grouped, sort, controls)
-    notes = [*_copies(runs), *_few_points(runs, bool(controls)), *warnings(grouped)]
+    notes = [*_copies(runs), *runs.attrs["words"], *_few_points(runs, bool(controls)), *warnings(grouped)]
     tables = Tables(runs, grouped, rows, statistics)
     installed = [(table, made_by_package(table, tables.copy(), notes)) for table in installed_tables(notes)]
     kept = tuple((table, made) for table, made in installed if made is not None)

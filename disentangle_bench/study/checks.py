@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from disentangle_bench import registry
 from disentangle_bench.build import build_nothing, new_objective
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluation.without_factors import (
+    refuse_all_left_out,
+    scored_and_left_out,
+    words_of_factors,
+)
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.models.objective import NetworkSize, is_fitted, with_data_facts
 from disentangle_bench.processes.worker import Caller, Surroundings, Worker, may_fork
@@ -19,10 +26,11 @@ from disentangle_bench.train.network_check import MOST_WEIGHTS, check_layers, ch
 MOST_IMAGES = 1 << 27
 
 
-def check_study(grid: Grid) -> None:
+def check_study(grid: Grid) -> list[str]:
     """Raise BenchError where the grid's runs cannot be had of its data sets; no image is read and nothing written.
 
-    A data set's factors, sizes and number of images are looked at, as its source or its file's head tells them.
+    Gives what a user should hear before it starts, in sentences. A data set's factors, sizes and number of images are
+    looked at, as its source or its file's head tells them.
     """
     check_headlines(grid)
     outlines = {
@@ -37,6 +45,30 @@ def check_study(grid: Grid) -> None:
             check_apart(spec)
         else:
             check_model(spec, outlines[spec.dataset.label])
+    return _words(grid, outlines)
+
+
+def _words(grid: Grid, outlines: Mapping[str, FactorDataset]) -> list[str]:
+    """What is left out where images have no factors, and how many are scored where only some have them.
+
+    Raises BenchError where nothing of the metrics that the grid names would be left.
+    """
+    without = [label for label, dataset in outlines.items() if not dataset.factor_names]
+    # The metrics of a grid that names none are no mistake of its author.
+    if len(without) == len(outlines) and grid.metrics != Grid.model_fields["metrics"].default:
+        refuse_all_left_out(grid.metrics, without)
+    words = []
+    for label, dataset in outlines.items():
+        _, left_out = scored_and_left_out(grid.metrics, dataset)
+        controls = ("controls",) * (grid.controls and not dataset.factor_names)
+        words += words_of_factors(label, dataset, (*left_out, *controls))
+    return words
+
+
+def check_metrics(grid: Grid, asked: Sequence[str]) -> None:
+    """Raise BenchError where all of these further metrics need factors, which none of the grid's data sets has."""
+    if not any(find_source(entry.name).factor_names for entry in grid.datasets):
+        refuse_all_left_out(asked, [entry.label for entry in grid.datasets])
 
 
 def check_apart(spec: RunSpec) -> None:

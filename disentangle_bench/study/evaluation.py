@@ -178,4 +178,6 @@ def merged(kept: Mapping[str, Any], scores: dict[str, Any], metrics: Collection[
         scores[part] = kept[part] | scores[part]
     for name in scores["metrics"]:
         scores["failures"].pop(name, None)
+    if left_out := list(dict.fromkeys((*kept.get("left_out", ()), *scores.get("left_out", ())))):
+        scores["left_out"] = left_out
     return scores

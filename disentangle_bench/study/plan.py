@@ -128,7 +128,8 @@ def missing_metrics(
 ) -> list[str]:
     """The metrics asked of this run that its kept scores lack, all of them if they are of other images.
 
-    A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`.
+    A metric whose revision or source has changed since counts as missing; one that raised before if `retry_failed`;
+    one that was left out because it needs factors does not.
     """
     asked = asked_metrics(grid, spec.dataset)
     if kept["scoring"] != grid.scoring.model_dump():
@@ -139,7 +140,8 @@ def missing_metrics(
         if (about["revision"], about.get("source")) == now.get(name)
     }
     tried = scored if retry_failed else scored | kept["failures"].keys()
-    return [name for name in asked if name not in tried]
+    settled = {*tried, *kept.get("left_out", ())}
+    return [name for name in asked if name not in settled]
 
 
 def missing_controls(grid: Grid, study: StudyDir, retry_failed: bool) -> list[DatasetSpec]:

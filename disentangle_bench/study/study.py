@@ -67,7 +67,8 @@ class Study:
 
     def train(self) -> Outcome:
         """Train and score the grid's runs, stack after stack, score what lacks a metric, and rebuild the tables."""
-        check_study(self.grid)
+        for sentence in check_study(self.grid):
+            self.progress.note(sentence)
         return self._work_on(expand(self.grid), {}, train=True)
 
     def evaluate(self) -> Outcome:

@@ -30,6 +30,8 @@ class Batches:
 
     def check(self, objective: Objective) -> None:
         """Raise BenchError where the objective trains on pairs that these images do not make up."""
+        if objective.pairs:
+            self.dataset.check_labelled(f"{type(objective).__name__}, which trains on pairs of images,")
         if objective.pairs and not (self.dataset.full_grid and len(self.dataset.factor_names) > 1):
             raise BenchError(
                 f"{type(objective).__name__} trains on pairs of images that share some factors; {self.dataset.name}"

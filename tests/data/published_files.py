@@ -126,6 +126,31 @@ def norb_files(folder: Path, pairs: np.ndarray, factors: np.ndarray) -> list[Pat
     return paths
 
 
+def idx_file(path: Path, images: np.ndarray) -> None:
+    """Write images as MNIST's files are: packed, after zeros, the type, the number of dimensions and their sizes."""
+    header = struct.pack(f">HBB{images.ndim}I", 0, 8, images.ndim, *images.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(header + images.tobytes(), 1, mtime=0))
+
+
+def face(number: int) -> bytes:
+    """A JPEG file of CelebA's size, smooth and of a colour of its own."""
+    across, down = np.meshgrid(np.linspace(0, 200, 178), np.linspace(0, 200, 218))
+    pixels = np.stack([across, down, np.full_like(down, 20 * number)], axis=2)
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, format="JPEG")
+    return file.getvalue()
+
+
+def faces_archive(path: Path, number: int) -> None:
+    """CelebA's archive of so many images, not in their order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.mkdir("img_align_celeba")
+        for k in reversed(range(number)):
+            archive.writestr(f"img_align_celeba/{k + 1:06}.jpg", face(k))
+
+
 # Of Isaac3D's 3, 8, 5, 4, 4, 4, 6, 4 and 4 values.
 FEW_ROBOTS = (2, 3, 1, 1, 2, 1, 1, 1, 1)
 

@@ -22,6 +22,9 @@ from published_files import (
     FEW_ROBOTS,
     cars_archive,
     cars_members,
+    face,
+    faces_archive,
+    idx_file,
     isaac_arrays,
     norb_matrix,
     packed_npz,
@@ -30,9 +33,12 @@ from published_files import (
 from small_files import LAYOUTS, arrays_of, facts_of, write
 
 from disentangle_bench.data.cars3d import read as read_cars
+from disentangle_bench.data.celeba import image as jpeg_image
+from disentangle_bench.data.celeba import read as read_faces
 from disentangle_bench.data.isaac3d import image as png_image
 from disentangle_bench.data.isaac3d import image_order
 from disentangle_bench.data.layouts import read
+from disentangle_bench.data.mnist import read as read_digits
 from disentangle_bench.data.mpi3d import mapped
 from disentangle_bench.data.official import FileFacts, check
 from disentangle_bench.data.smallnorb import matrix
@@ -117,9 +123,21 @@ FURTHER = {
         lambda path: np.save(path, isaac_arrays()[1] / 8),
         lambda path: image_order(path, FEW_ROBOTS),
     ),
+    "digits.gz": (
+        lambda path: idx_file(path, random_images(9, 28, 28)),
+        lambda path: np.concatenate(list(read_digits(path, 9))),
+    ),
+    "faces.zip": (
+        lambda path: faces_archive(path, 3),
+        lambda path: np.concatenate(list(read_faces(path, 3))),
+    ),
+    "face.jpg": (
+        lambda path: path.write_bytes(face(3)),
+        lambda path: jpeg_image(path.name, path.read_bytes()),
+    ),
 }
 
-WITHOUT_CHECKSUM = ("mpi3d.npz",)
+WITHOUT_CHECKSUM = ("mpi3d.npz", "face.jpg")
 
 
 @pytest.mark.parametrize("damage", [flipped, cut, spliced])

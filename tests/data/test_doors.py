@@ -91,7 +91,11 @@ def test_a_label_of_its_own_for_each_image_is_refused(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"factor_names": (), "factor_sizes": ()}, "one for each of factor_names"),
+        (
+            {"factor_names": (), "factor_sizes": ()},
+            r"said by a table \[images, 0\], for instance table = torch",
+        ),
+        ({"factor_names": ()}, "one for each of factor_names"),
         ({"factor_names": "abc"}, "needs factor_names, a tuple"),
         ({"factor_sizes": 48}, "needs factor_sizes, a tuple"),
         ({"factor_names": ("row", "row", "light")}, "must be different names"),

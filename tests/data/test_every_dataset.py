@@ -31,6 +31,15 @@ def user_file(folder: Path, rows: int) -> str:
     return str(folder / "mine.npz")
 
 
+def file_of_some(folder: Path, labelled: int) -> str:
+    """The squares as somebody's own file, with factors of so many of them."""
+    squares = tiny_data.squares()
+    known = np.arange(5, 5 + labelled)
+    factors = {"factors": squares.factors(known).numpy(), "labelled": known} if labelled else {}
+    np.savez(folder / "some.npz", images=squares.images(range(48)).numpy(), **factors)
+    return str(folder / "some.npz")
+
+
 OTHERS = {
     "by code": lambda folder: load_dataset("tiny_data:Squares"),
     "an object": lambda folder: load_dataset("tiny_data:SQUARES"),
@@ -39,6 +48,8 @@ OTHERS = {
     "held out": lambda folder: hold_out(tiny_data.squares(), {"row": [1], "light": [0, 2]})[0],
     "file": lambda folder: load_dataset(user_file(folder, 48)),
     "file with a table": lambda folder: load_dataset(user_file(folder, 25)),
+    "file without factors": lambda folder: load_dataset(file_of_some(folder, 0)),
+    "file with some factors": lambda folder: load_dataset(file_of_some(folder, 9)),
     "sub-grid of a table": lambda folder: load_dataset(user_file(folder, 25), every={"factor2": 2}),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from published_files import FEW_ROBOTS, isaac_arrays, isaac_folder
 
-from disentangle_bench.data import isaac3d
+from disentangle_bench.data import cache, isaac3d
 from disentangle_bench.data.checks import check_dataset
 from disentangle_bench.data.download import get
 from disentangle_bench.data.isaac3d import read
@@ -67,7 +67,7 @@ def test_without_the_folder_the_error_says_what_to_do(tmp_path) -> None:
 
 def test_a_disk_without_room_is_told_of_first(labels, tmp_path, monkeypatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(isaac3d.shutil, "disk_usage", lambda folder: usage(1, 1, 100))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: usage(1, 1, 100))
     with pytest.raises(BenchError, match="make room, or name another folder with --data-dir"):
         source().load(data_dir=tmp_path)
 

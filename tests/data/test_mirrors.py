@@ -86,6 +86,13 @@ def test_columns_may_be_text_and_a_second_image_is_left_out(tmp_path, layout):
     assert found.full_grid
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_mirror_may_be_images_alone(tmp_path, layout):
+    found = load_dataset(layout(tmp_path / "mirror", [{"image": row["image"]} for row in ROWS]))
+    assert (found.factor_names, len(found)) == ((), 48)
+    assert np.array_equal(found.images(range(48)).numpy(), IMAGES)
+
+
 def changed(**values):
     return [{**ROWS[0], **values}, *ROWS[1:]]
 

@@ -75,6 +75,7 @@ def test_without_the_file_the_error_says_what_to_do(tmp_path, name):
 )
 def test_a_rendered_file_never_passes_for_the_published_one(tmp_path, published):
     path = tmp_path / published.name
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"rendered")
     with pytest.raises(BenchError):
         check(path, published)

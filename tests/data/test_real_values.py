@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from disentangle_bench import BenchError, load_dataset
+from disentangle_bench import BenchError, evaluate, load_dataset
 from disentangle_bench.data.bins import in_bins
 from disentangle_bench.data.checks import check_dataset
 from disentangle_bench.data.parts import hold_out
@@ -207,3 +207,28 @@ def test_values_that_are_none_are_refused(measured, message):
         dots.check_facts()
     with pytest.raises(BenchError, match=message):
         check_dataset(replace(Dots().load(data_dir=Path()), measured=measured))
+
+
+def test_values_may_be_known_of_some_images_only(tmp_path: Path) -> None:
+    """Files and evaluation: the values of the others are never looked at."""
+    labelled = np.arange(3, 35)[::-1]
+    given = arrays()
+    np.savez(
+        tmp_path / "some.npz",
+        images=given["images"],
+        factors=given["factors"][labelled],
+        labelled=labelled,
+        factor_names=given["factor_names"],
+    )
+    dataset = load_dataset(str(tmp_path / "some.npz"))
+    check_dataset(dataset)
+    values = dataset.measured["angle"].numpy()
+    assert np.array_equal(values[3:35], ANGLES[3:35])
+    assert np.isnan(values[:3]).all()
+    assert dataset.labelled is not None
+    assert sorted(dataset.labelled.tolist()) == list(range(3, 35))
+    record = evaluate(
+        lambda images: images.float().mean((2, 3)), dataset, ["r2_identifiability", "unsupervised"]
+    )
+    assert record.points["number"] == 32
+    assert "real-valued are angle: r2_identifiability had the values themselves" in " ".join(record.notes)

@@ -174,7 +174,7 @@ def test_a_wrong_folder_is_refused(tmp_path, table, message):
     ],
 )
 def test_a_missing_label_is_refused_by_its_row(tmp_path, entries, message):
-    table = "\n".join(["file,size", *(f"{k}.png,{entry}" for k, entry in enumerate(entries))])
+    table = "\n".join(["file,size,kind", *(f"{k}.png,{entry},{k % 2}" for k, entry in enumerate(entries))])
     with pytest.raises(BenchError, match=message):
         load_dataset(folder(tmp_path / "mine", table))
 
@@ -300,9 +300,11 @@ def test_a_file_of_several_images_is_refused(tmp_path):
         load_dataset(path)
 
 
-def test_a_folder_without_a_table_is_refused(tmp_path):
-    with pytest.raises(BenchError, match=r"factors\.csv cannot be read"):
+def test_a_folder_without_a_table_or_an_image_is_refused(tmp_path):
+    with pytest.raises(BenchError, match=r"holds no image file .*can be listed in factors\.csv"):
         load_dataset(f"{tmp_path}/")
+    with pytest.raises(BenchError, match=r"factors\.csv cannot be read"):
+        load_dataset(f"{tmp_path}/nowhere/")
 
 
 @pytest.mark.parametrize("write", [npz, h5])
@@ -360,7 +362,17 @@ def test_whole_numbers_of_any_type_are_labels(tmp_path, factors):
 
 WRONG = {
     "no images": {"images": None},
-    "no factors": {"factors": None},
+    "factors by another name": {"factors": None, "factor": FULL},
+    "names of no factors": {"factors": None, "factor_names": np.array([b"a", b"b", b"c"])},
+    "labelled, but no factors": {"factors": None, "labelled": np.arange(12)},
+    "nothing at all": {"images": PICTURES[:0], "factors": None},
+    "images that are not there": {"labelled": np.arange(1, 13)},
+    "an image below the first": {"labelled": np.arange(-1, 11)},
+    "an image twice": {"labelled": np.array([0, *range(11)])},
+    "factors of more than are labelled": {"labelled": np.arange(11)},
+    "labelled as numbers with a point": {"labelled": np.arange(12.0)},
+    "labelled as a table": {"labelled": np.arange(12)[:, None]},
+    "labelled, but none": {"factors": FULL[:0], "labelled": np.arange(0)},
     "floating point images beyond 1": {"images": PICTURES / 7},
     "images of 16 bits": {"images": PICTURES.astype(np.uint16) * 257},
     "images below 0": {"images": PICTURES.astype(np.int64) - 1},
@@ -415,16 +427,29 @@ def test_more_factors_than_fit_are_refused_before_they_are_read(tmp_path):
         load_dataset(str(path))
 
 
+def test_a_table_with_rows_for_images_without_factors_must_fit_too(tmp_path):
+    path = tmp_path / "my.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (10**9, 1, 1), np.uint8, chunks=(1000, 1, 1))
+        file["factors"], file["labelled"] = np.arange(4).reshape(2, 2), [0, 1]
+    with pytest.raises(BenchError, match=r"at most 134217728 values|are not unpacked"):
+        load_dataset(str(path))
+
+
 def test_more_than_fits_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(user, "LARGEST_BYTES", 1000)
     with pytest.raises(BenchError, match="at most 1000"):
         load_dataset(npz(tmp_path / "my.npz", images=PICTURES, factors=FULL))
 
 
+SOME = {"factors": FULL[:7], "labelled": np.arange(3, 10)}
+
+
+@pytest.mark.parametrize("factors", [{"factors": FULL}, SOME, {}], ids=["all", "some", "none"])
 @pytest.mark.parametrize("write", [npz, h5])
-def test_damaged_files_never_crash(tmp_path, write):
+def test_damaged_files_never_crash(tmp_path, write, factors):
     path = tmp_path / ("my.npz" if write is npz else "my.h5")
-    write(path, images=PICTURES, factors=FULL)
+    write(path, images=PICTURES, **factors)
     original = path.read_bytes()
     for case in range(100):
         chance = random.Random(f"{path.name} {case}")

@@ -78,6 +78,16 @@ def test_the_same_generator_gives_the_same_scores_and_the_tables_stay(metric):
     assert (factors == FACTORS).all()
 
 
+NEED_NO_FACTORS = [name for name in registry.METRICS if not registry.resolve("metric", name).needs_factors]
+
+
+@pytest.mark.parametrize("name", NEED_NO_FACTORS)
+def test_what_needs_no_factors_scores_the_same_without(name):
+    metric = registry.resolve("metric", name)
+    others = FACTORS[np.random.default_rng(6).permutation(len(FACTORS))]
+    assert score(metric, MIXED) == score(metric, MIXED, others) == score(metric, MIXED, FACTORS[:, :0])
+
+
 def test_scores_stand_still_where_the_definition_promises_it(metric):
     expects = metric.expects
     changed = {

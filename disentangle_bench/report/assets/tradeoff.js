@@ -126,7 +126,7 @@
       .rows()
       .filter((line) => line.likelihood === likelihood.value && !hidden.has(line.model) && line.numbers[0][0] !== null && line.numbers[column][0] !== null);
     if (!drawn.length) {
-      svg.append(draw("text", { class: "label middle", x: SIZE.width / 2, y: SIZE.height / 2 }, "no finished run to show"));
+      svg.append(draw("text", { class: "label middle", x: SIZE.width / 2, y: SIZE.height / 2 }, "no finished run with this score to show"));
       return;
     }
     const pairs = drawn.flatMap((line) => [
