@@ -52,12 +52,15 @@ PAPERS: dict[str, dict[str, tuple[str, ...]]] = {
     "data set": {
         name: keys
         for keys, names in {
-            ("matthey2017",): ("dsprites", "dsprites_rendered"),
-            ("burgesskim2018",): ("shapes3d", "shapes3d_rendered"),
+            ("matthey2017",): ("dsprites", "dsprites_rendered", "dsprites_drawn"),
+            ("burgesskim2018",): ("shapes3d", "shapes3d_rendered", "shapes3d_drawn"),
             ("reed2015",): ("cars3d", "cars3d_128"),
             ("lecun2004",): ("smallnorb",),
             ("gondal2019",): ("mpi3d_toy", "mpi3d_realistic", "mpi3d_real", "mpi3d_real_complex"),
             ("nie2020",): ("isaac3d",),
+            ("lecun1998",): ("mnist",),
+            ("xiao2017",): ("fashion_mnist",),
+            ("liu2015",): ("celeba",),
             ("matthey2017", "locatello2019"): tuple(
                 f"{kind}_dsprites{drawn}"
                 for kind in ("color", "noisy", "scream")
