@@ -121,7 +121,7 @@ def udr_among(study: StudyDir, specs: Sequence[RunSpec]) -> list[float]:
     samples = [study.sample(spec.id) for spec in specs]
     if any(sample is None for sample in samples):
         entry = specs[0].dataset
-        dataset = load_dataset(entry.name, every=entry.every, size=entry.size)
+        dataset = load_dataset(entry.name, every=entry.every, size=entry.size, parameters=entry.parameters)
         samples = [latent_sample(load_run(study.run_path(spec.id)), dataset) for spec in specs]
     return udr_of_samples(samples).tolist()
 
