@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from disentangle_bench import registry
 from disentangle_bench.build import build_nothing, new_objective
+from disentangle_bench.data.channels import check_shape
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError
@@ -29,6 +30,9 @@ def check_study(grid: Grid) -> None:
         entry.label: find_source(entry.name).outline(entry.every, entry.size) for entry in grid.datasets
     }
     for entry in grid.datasets:
+        for other in entry.score_on or ():
+            outline = find_source(other.name).outline(other.every, other.size)
+            check_shape(other.label, outline.image_shape, outlines[entry.label].image_shape)
         if len(outlines[entry.label]) <= MOST_IMAGES:
             Batches(entry, outlines[entry.label])
     for spec in {spec.program: spec for spec in expand(grid)}.values():

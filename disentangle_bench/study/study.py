@@ -131,6 +131,8 @@ class Study:
             used = [*evaluation.controls, *(run.dataset for run in (*evaluation.runs, *work.specs))]
             for spec in {spec.label: spec for spec in used}.values():
                 work.study.data(spec)
+                for other in self.grid.scored_on(spec):
+                    work.study.data(other)
             return OnCores(options.jobs, evaluation.tasks(), evaluation.count())
         evaluation.here()
         return options.launcher or Here()
@@ -141,6 +143,8 @@ class Study:
         """The data sets that the work needs, by label, on the CPU; BenchError for what does not fit them."""
         runs = (*todo.score, *untrained)
         needed = {spec.label: spec for spec in [*(run.dataset for run in runs), *controls]}
+        for entry in list(needed.values()):
+            needed |= {other.label: other for other in self.grid.scored_on(entry)}
         datasets = {label: load(spec, self.progress, self.options.data_dir) for label, spec in needed.items()}
         for label, entry in needed.items():
             Batches(entry, datasets[label])  # says now what of the entry does not fit the data
