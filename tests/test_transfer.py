@@ -1,10 +1,12 @@
 """Runs that are scored on a data set that they were not trained on: what they say of it, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny_data
 import torch
 
 from disentangle_bench import load_dataset, load_scores, run
@@ -165,3 +167,13 @@ def test_scores_say_what_the_other_data_set_was(study: Path) -> None:
     assert about["headlines"] == [
         f"{name}_on_{RENAMED}" for name in ("reconstruction_nats", "informativeness", "r2")
     ]
+
+
+def test_a_file_that_changed_since_a_run_was_scored_on_it_is_refused(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "study"
+    shutil.copytree(study, kept)
+    monkeypatch.setattr(tiny_data.RENAMED, "fingerprint", "renamed-2")
+    with pytest.raises(BenchError, match=r"RENAMED has changed since .* was scored on it"):
+        run(grid([{"name": RENAMED}], metrics=["mig", "sap"]), kept, device="cpu", jobs=1)

@@ -42,11 +42,15 @@ PAPER = "Dittadi et al. 2021, On the Transfer of Disentangled Representations in
 
 @dataclass(frozen=True)
 class Pair:
-    """The data set that a model was trained on, and another one in its image shape, which tables call `label`."""
+    """The data set that a model was trained on, and another one in its image shape, which tables call `label`.
+
+    `fingerprint` is that of the other's images as they were given.
+    """
 
     dataset: FactorDataset
     other: FactorDataset
     label: str
+    fingerprint: str
 
     @property
     def same_factors(self) -> bool:
@@ -62,7 +66,9 @@ def transfer_parts(model: TrainedModel, dataset: FactorDataset, scoring: Scoring
         asked = [name.removesuffix(ending) for name in scoring.metrics if name.endswith(ending)]
         if not asked:
             continue
-        pair = Pair(dataset, in_shape(load(), model.image_shape).to(model.device), label)
+        other = load()
+        fitting = in_shape(other, model.image_shape).to(model.device)
+        pair = Pair(dataset, fitting, label, other.fingerprint)
         metrics = [name for name in asked if name != TRANSFER]
         if metrics:
             yield _metrics_part(model, pair, metrics, scoring)
@@ -102,7 +108,7 @@ def _transfer_part(model: TrainedModel, pair: Pair, points: int | str) -> dict[s
         "paper": PAPER,
         "keys": list(scores),
         "trained_on": 0.0,
-        "data_fingerprint": pair.other.fingerprint,
+        "data_fingerprint": pair.fingerprint,
     }
     return scored_part(name, scores, about)
 
