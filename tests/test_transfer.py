@@ -14,6 +14,9 @@ from disentangle_bench.data.channels import ChannelStore, in_shape
 from disentangle_bench.errors import BenchError
 from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import check_grid
+from disentangle_bench.records.study_dir import StudyDir
+from disentangle_bench.report.methods import describe_metrics
+from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.study.checks import check_study
 
 SHIFTED, RENAMED = "tiny_data:SHIFTED", "tiny_data:RENAMED"
@@ -177,3 +180,11 @@ def test_a_file_that_changed_since_a_run_was_scored_on_it_is_refused(
     monkeypatch.setattr(tiny_data.RENAMED, "fingerprint", "renamed-2")
     with pytest.raises(BenchError, match=r"RENAMED has changed since .* was scored on it"):
         run(grid([{"name": RENAMED}], metrics=["mig", "sap"]), kept, device="cpu", jobs=1)
+
+
+def test_a_report_says_what_was_scored_where(study: Path) -> None:
+    runs = runs_table(StudyDir(study).records())
+    words = {metric.name: " ".join(metric.paragraphs) for metric in describe_metrics(runs)}
+    assert words[f"mig on {SHIFTED}"] == f"Scored on {SHIFTED}, which was not trained on. {words['mig']}"
+    assert "carried over" in words[f"transfer on {SHIFTED}"]
+    assert not [text for text in words.values() if "not installed" in text]
