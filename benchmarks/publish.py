@@ -81,7 +81,8 @@ def row_of(record: RunRecord, commit: str | None) -> dict[str, Any]:
         "learning_rate": spec.options.get("learning_rate", spec.training.learning_rate),
         "batch_size": spec.training.batch_size,
         "precision": spec.training.precision,
-        "likelihood": spec.options.get("likelihood"),
+        # That of PCA is no option.
+        "likelihood": spec.options.get("likelihood") or bounds.get("likelihood"),
         "architecture": spec.network.architecture or "conv",
         "latents": spec.network.latents,
         "hidden": spec.network.hidden,

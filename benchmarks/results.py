@@ -185,6 +185,25 @@ def by_run(runs: pd.DataFrame, varied: list[str], metrics: list[str]) -> str:
     return table(lines)
 
 
+def pca() -> str:
+    """PCA and autoencoders with as many latents: what their reconstructions cost."""
+    lines = []
+    for (latents, model, likelihood), same in experiments("small-pca-*").groupby(
+        ["latents", "model", "likelihood"]
+    ):
+        line = {
+            "latents": f"{latents:.0f}",
+            "model": model,
+            "likelihood": likelihood,
+            "seeds": str(len(same)),
+        }
+        line["MSE of a pixel [95 %]"] = mean_and_interval(same["mse"], 4)
+        lines.append(
+            line | {"reconstruction (nats) [95 %]": mean_and_interval(same["reconstruction_nats"], 1)}
+        )
+    return table(lines)
+
+
 def setting_text(name: str, value: object) -> str:
     """A setting's value for a table."""
     return f"{value:,}" if name == "steps" else f"{value:g}" if isinstance(value, float) else str(value)
@@ -273,6 +292,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "gpu": gpu,
     "published": published,
     "cost": cost,
+    "pca": pca,
     **{name: partial(run_table, name) for name in RUN_TABLES},
     **{name: partial(from_file, name) for name in ("shares", "protocols", "infogan")},
 }

@@ -111,6 +111,15 @@ class Grid(Table):
             raise ValueError("a metric is listed twice")
         return metrics
 
+    @property
+    def all_datasets(self) -> tuple[DatasetSpec, ...]:
+        """The entries, each before those that its runs are scored on too."""
+        return tuple(each for entry in self.datasets for each in (entry, *(entry.score_on or ())))
+
+    def scored_on(self, dataset: DatasetSpec) -> tuple[DatasetSpec, ...]:
+        """The further data sets that runs on this one are scored on."""
+        return next((entry.score_on or () for entry in self.datasets if entry.label == dataset.label), ())
+
     def network_on(self, dataset: DatasetSpec) -> NetworkSpec:
         """The networks' sizes on this data set: as the grid has them, with fewer layers where its images are small.
 
@@ -157,7 +166,7 @@ class Grid(Table):
         networks = {dataset.label: self.network_on(dataset) for dataset in self.datasets}
         firsts = [
             RunSpec(
-                dataset=dataset,
+                dataset=dataset.trained_on,
                 model=model,
                 hypers=hypers,
                 options=options,

@@ -115,7 +115,7 @@ def _check_allowed(grid: Grid, allow: Collection[str], with_data: bool) -> None:
     for model in grid.models:
         registry.check_allowed("model", model.name, allow)
     if with_data:
-        for dataset in grid.datasets:
+        for dataset in grid.all_datasets:
             registry.check_allowed("data set", dataset.name, allow)
         for metric in grid.metrics:
             registry.check_allowed("metric", metric, allow)
@@ -123,21 +123,25 @@ def _check_allowed(grid: Grid, allow: Collection[str], with_data: bool) -> None:
 
 def _with_lasting_paths(grid: Grid) -> Grid:
     """The same with absolute paths of data sets. Raises BenchError for two that tables could not tell apart."""
-    datasets = tuple(
-        dataset.model_copy(update={"name": registry.lasting(dataset.name)}) for dataset in grid.datasets
-    )
+    grid = grid.model_copy(update={"datasets": tuple(map(_lasting, grid.datasets))})
     paths: dict[str, str] = {}
-    for dataset in datasets:
+    for dataset in grid.all_datasets:
         if paths.setdefault(dataset.short_name, dataset.name) != dataset.name:
             raise BenchError(
                 f"the data sets {paths[dataset.short_name]} and {dataset.name} have the same name, by which tables call"
                 " them; rename one"
             )
-    return grid.model_copy(update={"datasets": datasets})
+    return grid
+
+
+def _lasting(dataset: DatasetSpec) -> DatasetSpec:
+    """The entry with absolute paths, of the data sets that it is scored on too."""
+    others = None if dataset.score_on is None else tuple(map(_lasting, dataset.score_on))
+    return dataset.model_copy(update={"name": registry.lasting(dataset.name), "score_on": others})
 
 
 def _check_datasets(grid: Grid) -> None:
-    for dataset in grid.datasets:
+    for dataset in grid.all_datasets:
         find_source(dataset.name, dataset.parameters).check_part(dataset.every, dataset.size)
 
 
@@ -202,6 +206,7 @@ def _known_keys(location: Sequence[Any]) -> list[str]:
         "datasets": DatasetSpec,
         "split": SplitSpec,
         "correlated": CorrelatedSpec,
+        "score_on": DatasetSpec,
         "network": NetworkSpec,
         "training": TrainingSpec,
         "scoring": ScoringSpec,

@@ -141,7 +141,7 @@ class DatasetSpec(Table):
     `size` makes its images smaller, averaged over blocks of pixels to `size` x `size`.
 
     `hold_out` keeps combinations of factor values from training, `split` those of a split by name, `correlated` ties
-    factors together there; metrics are scored on all images alike.
+    factors together there; metrics are scored on all images alike. On the data sets of `score_on` runs are scored too.
     """
 
     name: str
@@ -156,6 +156,9 @@ class DatasetSpec(Table):
     correlated: Annotated[
         Annotated[tuple[CorrelatedSpec, ...], Field(min_length=1)] | None, BeforeValidator(_one_or_more)
     ] = None
+    score_on: Annotated[
+        Annotated[tuple[DatasetSpec, ...], Field(min_length=1)] | None, BeforeValidator(_one_or_more)
+    ] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> DatasetSpec:
@@ -164,6 +167,25 @@ class DatasetSpec(Table):
                 "hold_out, split and correlated exclude each other; list the data set once for each"
             )
         return self
+
+    @field_validator("score_on")
+    @classmethod
+    def _whole(cls, others: tuple[DatasetSpec, ...] | None) -> tuple[DatasetSpec, ...] | None:
+        for other in others or ():
+            if other.holds_out or other.correlated is not None or other.score_on is not None:
+                raise ValueError(
+                    f"{other.name} is scored on and not trained on: hold_out, split, correlated and score_on do not go"
+                    " with it"
+                )
+        labels = [other.label for other in others or ()]
+        if len(set(labels)) < len(labels):
+            raise ValueError("a data set is listed twice")
+        return others
+
+    @property
+    def trained_on(self) -> DatasetSpec:
+        """The entry as a run has it: without `score_on`, which decides no weight."""
+        return self if self.score_on is None else self.model_copy(update={"score_on": None})
 
     @field_serializer("correlated")
     def _as_written(self, ties: tuple[CorrelatedSpec, ...] | None) -> Any:

@@ -14,6 +14,13 @@ from train_alone import train_alone
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
+from disentangle_bench.evaluation.labelled_pictures import (
+    TwoLatents,
+    labelled_pictures,
+    manifold,
+    told_best,
+    two_latents,
+)
 from disentangle_bench.evaluation.load import load_run
 from disentangle_bench.evaluation.pictures import run_pictures, traversals
 from disentangle_bench.evaluation.trained_model import TrainedModel
@@ -29,6 +36,7 @@ SQUARES = tiny_data.squares()
 LATENTS = 4
 TILE = 16 + 2  # pixels of an image and of the gap beside it
 
+LABELLED = ("denoising.png", "inpainting.png", "latent_map.png", "manifold.png")
 ALLOWED = ("--allow", "tiny_data")  # the data set that the studies here name is a module's
 
 
@@ -115,6 +123,55 @@ def test_traversals_move_one_latent_and_pass_through_what_they_should(runs: dict
         traversals(model, SQUARES, 48)
 
 
+@pytest.mark.parametrize("name", ["vae", "pca"])
+def test_pictures_with_words(runs: dict[str, Path], name: str) -> None:
+    model = load_run(runs[name])
+    drawn = labelled_pictures(model, SQUARES)
+    assert tuple(drawn) == LABELLED
+    assert drawn == labelled_pictures(model, SQUARES)
+    for content in drawn.values():
+        assert np.asarray(opened(content).convert("L")).std() > 10  # not blank
+
+
+def test_the_two_latents_are_those_that_vary_most(runs: dict[str, Path]) -> None:
+    found = two_latents(load_run(runs["pca"]), SQUARES)
+    spread = found.codes.std(0)
+    assert sorted([found.first, found.second]) == sorted(spread.argsort()[-2:].tolist())
+    chosen = two_latents(load_run(runs["pca"]), SQUARES, (3, 1))
+    assert torch.equal(chosen.shown, chosen.codes[:, [3, 1]])
+
+
+def test_the_map_is_coloured_by_what_the_two_latents_tell() -> None:
+    factors = SQUARES.factors(range(48))
+    noise = torch.randn(48, 1, generator=torch.Generator().manual_seed(0))
+    codes = torch.cat([noise, factors[:, 1:2] * 0.01, factors[:, 2:]], dim=1)
+    assert told_best(TwoLatents(codes, factors, 0, 1), SQUARES) == "column"
+    assert told_best(TwoLatents(codes, factors, 2, 0), SQUARES) == "light"
+    assert told_best(TwoLatents(codes[:1], factors[:1], 0, 1), SQUARES) is None
+
+
+def test_the_manifold_holds_the_other_latents_at_their_medians(runs: dict[str, Path]) -> None:
+    """A decoder that paints one grey: the third latent's value."""
+    model = load_run(runs["pca"])
+    asked: list[torch.Tensor] = []
+
+    class Painter:
+        spec = model.spec
+
+        def decode(self, codes: torch.Tensor) -> torch.Tensor:
+            asked.append(codes)
+            return torch.zeros(len(codes), 1, 4, 4)
+
+    codes = torch.stack([torch.linspace(0, 1, 101), torch.linspace(0, 10, 101), torch.arange(101.0)], dim=1)
+    manifold(Painter(), TwoLatents(codes, codes.long(), 0, 1))  # type: ignore[arg-type]
+    (grid,) = asked
+    assert (grid[:, 2] == 50).all()
+    # The first row is the top one: the largest value of the second latent, the first latent rising.
+    assert grid[0, :2].tolist() == pytest.approx([0.02, 9.8])
+    assert grid[9, :2].tolist() == pytest.approx([0.98, 9.8])
+    assert grid[-1, :2].tolist() == pytest.approx([0.98, 0.2])
+
+
 def bench(*arguments: object, code: int = 0) -> str:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == code, result.output
@@ -144,6 +201,10 @@ def test_each_command_writes_its_picture(
 def test_show_draws_once(runs: dict[str, Path]) -> None:
     drawn = bench("show", runs["pca"], *ALLOWED)
     assert sorted(path.name for path in (runs["pca"] / "pictures").iterdir()) == [
+        "denoising.png",
+        "inpainting.png",
+        "latent_map.png",
+        "manifold.png",
         "reconstructions.png",
         "traversals.gif",
         "traversals.png",
@@ -152,6 +213,26 @@ def test_show_draws_once(runs: dict[str, Path]) -> None:
     again = bench("show", runs["pca"], *ALLOWED)
     assert {line for line in again.splitlines() if "pictures" in line} <= set(drawn.splitlines())
     assert stamps == {path: path.stat().st_mtime_ns for path in (runs["pca"] / "pictures").iterdir()}
+
+
+def test_show_adds_what_an_earlier_run_lacks_and_draws_the_map_as_asked(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs["vae"], run)
+    (run / "pictures").mkdir()
+    kept = run / "pictures" / "samples.png"
+    kept.write_bytes(b"as it was")
+    told = bench("show", run, *ALLOWED)
+    assert kept.read_bytes() == b"as it was"
+    assert str(kept) in told
+    assert {path.name for path in (run / "pictures").iterdir()} == {*LABELLED, "samples.png"}
+    before = {name: (run / "pictures" / name).read_bytes() for name in LABELLED}
+    bench("show", run, "--latents", 3, 0, "--factor", "light", *ALLOWED)
+    after = {name: (run / "pictures" / name).read_bytes() for name in LABELLED}
+    assert {name for name in LABELLED if before[name] != after[name]} == {"latent_map.png", "manifold.png"}
+    assert "two different ones of 0..3" in bench("show", run, "--latents", 1, 1, *ALLOWED, code=2)
+    assert "unknown factor" in bench("show", run, "--factor", "lights", *ALLOWED, code=2)
 
 
 def test_show_lists_the_runs_of_a_study(runs: dict[str, Path], tmp_path: Path) -> None:

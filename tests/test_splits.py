@@ -17,6 +17,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.grid_file import check_grid
 from disentangle_bench.specs import DatasetSpec, SplitSpec
 from disentangle_bench.splits import held_out, held_values, seen_and_unseen
+from disentangle_bench.study.checks import check_study
 
 SQUARES = tiny_data.squares()  # row 4, column 4, light 3
 FACTORS = SQUARES.factors(range(48))
@@ -172,9 +173,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "generalisation.md"
 
 
 def test_the_grids_of_the_page_are_such() -> None:
-    whole, ties = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    whole, transfer, ties = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (entry,) = check_grid(tomllib.loads(whole)).datasets
     assert entry.label.endswith("32x32,composition shape posX 0.25]")
+    carried = check_grid(tomllib.loads(transfer))
+    check_study(carried)
+    assert f"`{carried.datasets[0].score_on[0].label}`" in PAGE.read_text()
     tied = check_grid(tomllib.loads(ties) | {"name": "ties", "models": [{"name": "vae"}]})
     assert [len(entry.correlated) for entry in tied.datasets] == [1, 2, 1]
 

@@ -61,3 +61,26 @@ network = { latents = 3, channels = [4, 4, 4, 4], hidden = 16 }
 training = { steps = 6, batch_size = 8, learning_rate = 1e-3 }
 scoring = { reconstruction_points = 16 }
 """
+
+
+class Shifted(Squares):
+    """The squares in three equal channels, where the one in row r is called one of row r + 2, modulo 4."""
+
+    name = "shifted"
+    image_shape = (3, 16, 16)
+    fingerprint = "shifted-1"
+
+    def images(self, index: Tensor) -> Tensor:
+        row, column, light = self.factors(index).T
+        return SQUARES.images((row + 2) % 4 * 12 + column * 3 + light).expand(-1, 3, -1, -1)
+
+
+class Renamed(Squares):
+    """The squares, whose rows have another name."""
+
+    name = "renamed"
+    factor_names = ("height", "column", "light")
+    fingerprint = "renamed-1"
+
+
+SHIFTED, RENAMED = Shifted(), Renamed()

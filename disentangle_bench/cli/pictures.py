@@ -81,26 +81,45 @@ def interpolate(
 
 @main.command()
 @run_argument
+@click.option(
+    "--latents", type=int, nargs=2, help="The two of map and manifold.  [default: those that vary most]"
+)
+@click.option("--factor", help="What colours the map.  [default: the factor that the two latents tell best]")
 @data_dir_option
 @allow_option
-def show(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> None:
-    """Say where the pictures of RUN are; draw them if they are not there. Of a study, list the runs."""
+def show(
+    run: Path,
+    latents: tuple[int, int] | None,
+    factor: str | None,
+    data_dir: Path | None,
+    allow: tuple[str, ...],
+) -> None:
+    """Say where the pictures of RUN are; draw those that are not there. Of a study, list the runs.
+
+    With --latents or --factor, the map of the data in two latents and the manifold are drawn again.
+    """
     from disentangle_bench.records.study_dir import StudyDir
 
     if (run / "grid.toml").is_file():
         list_runs(StudyDir(run))
         return
+    from disentangle_bench.evaluation.labelled_pictures import labelled_pictures
     from disentangle_bench.evaluation.pictures import run_pictures
 
     folder = run / "pictures"
-    if not (folder.is_dir() and any(folder.iterdir())):
-        drawn = run_pictures(*load(run, data_dir, allow))
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    again = latents is not None or factor is not None
+    drawn: dict[str, bytes] = {}
+    if again or "denoising.png" not in there:
+        model, dataset = load(run, data_dir, allow)
+        drawn = labelled_pictures(model, dataset, latents, factor) | (
+            {} if there else run_pictures(model, dataset)
+        )
         folder.mkdir(exist_ok=True)
-        for name, content in drawn.items():
-            write(folder / name, content)
-        return
-    for path in sorted(folder.iterdir()):
-        say(path)
+    for name in sorted(there - drawn.keys()):
+        say(folder / name)
+    for name, content in drawn.items():
+        write(folder / name, content)
 
 
 def list_runs(study: StudyDir) -> None:

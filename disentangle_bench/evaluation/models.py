@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,10 @@ from disentangle_bench.evaluation.encode import encode_dataset, encode_stack
 from disentangle_bench.evaluation.generalisation import unseen_report
 from disentangle_bench.evaluation.pool import score_many, score_one
 from disentangle_bench.evaluation.reconstruction import measure_reconstruction, reconstruction_bounds
-from disentangle_bench.evaluation.scores import UNSEEN, add_part, refuse_keys
+from disentangle_bench.evaluation.scores import UNSEEN, add_part, on, refuse_keys
 from disentangle_bench.evaluation.tables import Truth
 from disentangle_bench.evaluation.trained_model import TrainedModel
+from disentangle_bench.evaluation.transfer import transfer_parts
 from disentangle_bench.evaluation.without_factors import scored_and_left_out
 from disentangle_bench.metrics.metric import Factors
 from disentangle_bench.progress import Phases
@@ -30,17 +31,20 @@ from disentangle_bench.specs import RunSpec, ScoringSpec
 class Scoring:
     """What is asked of an evaluation: metrics by name, the images, and the seconds that a metric may take for a run.
 
-    `UNSEEN` among the metrics stands for the scores of seen and unseen combinations.
+    `UNSEEN` among the metrics stands for the scores of seen and unseen combinations, and `on(name, label)` for a metric
+    or `TRANSFER` on the further data set of this label, which `others` loads.
     """
 
     metrics: tuple[str, ...]
     images: ScoringSpec
     metric_seconds: float | None = None
+    others: Mapping[str, Callable[[], FactorDataset]] = field(default_factory=dict)
 
     @property
     def of_codes(self) -> tuple[str, ...]:
-        """The metrics proper, which need codes and factors alone."""
-        return tuple(name for name in self.metrics if name != UNSEEN)
+        """The metrics proper on the data set itself, which need codes and factors alone."""
+        endings = tuple(on("", label) for label in self.others)
+        return tuple(name for name in self.metrics if name != UNSEEN and not name.endswith(endings))
 
     def on(self, dataset: FactorDataset) -> tuple[tuple[str, ...], dict[str, list[str]]]:
         """(the metrics that can be scored on this data set, what a report says of the others); without factors few."""
@@ -83,7 +87,7 @@ def score_model(model: TrainedModel, scoring: Scoring, dataset: FactorDataset, p
     phases.phase("scoring", len(metrics))
     report = score_one(codes, factors, metrics, seed, scoring.metric_seconds, lambda: phases.advance(1))
     report |= left_out
-    _add_unseen(report, model, scoring, dataset)
+    _add_beyond(report, model, scoring, dataset)
     seconds = {"encoding": encoded - started, "scoring": time.perf_counter() - encoded}
     return Scored(_scores(model.spec, measures, report | {"reconstruction": bounds}, scoring), seconds)
 
@@ -136,19 +140,21 @@ def _score_tables(
             model: TrainedModel = model, report: dict[str, Any] = report, seconds: dict[str, float] = seconds
         ) -> Scored:
             measures, bounds = _reconstruction(model, scoring, dataset)
-            _add_unseen(report, model, scoring, dataset)
+            _add_beyond(report, model, scoring, dataset)
             whole = report | left_out | {"reconstruction": bounds}
             return Scored(_scores(model.spec, measures, whole, scoring), seconds)
 
         yield score
 
 
-def _add_unseen(
+def _add_beyond(
     report: dict[str, Any], model: TrainedModel, scoring: Scoring, dataset: FactorDataset
 ) -> None:
-    """Add the scores of seen and unseen combinations to the report, where they are asked for."""
+    """Add the scores of unseen combinations and of further data sets to the report, where they are asked for."""
     if UNSEEN in scoring.metrics:
         add_part(report, unseen_report(model, dataset, scoring.images.reconstruction_points))
+    for part in transfer_parts(model, dataset, scoring):
+        add_part(report, part)
 
 
 def _reconstruction(

@@ -35,11 +35,17 @@ def measure_reconstruction(
 
 def mean_measures(model: TrainedModel, dataset: FactorDataset, index: Tensor) -> dict[str, float]:
     """Means over the images at these positions of the objective's measures."""
-    sums: dict[str, float] = {}
+    found = measures_of_images(model, dataset, index)
+    return {name: sum(float(part.sum()) for part in parts) / len(index) for name, parts in found.items()}
+
+
+def measures_of_images(model: TrainedModel, dataset: FactorDataset, index: Tensor) -> dict[str, list[Tensor]]:
+    """The objective's measures of each of these images, float64 on the CPU, in batches."""
+    found: dict[str, list[Tensor]] = {}
     for part, noise in _with_noise(model, index):
         for name, values in model.evaluate(dataset.images(part), noise).items():
-            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
-    return {name: total / len(index) for name, total in sums.items()}
+            found.setdefault(name, []).append(values.double().cpu())
+    return found
 
 
 def reconstruction_bounds(

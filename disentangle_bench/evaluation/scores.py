@@ -31,8 +31,15 @@ COLUMNS = RUN_COLUMNS | {
     *(*NetworkSpec.model_fields, *TrainingSpec.model_fields),
 }
 # What a report calls the scores of seen and unseen combinations, beside its metrics: no metric can have this name.
-UNSEEN, UNSEEN_REVISION = "seen and unseen", 1
+UNSEEN, UNSEEN_REVISION = "seen and unseen", 2
+# And what it calls reconstruction and prediction on a data set that was not trained on: `on(TRANSFER, label)`.
+TRANSFER, TRANSFER_REVISION = "transfer", 1
 LARGEST_SHARE = 0.05  # of rows that are tested on and were trained on too; above it a score says so
+
+
+def on(name: str, label: str) -> str:
+    """What a report calls a metric that is scored on a further data set, which tables call `label`."""
+    return f"{name} on {label}"
 
 
 def score_codes(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from disentangle_bench.errors import BenchError, unknown_name
 from disentangle_bench.report.comparison import (
-    OF_ONE_LIKELIHOOD,
     lower_is_better,
+    of_one_likelihood,
     row_of_run,
     several_likelihoods,
 )
@@ -89,7 +89,7 @@ def compare(runs: pd.DataFrame, a: Mapping[str, str], b: Mapping[str, str]) -> p
         pairs = [(s * x, s * y) for s, x, y in zip(signs, values["a"].T, values["b"].T, strict=True)]
         found = improvements(pairs)
         if several_likelihoods(pd.concat(list(parts.values()))):
-            found[np.isin(measures, OF_ONE_LIKELIHOOD)] = np.nan
+            found[[of_one_likelihood(measure) for measure in measures]] = np.nan
         for name, numbers in zip(("probability", "ci_low", "ci_high", "p_value"), found.T, strict=True):
             table[name] = numbers
         table["p_holm"] = holm(found[:, 3])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from disentangle_bench.report.foreign import TRAINED
 from disentangle_bench.report.measures import Numbers
-from disentangle_bench.report.runs_table import OF_ONE_LIKELIHOOD
+from disentangle_bench.report.runs_table import of_one_likelihood
 
 LOWER_IS_BETTER = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl")
 # Numbers of runs that differ in one of these do not measure the same thing: they are ranked apart.
@@ -92,7 +92,7 @@ def lower_is_better(runs: pd.DataFrame) -> frozenset[str]:
 
 def compared_by(measure: str) -> list[str]:
     """The columns that rows must agree in before this measure of them is compared."""
-    return ["group", "reconstruction_likelihood"] if measure in OF_ONE_LIKELIHOOD else ["group"]
+    return ["group", "reconstruction_likelihood"] if of_one_likelihood(measure) else ["group"]
 
 
 def several_likelihoods(runs: pd.DataFrame) -> bool:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from disentangle_bench.records.run_record import RunRecord
-from disentangle_bench.report.comparison import OF_ONE_LIKELIHOOD, compared_by, several_likelihoods
+from disentangle_bench.report.comparison import compared_by, of_one_likelihood, several_likelihoods
 from disentangle_bench.report.leaderboard import with_reconstruction
 from disentangle_bench.report.summaries import MODEL, best_row
 from disentangle_bench.report.tables import Tables
@@ -58,7 +58,7 @@ def tradeoff(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
     Reconstruction grows better to the left, the metric upwards unless its axis says that lower is better. Rows that
     were not trained here and have no reconstruction are left out, as are panels without scores and those of nats.
     """
-    headlines = [name for name in tables.headlines if name not in OF_ONE_LIKELIHOOD]
+    headlines = [name for name in tables.headlines if not of_one_likelihood(name)]
     rows = with_reconstruction(tables.rows)
     models = sorted(set(rows["model"]))
     several = {group for group, part in rows.groupby("group") if several_likelihoods(part)}

@@ -12,7 +12,15 @@ import pandas as pd
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluation.scores import named_metrics, revision_in_words
+from disentangle_bench.evaluation.scores import TRANSFER, UNSEEN, named_metrics, on, revision_in_words
+
+# What stands among the metrics and is none; docs/generalisation.md has each column.
+NO_METRICS = {
+    UNSEEN: "Reconstruction, prediction by boosted trees and by a linear map, and the areas under the ROC curves of"
+    " squared error and ELBO, of images with combinations of factors that training saw and of such that it never saw.",
+    TRANSFER: "Reconstruction, and prediction by boosted trees and by a linear map: trained there, and carried over"
+    " from the data set that was trained on.",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,14 @@ def describe_grid(grid: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _own_words(name: str, revisions: Mapping[str, None]) -> tuple[str, str]:
-    """A metric's docstring and its protocol constants, from the code."""
+    """A metric's docstring and its protocol constants, from the code.
+
+    A metric on a further data set (`scores.on`) has those of the metric itself, and says where it was scored.
+    """
+    name, _, label = name.partition(on("", ""))
+    where = f"Scored on {label}, which was not trained on. " if label else ""
+    if name in NO_METRICS:
+        return where + NO_METRICS[name], ""
     try:
         registry.check_allowed("metric", name)
         metric = named_metrics([name])[name]
@@ -82,7 +97,7 @@ def _own_words(name: str, revisions: Mapping[str, None]) -> tuple[str, str]:
         for key, parameter in inspect.signature(metric.score).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    return text, ", ".join(f"{key} = {value!r}" for key, value in constants.items())
+    return where + text, ", ".join(f"{key} = {value!r}" for key, value in constants.items())
 
 
 def _settings(entry: Mapping[str, Any]) -> str:

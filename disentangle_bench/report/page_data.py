@@ -13,7 +13,7 @@ import pandas as pd
 from disentangle_bench.report.comparison import COMPARABLE, several_likelihoods
 from disentangle_bench.report.leaderboard import with_reconstruction
 from disentangle_bench.report.render import TITLES, marked, measure, ranks_with_ties
-from disentangle_bench.report.runs_table import OF_ONE_LIKELIHOOD
+from disentangle_bench.report.runs_table import of_one_likelihood
 from disentangle_bench.report.tables import Tables
 from disentangle_bench.report.words import plain
 
@@ -84,7 +84,7 @@ def columns_of(tables: Tables) -> list[dict[str, Any]]:
             "title": title,
             "ascending": up,
             "number": key not in _worded(tables),
-            "apart": key in OF_ONE_LIKELIHOOD,
+            "apart": of_one_likelihood(key),
         }
         for key, title, up in (("rank", "rank", True), *words, *counts, *numbers)
     ]

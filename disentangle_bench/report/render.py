@@ -36,6 +36,8 @@ TITLES = {
     "informativeness_unseen": "informativeness (unseen)",
     "r2_seen": "R2 (seen)",
     "r2_unseen": "R2 (unseen)",
+    "auroc_mse": "AUROC (MSE)",
+    "auroc_elbo": "AUROC (ELBO)",
 }
 HIDDEN = ("excess_nats", "mse", "kl", "elbo")
 NO_SETTINGS = (

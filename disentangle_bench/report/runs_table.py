@@ -18,11 +18,6 @@ from disentangle_bench.report.foreign import TRAINED, ForeignRow
 from disentangle_bench.report.measures import KEPT, STATISTICS
 
 RECONSTRUCTION = ("reconstruction_nats", "excess_nats", "excess_share", "mse", "kl", "elbo")
-# Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
-OF_ONE_LIKELIHOOD = (
-    *("reconstruction_nats", "excess_nats", "excess_share", "elbo"),
-    *("reconstruction_nats_seen", "reconstruction_nats_unseen"),
-)
 SHOWN_OF_FINGERPRINT = 12  # characters, enough to differ
 PHASES = ("training", "encoding", "scoring")
 HEAD = ("run", "dataset", "provenance", "model")
@@ -30,6 +25,14 @@ TAIL = (
     *("status", "failure", "device", "threads", "torch", "precision", "data_fingerprint"),
     *("scored_on", "reconstruction_likelihood", "metric_revisions", "model_source", "source"),
 )
+
+
+def of_one_likelihood(name: str) -> bool:
+    """Whether a column has nats, or what is made of them.
+
+    Nats of two likelihoods are of two scales: they are never ranked, marked or drawn together.
+    """
+    return name in ("excess_nats", "excess_share", "elbo") or name.startswith("reconstruction_nats")
 
 
 def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
@@ -165,7 +168,7 @@ def _foreign(row: ForeignRow) -> _Row:
     settings = _plain_values(dict(row.settings))
     data = (row.dataset, row.provenance, row.data_fingerprint)
     images = [str(n) for n in (row.points, row.reconstruction_points) if n is not None]
-    has_nats = any(row.scores.get(name) is not None for name in OF_ONE_LIKELIHOOD)
+    has_nats = any(value is not None and of_one_likelihood(name) for name, value in row.scores.items())
     about = {
         "dataset": row.dataset,
         "provenance": row.provenance,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from disentangle_bench.report.comparison import OF_ONE_LIKELIHOOD, several_likelihoods
+from disentangle_bench.report.comparison import of_one_likelihood, several_likelihoods
 from disentangle_bench.report.derived import DerivedTable
 from disentangle_bench.report.foreign import TRAINED
 from disentangle_bench.report.rank_statistics import improvements, rank_correlation
@@ -105,7 +105,7 @@ def improvement_table(tables: Tables) -> pd.DataFrame:
             ]
             chosen = [(best, lucky) for best, lucky in found if best is not None]
             for (a, lucky_a), (b, lucky_b) in itertools.combinations(chosen, 2):
-                if metric in OF_ONE_LIKELIHOOD and a[MODEL[1]] != b[MODEL[1]]:
+                if of_one_likelihood(metric) and a[MODEL[1]] != b[MODEL[1]]:
                     continue
                 pair = scores[done & (row == a["row"])], scores[done & (row == b["row"])]
                 lines.append(_pair(a, b, *pair) | {"metric": metric, "chosen_by": choice})
@@ -181,7 +181,7 @@ def correlation_table(tables: Tables) -> pd.DataFrame:
 
 def _mixes(runs: pd.DataFrame, measure: str) -> bool:
     """Whether the measure of these runs of one group is of several likelihoods."""
-    return measure in OF_ONE_LIKELIHOOD and several_likelihoods(runs)
+    return of_one_likelihood(measure) and several_likelihoods(runs)
 
 
 def _groups(tables: Tables) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from disentangle_bench.report.comparison import lower_is_better
+from disentangle_bench.report.comparison import lower_is_better, of_one_likelihood, several_likelihoods
 from disentangle_bench.report.statistics import FEWEST, Marks, differences, significant_pairs
 from disentangle_bench.report.tables import Tables
 
@@ -30,13 +30,17 @@ def verdicts(tables: Tables) -> list[Verdict]:
     """What each metric says of each group of rows, the metrics of a group in their order.
 
     Rows are told apart where their means differ significantly (`statistics.significant_pairs`), as for the marks of the
-    table. A metric that fewer than two rows of a group have three seeds of has no text.
+    table. A metric that fewer than two rows of a group have three seeds of has no text, nor have nats where a group has
+    several likelihoods.
     """
     rows = tables.rows[~tables.rows["control"].astype(bool)]
     found = []
     for group, part in rows.groupby("group", sort=True):
         # A row of fewer seeds has no place in a test.
-        parts = {name: part[part[f"{name}_n"] >= FEWEST] for name in tables.runs.attrs["headlines"]}
+        names = tables.runs.attrs["headlines"]
+        if several_likelihoods(part):
+            names = [name for name in names if not of_one_likelihood(name)]
+        parts = {name: part[part[f"{name}_n"] >= FEWEST] for name in names}
         parts = {name: own for name, own in parts.items() if len(own) >= 2}
         said = _Said(parts, lower_is_better(tables.runs))
         dataset = str(part["dataset"].iloc[0])

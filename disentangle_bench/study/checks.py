@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from disentangle_bench import registry
 from disentangle_bench.build import build_nothing, new_objective
+from disentangle_bench.data.channels import check_shape
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import find_source
 from disentangle_bench.errors import BenchError
@@ -38,6 +39,11 @@ def check_study(grid: Grid) -> list[str]:
         for entry in grid.datasets
     }
     for entry in grid.datasets:
+        for other in entry.score_on or ():
+            outline = find_source(other.name, other.parameters).outline(other.every, other.size)
+            for both in (outline, outlines[entry.label]):
+                both.check_labelled("score_on")
+            check_shape(other.label, outline.image_shape, outlines[entry.label].image_shape)
         if len(outlines[entry.label]) <= MOST_IMAGES:
             Batches(entry, outlines[entry.label])
     for spec in {spec.program: spec for spec in expand(grid)}.values():
@@ -67,7 +73,7 @@ def _words(grid: Grid, outlines: Mapping[str, FactorDataset]) -> list[str]:
 
 def check_metrics(grid: Grid, asked: Sequence[str]) -> None:
     """Raise BenchError where all of these further metrics need factors, which none of the grid's data sets has."""
-    if not any(find_source(entry.name).factor_names for entry in grid.datasets):
+    if not any(find_source(entry.name, entry.parameters).factor_names for entry in grid.datasets):
         refuse_all_left_out(asked, [entry.label for entry in grid.datasets])
 
 

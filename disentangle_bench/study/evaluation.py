@@ -67,7 +67,7 @@ class Evaluation:
         else:
             study.progress.run_started([run.id])
             phases = PhasesOf(study.progress, [run.id])
-            found = score_model(model, study.scoring(missing), dataset, phases)
+            found = score_model(model, study.scoring_of(run, missing), dataset, phases)
             self._save_scores(run, found.scores, missing)
         study.claims.release([run.id])
 
@@ -86,7 +86,7 @@ class Evaluation:
             study.claims.release([run.id])
 
         path = study.directory.run_path(run.id).absolute()
-        call = (tasks.score, path, run.model, study.scoring(missing), study.data(run.dataset))
+        call = (tasks.score, path, run.model, study.scoring_of(run, missing), study.data(run.dataset))
         yield ScoreTask(run.id, study.progress, save, *call)
 
     def _claim_run(self, run: RunSpec) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.evaluation.models import Scoring
 from disentangle_bench.grid import Grid
 from disentangle_bench.progress import Progress
 from disentangle_bench.records.study_dir import StudyDir
-from disentangle_bench.specs import DatasetSpec
+from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.study.claims import Claims
 from disentangle_bench.study.options import Options
 from disentangle_bench.study.tasks import Data
@@ -31,10 +31,14 @@ class OpenStudy:
     datasets: Mapping[str, FactorDataset] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
 
-    def scoring(self, metrics: Sequence[str] | None = None) -> Scoring:
-        """What is asked of an evaluation: these metrics, or all of the grid's."""
-        names = self.grid.metrics if metrics is None else tuple(metrics)
-        return Scoring(names, self.grid.scoring, self.options.metric_seconds)
+    def scoring(self) -> Scoring:
+        """What is asked of codes of a data set: the grid's metrics."""
+        return Scoring(self.grid.metrics, self.grid.scoring, self.options.metric_seconds)
+
+    def scoring_of(self, run: RunSpec, metrics: Sequence[str]) -> Scoring:
+        """What is asked of a run: these metrics, some of which may be on further data sets."""
+        others = {other.label: self.data(other).beside for other in self.grid.scored_on(run.dataset)}
+        return replace(self.scoring(), metrics=tuple(metrics), others=others)
 
     def data(self, spec: DatasetSpec) -> Data:
         """The data set as processes of this machine find it, at hand for those that are forked."""

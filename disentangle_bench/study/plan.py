@@ -9,7 +9,14 @@ from typing import Any
 
 from disentangle_bench import registry
 from disentangle_bench.errors import BenchError
-from disentangle_bench.evaluation.scores import UNSEEN, UNSEEN_REVISION, named_metrics
+from disentangle_bench.evaluation.scores import (
+    TRANSFER,
+    TRANSFER_REVISION,
+    UNSEEN,
+    UNSEEN_REVISION,
+    named_metrics,
+    on,
+)
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.records.run_record import FAILED
 from disentangle_bench.records.study_dir import StudyDir
@@ -115,12 +122,21 @@ Revisions = Mapping[str, tuple[int, str | None]]
 def revisions(grid: Grid) -> Revisions:
     """What the grid's metrics are now: revision and, where they are not this package's, hash of the source."""
     named = {name: (m.revision, m.source) for name, m in named_metrics(grid.metrics).items()}
-    return named | {UNSEEN: (UNSEEN_REVISION, None)}
+    here = named | {UNSEEN: (UNSEEN_REVISION, None)}
+    there = named | {TRANSFER: (TRANSFER_REVISION, None)}
+    labels = {other.label for entry in grid.datasets for other in grid.scored_on(entry)}
+    return here | {on(name, label): revision for label in labels for name, revision in there.items()}
 
 
 def asked_metrics(grid: Grid, dataset: DatasetSpec) -> list[str]:
-    """What runs on this data set are scored with: the grid's metrics, and `UNSEEN` where combinations are held out."""
-    return [*grid.metrics, UNSEEN] if dataset.holds_out else list(grid.metrics)
+    """What runs on this data set are scored with: the grid's metrics, `UNSEEN` where combinations are held out.
+
+    The grid's metrics and `TRANSFER` again for each further data set that the runs are scored on.
+    """
+    further = [
+        on(name, other.label) for other in grid.scored_on(dataset) for name in (*grid.metrics, TRANSFER)
+    ]
+    return [*grid.metrics, *([UNSEEN] if dataset.holds_out else []), *further]
 
 
 def missing_metrics(

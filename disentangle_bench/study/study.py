@@ -19,6 +19,7 @@ from disentangle_bench.data.load import default_data_dir, find_source, load_data
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.controls import Calibration, calibrate
 from disentangle_bench.evaluation.models import Scoring
+from disentangle_bench.evaluation.scores import TRANSFER, on
 from disentangle_bench.grid import Grid, expand
 from disentangle_bench.precision import automatic
 from disentangle_bench.processes.cores import Cores, count_cores
@@ -132,6 +133,8 @@ class Study:
             used = [*evaluation.controls, *(run.dataset for run in (*evaluation.runs, *work.specs))]
             for spec in {spec.label: spec for spec in used}.values():
                 work.study.data(spec)
+                for other in self.grid.scored_on(spec):
+                    work.study.data(other)
             return OnCores(options.jobs, evaluation.tasks(), evaluation.count())
         evaluation.here()
         return options.launcher or Here()
@@ -142,6 +145,8 @@ class Study:
         """The data sets that the work needs, by label, on the CPU; BenchError for what does not fit them."""
         runs = (*todo.score, *untrained)
         needed = {spec.label: spec for spec in [*(run.dataset for run in runs), *controls]}
+        for entry in list(needed.values()):
+            needed |= {other.label: other for other in self.grid.scored_on(entry)}
         datasets = {label: load(spec, self.progress, self.options.data_dir) for label, spec in needed.items()}
         for label, entry in needed.items():
             Batches(entry, datasets[label])  # says now what of the entry does not fit the data
@@ -211,16 +216,21 @@ def calibrated(
 def check_same_pixels(
     specs: Sequence[RunSpec], study: StudyDir, datasets: Mapping[str, FactorDataset]
 ) -> None:
-    """Raise BenchError where finished runs saw other content of somebody's own file than it has now."""
-    for spec in specs:
-        dataset = datasets.get(spec.dataset.label)
-        if dataset is None or dataset.provenance != "user":
-            continue
-        if study.load(spec.id).provenance["data"]["fingerprint"] != dataset.fingerprint:
-            raise BenchError(
-                f"{spec.dataset.name} has changed since {study.run_path(spec.id)} was trained on it; put the old"
-                " content back, or run the grid into another directory with --out"
-            )
+    """Raise BenchError where finished runs saw, or were scored on, other content of somebody's file than it has now."""
+    own = {label: dataset for label, dataset in datasets.items() if dataset.provenance == "user"}
+    for spec in specs if own else ():
+        record = study.load(spec.id)
+        kept = [(spec.dataset.label, spec.dataset.name, "trained", record.provenance["data"]["fingerprint"])]
+        for key, about in record.scores["metrics"].items():
+            if "data_fingerprint" in about:
+                label = key.removeprefix(on(TRANSFER, ""))
+                kept.append((label, label, "scored", about["data_fingerprint"]))
+        for label, name, what, fingerprint in kept:
+            if label in own and own[label].fingerprint != fingerprint:
+                raise BenchError(
+                    f"{name} has changed since {study.run_path(spec.id)} was {what} on it; put the old content back,"
+                    " or run the grid into another directory with --out"
+                )
 
 
 def load(spec: DatasetSpec, progress: Progress, data_dir: str | Path | None) -> FactorDataset:

@@ -48,9 +48,13 @@ class Data:
 
     def load(self) -> FactorDataset:
         """The data set that is at hand, or was for the task before. BenchError where it has changed meanwhile."""
-        found = _held.get(self.spec.label)
-        if found is None or found.fingerprint != self.fingerprint:
+        if not self._at_hand():
             _held.clear()  # first make room
+        return self.beside()
+
+    def beside(self) -> FactorDataset:
+        """The same beside what is at hand already, which stays there."""
+        if not self._at_hand():
             found = load_dataset(
                 self.spec.name,
                 parameters=self.spec.parameters,
@@ -59,9 +63,14 @@ class Data:
                 data_dir=self.folder,
             )
             self.hold(found)
+        found = _held[self.spec.label]
         if found.fingerprint != self.fingerprint:
             raise BenchError(f"the data set {self.spec.name} has changed while the study was at work")
         return found
+
+    def _at_hand(self) -> bool:
+        found = _held.get(self.spec.label)
+        return found is not None and found.fingerprint == self.fingerprint
 
 
 _held: dict[str, FactorDataset] = {}

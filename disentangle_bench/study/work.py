@@ -118,7 +118,7 @@ class Work:
             self.open |= {spec.id: stack for spec in stack}
             resume = None if path is None else self._read_checkpoint(stack, path)
             metrics = asked_metrics(self.study.grid, stack[0].dataset)
-            yield Job(stack, self.study.scoring(metrics), resume)
+            yield Job(stack, self.study.scoring_of(stack[0], metrics), resume)
 
     def _read_checkpoint(self, stack: Sequence[RunSpec], path: Path) -> Checkpoint | None:
         """Where these runs stood; None where the file is gone, or is damaged, which is told."""

@@ -142,7 +142,7 @@ def row_of(experiment: str, spec: RunSpec) -> dict[str, object]:
         "learning_rate": spec.options.get("learning_rate", spec.training.learning_rate),
         "batch_size": spec.training.batch_size,
         "precision": spec.training.precision,
-        "likelihood": spec.options["likelihood"],
+        "likelihood": spec.options.get("likelihood", "gaussian"),  # PCA has no other
         "architecture": spec.network.architecture or "conv",
         "latents": spec.network.latents,
         "hidden": spec.network.hidden,

@@ -44,6 +44,25 @@ def test_nothing_can_be_told_apart() -> None:
     ]
 
 
+def test_nats_of_several_likelihoods_are_not_compared() -> None:
+    """The VAE's unseen images cost far less, in a likelihood of its own or in the other's."""
+
+    def told(likelihood: str) -> str:
+        records = many({key: runs for key, runs in THREE.items() if key != ("beta_vae", 2.0)})
+        for record in records:
+            scores, vae = record.scores, record.spec.model == "vae"
+            scores["scores"]["reconstruction_nats_unseen"] = (10.0 if vae else 900.0) + record.spec.seed
+            name = "reconstruction_nats_unseen"
+            about = {"headlines": [name], "lower_is_better": [name], "revision": 1, "paper": "p"}
+            scores["metrics"]["seen and unseen"] = about
+            scores["reconstruction"]["likelihood"] = likelihood if vae else "gaussian"
+        (text,) = sentences(tables_of(runs_table(records)))
+        return text
+
+    assert "reconstruction_nats_unseen (best mean: vae)" in told("gaussian")
+    assert "reconstruction_nats_unseen" not in told("bernoulli")
+
+
 def test_what_is_many_is_counted() -> None:
     assert _listed(["a"]) == "a"
     assert _listed(["a", "b", "c"]) == "a, b and c"
