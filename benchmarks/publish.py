@@ -53,9 +53,12 @@ def rows_of(study: Path, experiment: str, commit: str | None) -> Iterator[dict[s
     agreement = udr_of(directory, done)
     for record in done:
         yield {"experiment": experiment, **row_of(record, commit), "udr": agreement.get(record.spec.id)}
+    # What a run of the data set calls all of its points.
+    whole = {record.spec.dataset.label: record.scores["points"] for record in done}
     for kept in directory.controls():
         about = {"experiment": experiment, "dataset": kept["dataset"], "provenance": kept["provenance"]}
-        about |= {"status": "DONE", "points": kept["asked"]["points"]}
+        points = kept["asked"]["points"]
+        about |= {"status": "DONE", "points": whole.get(kept["dataset"]) if points == "all" else points}
         about["metric_revisions"] = revisions(
             {name: registry.resolve("metric", name).revision for name in kept["asked"]["metrics"]}
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import small_track
 from published_runs import read_runs, table
 
 from disentangle_bench.report.statistics import spreads
@@ -293,6 +294,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "published": published,
     "cost": cost,
     "pca": pca,
+    "triples": small_track.triples,
     **{name: partial(run_table, name) for name in RUN_TABLES},
     **{name: partial(from_file, name) for name in ("shares", "protocols", "infogan")},
 }
