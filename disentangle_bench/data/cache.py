@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
 import secrets
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
@@ -26,6 +28,8 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.locks import alone_in
 
 HASH_BYTES = 32
+# Linux's own number, which Python has a name for since 3.13.
+MAP_NORESERVE = 0x4000
 # Hashing in pieces keeps what is resident small.
 PIECE = 1 << 24
 
@@ -81,8 +85,24 @@ def open_verified(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> tuple
     if found is None:
         return None
     _verified[name] = (stamp, found)
-    array = np.memmap(path, dtype=dtype, mode="c", offset=len(header), shape=shape)
-    return array, found
+    return map_private(path, dtype, shape, len(header)), found
+
+
+def map_private(path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int) -> NDArray[Any]:
+    """The array that begins at `offset` of a file, mapped copy-on-write, however much larger than memory it is.
+
+    A plain copy-on-write map (`np.memmap`) reserves memory for writes that never come, and fails for a file that is
+    larger than memory.
+    """
+    count = math.prod(shape)
+    length = offset + count * np.dtype(dtype).itemsize
+    with path.open("rb") as file:
+        if sys.platform == "linux":
+            flags, prot = mmap.MAP_PRIVATE | MAP_NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+            content = mmap.mmap(file.fileno(), length, flags=flags, prot=prot)
+        else:
+            content = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY)
+    return np.frombuffer(content, dtype, count, offset).reshape(shape)
 
 
 def _whole(file: BinaryIO, header: bytes, size: int) -> str | None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from disentangle_bench.data.array_store import ArrayStore
+from disentangle_bench.data.cache import map_private
 from disentangle_bench.data.checked_once import fingerprint_of
 from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.official import FileFacts, check_size, find_one
@@ -54,5 +55,4 @@ def mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
                 " not the published file of this data set"
             )
         place = archive.place(KEY)
-    array: NDArray[np.uint8] = np.memmap(path, np.uint8, mode="c", offset=place, shape=shape)
-    return array
+    return map_private(path, np.uint8, shape, place)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from disentangle_bench.data.load import load_dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.controls import symmetric_codes
 from disentangle_bench.evaluation.encode import encode_points, scoring_points
+from disentangle_bench.evaluation.latents import Latents, checked_latents
 from disentangle_bench.evaluation.pool import score_one
 from disentangle_bench.evaluation.protocols import find_protocol, metrics_by_protocol, score_by_protocol
 from disentangle_bench.evaluation.provenance import provenance
@@ -25,17 +25,12 @@ from disentangle_bench.evaluation.scores import (
     add_part,
     generator,
     metric_report,
-    named_metrics,
     overlap_note,
-    random_codes,
     refuse_keys,
 )
 from disentangle_bench.evaluation.tables import (
     Truth,
-    checked_codes,
-    checked_tables,
     numbers_of,
-    reduced_tokens,
     truth_of,
     values_of,
 )
@@ -48,7 +43,7 @@ from disentangle_bench.evaluation.without_factors import (
 )
 from disentangle_bench.files import sha256
 from disentangle_bench.metrics.controls import ground_truth
-from disentangle_bench.metrics.metric import Codes, Factors, Metric, ScoreFn, Scores
+from disentangle_bench.metrics.metric import Factors
 from disentangle_bench.progress import Phases, PhasesOf, Silent
 from disentangle_bench.records.record import Record
 from disentangle_bench.specs import DatasetSpec, ScoringSpec
@@ -214,7 +209,7 @@ def evaluate_codes(codes: Any, dataset: FactorDataset, asked: Asked, subject: Su
 
 def evaluate_tables(codes: Any, factors: Any, asked: Asked, subject: Subject) -> Record:
     """The record of codes and factors of somebody's own points, row for row."""
-    latents, factors = _latents(codes, factors)
+    latents, factors = checked_latents(codes, factors)
     table = values_of(factors)
     count = len(table)
     about = {
@@ -237,7 +232,7 @@ def _record(
     """The record of codes of these points of the data set; metrics that need factors which it lacks are left out."""
     truth = truth_of(dataset, index)
     numbers = numbers_of(truth)
-    latents, factors = _latents(codes, truth)
+    latents, factors = checked_latents(codes, truth)
     metrics, left_out = scored_and_left_out(asked.metrics, dataset)
     notes = words_of_factors(subject.label, dataset, left_out)
     varies = numbers.max(axis=0) > numbers.min(axis=0)
@@ -259,43 +254,6 @@ def _record(
     if dataset.symmetry is not None:
         more["controls"] = {"symmetric": Latents(symmetric_codes(numbers, dataset))}
     return _scored(latents, factors, asked, subject, {**about, **more})
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Codes [points, latents]; where each latent is a vector, `vectors` [points, latents * width] too."""
-
-    table: Codes
-    vectors: Codes | None = None
-    width: int = 1
-
-    def whole(self, metrics: Sequence[str]) -> dict[str, Metric]:
-        """Those of the metrics that take vectors as they are, told of their width; none where there are none."""
-        if self.vectors is None:
-            return {}
-        found = {name: metric for name, metric in named_metrics(metrics).items() if metric.takes_width}
-        return {name: replace(metric, score=self._of_vectors(metric)) for name, metric in found.items()}
-
-    def _of_vectors(self, metric: Metric) -> ScoreFn:
-        score: Callable[..., Scores] = metric.score
-        return partial(score, width=self.width)
-
-    def random(self, seed: int) -> Latents:
-        """Random codes of the same shape."""
-        table = random_codes(len(self.table), self.table.shape[1], seed)
-        if self.vectors is None:
-            return Latents(table)
-        return Latents(table, random_codes(len(self.vectors), self.vectors.shape[1], seed), self.width)
-
-
-def _latents(codes: Any, factors: Any) -> tuple[Latents, Factors | Truth]:
-    """The codes and factors, checked. Raises BenchError where they are no such tables."""
-    reduced, width = reduced_tokens(codes)
-    numbers = numbers_of(factors)
-    table, truth = checked_tables(reduced, factors, needed=np.ndim(numbers) != 2 or np.shape(numbers)[1] > 0)
-    if width is None:
-        return Latents(table), truth
-    return Latents(table, checked_codes(np.reshape(codes, (len(codes), -1))), width), truth
 
 
 def _real_note(names: Sequence[str], factors: Factors | Truth, report: Mapping[str, Any]) -> str | None:

@@ -2,11 +2,12 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from disentangle_bench.data.cache import cached_array, open_verified, write
+from disentangle_bench.data.cache import cached_array, map_private, open_verified, write
 
 SHAPE = (6, 5)
 WANTED = np.arange(30, dtype=np.int16).reshape(SHAPE)
@@ -31,6 +32,34 @@ def test_it_is_made_once(tmp_path):
     assert np.array_equal(first, WANTED)
     assert np.array_equal(second, WANTED)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.npy"]
+
+
+def test_a_map_is_of_the_file_and_private(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(range(100)))
+    array = map_private(path, np.uint8, (5, 7), 3)
+    assert array.tolist() == np.arange(3, 38).reshape(5, 7).tolist()
+    array[0] = 0
+    assert path.read_bytes() == bytes(range(100))
+
+
+def no_overcommit():
+    """Whether this machine grants no more memory than it has, whatever is asked for."""
+    setting = Path("/proc/sys/vm/overcommit_memory")
+    return sys.platform != "linux" or (setting.is_file() and setting.read_text().strip() == "2")
+
+
+@pytest.mark.skipif(no_overcommit(), reason="the system promises no memory that it does not have")
+def test_a_file_may_be_larger_than_memory(tmp_path):
+    """Isaac3D's cache file has 36 GB; a hole of a terabyte stands for it."""
+    size = 1 << 40
+    try:
+        with (tmp_path / "large.bin").open("wb") as file:
+            file.truncate(size)
+    except OSError:
+        pytest.skip("this file system has no holes of that size")
+    array = map_private(tmp_path / "large.bin", np.uint8, (size // 64, 64), 0)
+    assert array[-1].sum() == 0
 
 
 def test_it_is_an_ordinary_npy_file(tmp_path):
