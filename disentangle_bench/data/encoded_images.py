@@ -68,6 +68,11 @@ class EncodedImages:
         columns = self.columns()
         if not columns:
             return without_factors(self.rows)
+        lengths = {len(values) for values in columns.values()}
+        if lengths != {self.rows}:
+            raise BenchError(
+                f"{self.path} declares {self.rows} rows and has {', '.join(map(str, sorted(lengths)))}"
+            )
         kept = {
             name.removeprefix(LABEL): values
             for name, values in columns.items()

@@ -89,10 +89,15 @@ class UserSource(DataSource):
         done = 0
         for block in self.content.blocks():
             rows = np.arange(done, done + len(block))
-            images[rows if table.place is None else table.place[rows]] = block
             done += len(block)
+            if done > len(images):
+                break
+            images[rows if table.place is None else table.place[rows]] = block
             if notify is not None:
                 notify(f"reading {self.name}", done, len(images))
+        if done != len(images):
+            more = "more" if done > len(images) else str(done)
+            raise BenchError(f"{self.content.path} declares {len(images)} images and has {more}")
         if self.content.black_and_white and images.max(initial=0) == 1:
             images *= 255
         known = (table.names, table.sizes, shape, *([table.labels] if table.labels else []))

@@ -10,6 +10,7 @@ from mirror_files import png, rows_of, write_parquet, write_tfrecord
 
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.data.tfrecord_images import example
+from disentangle_bench.data.user import UserSource
 from disentangle_bench.errors import BenchError
 
 SQUARES = tiny_data.squares()
@@ -149,6 +150,17 @@ def test_files_of_a_folder_must_have_the_same_columns(tmp_path):
     write_parquet(tmp_path / "mirror" / "data" / "zzz.parquet", [{"image": ROWS[0]["image"], "hue": 1}])
     with pytest.raises(BenchError, match=r"zzz.parquet has the columns image, hue, .*must have the same"):
         load_dataset(folder)
+
+
+@pytest.mark.parametrize(("declared", "found"), [(47, "more"), (49, "48")])
+def test_a_file_that_has_other_rows_than_it_declares_is_refused(tmp_path, declared, found):
+    """No image is made of memory that nothing was written to."""
+    source = UserSource(one_file(tmp_path))
+    source.content.rows = declared
+    with pytest.raises(BenchError, match=f"declares {declared} rows and has 48"):
+        source.content.table()
+    with pytest.raises(BenchError, match=f"declares {declared} images and has {found}"):
+        source.load(data_dir=tmp_path)
 
 
 def test_a_path_in_place_of_an_image_is_not_followed(tmp_path):
