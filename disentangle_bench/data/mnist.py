@@ -7,8 +7,6 @@ torchvision puts them. Its older `.pt` files are never looked at.
 
 from __future__ import annotations
 
-import gzip
-import math
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.cache import cached_array
 from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.official import CACHES, FileFacts, find_all
-from disentangle_bench.data.strict_npz import DAMAGE, plain_file
+from disentangle_bench.data.packed_matrix import open_packed, values_in_blocks
 from disentangle_bench.errors import BenchError
 
 Images = NDArray[np.uint8]
@@ -58,26 +56,12 @@ def open_official(
 def read(path: Path, number: int) -> Iterator[Images]:
     """The file's images in blocks [n, 28, 28]. Raises BenchError unless it is a packed matrix of so many bytes."""
     shape = (number, NATIVE_SIDE, NATIVE_SIDE)
-    try:
-        with plain_file(path) as packed, gzip.open(packed) as file:
-            zeros, kind, dimensions = struct.unpack(">HBB", file.read(4))
-            found = struct.unpack(f">{len(shape)}I", file.read(4 * len(shape)))
-            if (zeros, kind, dimensions) != (0, BYTES, len(shape)) or found != shape:
-                raise BenchError(
-                    f"{path} is no matrix of bytes of shape {shape}: it is not the published file"
-                )
-            for first in range(0, number, BLOCK):
-                rows = min(BLOCK, number - first)
-                values = np.frombuffer(file.read(rows * math.prod(shape[1:])), np.uint8)
-                yield values.reshape(rows, *shape[1:])
-            if file.read(1):
-                raise BenchError(f"{path} goes on after its end")
-    except FileNotFoundError as error:
-        raise BenchError(f"there is no file {path}") from error
-    except DAMAGE as error:
-        raise BenchError(
-            f"{path} cannot be read as a packed matrix: {error or type(error).__name__}"
-        ) from error
+    with open_packed(path) as file:
+        zeros, kind, dimensions = struct.unpack(">HBB", file.read(4))
+        found = struct.unpack(f">{len(shape)}I", file.read(4 * len(shape)))
+        if (zeros, kind, dimensions) != (0, BYTES, len(shape)) or found != shape:
+            raise BenchError(f"{path} is no matrix of bytes of shape {shape}: it is not the published file")
+        yield from values_in_blocks(path, file, shape, np.uint8, BLOCK)
 
 
 def padded(images: Images) -> Images:

@@ -9,7 +9,6 @@ pair the first image is taken.
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from disentangle_bench.data.array_store import ArrayStore
 from disentangle_bench.data.cache import cached_array
 from disentangle_bench.data.factor_dataset import Notify
 from disentangle_bench.data.official import CACHES, FileFacts, find_all
-from disentangle_bench.data.strict_npz import DAMAGE, plain_file
+from disentangle_bench.data.packed_matrix import open_packed, values_in_blocks
 from disentangle_bench.errors import BenchError
 
 Images = NDArray[np.uint8]
@@ -100,32 +99,19 @@ def part_places(cat: Path, info: Path, images: int, sizes: Sequence[int]) -> NDA
 
 def matrix(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
     """The packed matrix in blocks along its first axis. Raises BenchError unless it has this shape and type."""
-    try:
-        with plain_file(path) as packed, gzip.open(packed) as file:
-            magic, dimensions = struct.unpack("<II", file.read(8))
-            found = struct.unpack("<3i", file.read(12))
-            if MAGIC.get(magic) != np.dtype(dtype) or dimensions != len(shape):
-                raise BenchError(
-                    f"{path} is no matrix of {np.dtype(dtype)} in {len(shape)} dimensions: it is not the published file"
-                )
-            found += struct.unpack(f"<{max(0, dimensions - 3)}i", file.read(4 * max(0, dimensions - 3)))
-            if found[:dimensions] != shape:
-                raise BenchError(
-                    f"{path} has the shape {found[:dimensions]}, not {shape}: it is not the published file"
-                )
-            row = math.prod(shape[1:])
-            for first in range(0, shape[0], BLOCK):
-                rows = min(BLOCK, shape[0] - first)
-                values = np.frombuffer(file.read(rows * row * np.dtype(dtype).itemsize), MAGIC[magic])
-                yield values.reshape(rows, *shape[1:])
-            if file.read(1):
-                raise BenchError(f"{path} goes on after its end")
-    except FileNotFoundError as error:
-        raise BenchError(f"there is no file {path}") from error
-    except DAMAGE as error:
-        raise BenchError(
-            f"{path} cannot be read as a packed matrix: {error or type(error).__name__}"
-        ) from error
+    with open_packed(path) as file:
+        magic, dimensions = struct.unpack("<II", file.read(8))
+        found = struct.unpack("<3i", file.read(12))
+        if MAGIC.get(magic) != np.dtype(dtype) or dimensions != len(shape):
+            raise BenchError(
+                f"{path} is no matrix of {np.dtype(dtype)} in {len(shape)} dimensions: it is not the published file"
+            )
+        found += struct.unpack(f"<{max(0, dimensions - 3)}i", file.read(4 * max(0, dimensions - 3)))
+        if found[:dimensions] != shape:
+            raise BenchError(
+                f"{path} has the shape {found[:dimensions]}, not {shape}: it is not the published file"
+            )
+        yield from values_in_blocks(path, file, shape, MAGIC[magic], BLOCK)
 
 
 def resized(image: Images) -> Images:
