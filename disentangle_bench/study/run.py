@@ -39,7 +39,7 @@ def run(
         The path of a TOML file, the name of a grid that comes with the package ("quickstart"), what such a file holds
         as a dict, or a Grid.
     out
-        The study directory, by default results/<grid name>.
+        The study directory, by default `results/<grid name>`.
     device
         "auto", "cpu", "cuda" or "cuda:N".
     seeds

@@ -1,20 +1,23 @@
 """A page for each metric, model and data set of the registry, made of its facts and of its docstring."""
 
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from pydantic import TypeAdapter
 
 from disentangle_bench import registry
 from disentangle_bench.data.load import find_source
 from disentangle_bench.models.settings import model_class, model_options
 from disentangle_bench.report.papers import PAPERS, entries
+from grids import value_kind
 
 DOCS = Path(__file__).parents[1]
 KINDS = {
@@ -42,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "data set": dataset_page,
     }
     for title, (kind, folder) in KINDS.items():
-        lines = [f"# {title}", "", LISTS[kind], "", "| name | |", "|---|---|"]
+        lines = [f"# {title}", "", LISTS[kind], "", "| name | what it is |", "|---|---|"]
         for name in registry.TABLES[kind]:
             summary, page = writers[kind](name)
             lines.append(f"| [`{name}`]({name}.md) | {summary} |")
@@ -109,17 +112,13 @@ def metric_page(name: str) -> tuple[str, str]:
 def model_page(name: str) -> tuple[str, str]:
     """(One line on a model, its page)."""
     model = model_class(name)
-    hints = {
-        key: inspect.get_annotations(owner).get(key)
-        for owner in reversed(model.__mro__)
-        for key in inspect.get_annotations(owner)
-    }
+    hints = get_type_hints(model, include_extras=True)
     hypers = [
         f"| `{key}` | hyper-parameter | `{value:g}` | a number of at least 0 |"
         for key, value in model.hypers.items()
     ]
     options = [
-        f"| `{key}` | option | `{value!r}` | {plain_type(str(hints[key]))} |"
+        f"| `{key}` | option | `{json.dumps(value)}` | {value_kind(TypeAdapter(hints[key]).json_schema())} |"
         for key, value in model_options(model).items()
     ]
     lines = [
@@ -234,11 +233,6 @@ def real_valued(metric: Any) -> str:
     if not metric.needs_factors:
         return "nothing; it needs no factors"
     return "the values" if metric.takes_values else "ten bins of equal frequency"
-
-
-def plain_type(annotation: str) -> str:
-    """A field's type in words, as code."""
-    return "`{}`".format(annotation.replace("|", r"\|"))
 
 
 def number(value: float) -> str:

@@ -66,28 +66,29 @@ def table(title: str, spec: type[BaseModel], said: str | None) -> str:
     schema = spec.model_json_schema()
     schema = schema["$defs"][spec.__name__] if "$ref" in schema else schema
     rows = [
-        f"| `{key}` | {kind(entry)} | {default(spec, key)} |" for key, entry in schema["properties"].items()
+        f"| `{key}` | {value_kind(entry)} | {default(spec, key)} |"
+        for key, entry in schema["properties"].items()
     ]
     head = ["| key | value | default |", "|---|---|---|"]
     return "\n".join([f"## {title}", "", said or "", "", *head, *rows, ""])
 
 
-def kind(entry: dict[str, Any]) -> str:
+def value_kind(entry: dict[str, Any]) -> str:
     """A value's type in words, by its JSON schema."""
     if "$ref" in entry:
         return "table"
     if "anyOf" in entry:
-        kinds = [kind(each) for each in entry["anyOf"] if each.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds))
+        kinds = [value_kind(each) for each in entry["anyOf"] if each.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds)) if len(kinds) < 4 else "value"
     if "enum" in entry:
         return ", ".join(f'`"{value}"`' for value in entry["enum"])
     if "const" in entry:
         return f'`"{entry["const"]}"`'
     if entry.get("type") == "array":
         inner = entry.get("items") or entry.get("prefixItems", [{}])[0]
-        return f"list ({kind(inner)})"
+        return f"list ({value_kind(inner)})"
     if entry.get("type") == "object":
-        return f"table ({kind(entry.get('additionalProperties') or {})})"
+        return f"table ({value_kind(entry.get('additionalProperties') or {})})"
     name = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
     bounds = [
         words.format(f"{entry[key]:g}") for key, words in BOUNDS.items() if abs(entry.get(key, 2**63)) < 2**62
