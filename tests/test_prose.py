@@ -71,4 +71,8 @@ def test_what_counts_as_prose() -> None:
         "| .5 | 0.5 |",
         "(-.25)",
     ]
-    assert banned_words("thrice as fast, told\napart, a Kit\n`Desk` and kit\n") == ["thrice", "told\napart", "Kit"]
+    assert banned_words("thrice as fast, told\napart, a Kit\n`Desk` and kit\n") == [
+        "thrice",
+        "told\napart",
+        "Kit",
+    ]
