@@ -22,7 +22,7 @@ GENERATED = re.compile(r"<!-- (?!end ).*? -->.*?<!-- end -->", re.DOTALL)
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)
 ONLY_LINKS = re.compile(r"[-* ]*!?\[[^]]*\]\([^)]*\)[.,;: ]*")
 CODE = re.compile(r"`[^`]*`")
-BARE_POINT = re.compile(r"(?<![\w.)\]/*])\.\d")
+BARE_POINT = re.compile(r"(?<![\w.)\]])\.\d")
 BANNED = re.compile(r"\b(Keeping|Kits?|Desk|Teller|Watcher)\b|\b[Tt]hrice\b|\btold\s+apart\b")
 
 
