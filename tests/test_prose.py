@@ -6,17 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = (
-    "CONTRIBUTING.md",
-    "docs/boards.md",
-    "docs/data.md",
-    "docs/evaluate.md",
-    "docs/generalisation.md",
-    "docs/grids.md",
-    "docs/leaderboards.md",
-    "docs/learning.md",
-    "docs/models.md",
-)
+PAGES = [
+    str(page.relative_to(ROOT))
+    for pattern in ("*.md", "docs/**/*.md", "results/README.md")
+    for page in sorted(ROOT.glob(pattern))
+]
 LONGEST = 100
 GENERATED = re.compile(r"<!-- (?!end ).*? -->.*?<!-- end -->", re.DOTALL)
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)

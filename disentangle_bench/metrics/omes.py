@@ -19,25 +19,27 @@ def omes(
     pooling: str = "mean",
     inactive: float = 0.05,
 ) -> Scores:
-    """How far each factor moves one latent, which nothing else moves; 0..1, mean over the factors.
+    """How far each factor moves one latent that nothing else moves; 0..1, mean over the factors.
 
-    For each factor `points` pairs of rows are drawn that differ in this factor alone. A latent's association with the
-    factor is 1 - |r|, where r is the correlation between its codes of the first rows and of the second: 0 for a latent
-    that the factor does not move. Latents whose standard deviation is below `inactive` are left out. The overlap score
-    of a latent and a factor is 1 less the mean distance between the latent's associations with all factors and those
-    of a latent that has this factor alone (1 here, 0 elsewhere). Their multiple encoding score is the same over the
-    factor's associations with all latents. A factor's score is the mean over the latents, weighted by association
-    (`pooling` "mean"), or the largest ("max"), of association times score; `alpha` weights overlap against multiple
-    encoding.
+    For each factor, `points` pairs of rows are drawn that differ in this factor alone. The association of a
+    latent with the factor is 1 - |r|, where r is the correlation between its codes of the first rows and of
+    the second. It is 0 if the factor does not move the latent. Latents with a standard deviation below
+    `inactive` are left out.
 
-    Two values of a factor are never equal within a pair, so their correlation is negative: a perfect latent has the
-    association 1 - 1 / (k - 1) with a factor of k equally spaced values, and 0 with one of two values. So the score of
-    a perfect code is below 1 where factors have few values. Noise has association 1 with every factor, so that codes of
-    noise alone score about halfway between 1 / factors and 1 / latents.
+    The overlap score of a latent and a factor is 1 minus the mean distance between the latent's
+    associations with all factors and those of a perfect latent (1 for this factor, 0 elsewhere). Their
+    multiple encoding score is the same over the factor's associations with all latents. `alpha` weights
+    overlap against multiple encoding. The score of a factor is the mean over latents of association times
+    score, weighted by association (`pooling` "mean"), or the largest ("max").
 
-    Factors that do not vary are left out, and so are those of which the table has no such pair. Where none is left,
-    or no latent is active, the score is 0. Returns `omes`, and with `_factor_I` that of each factor that took part.
-    Dapueto et al. 2024, section 4, by its authors' code.
+    The two values of a pair are never equal, so their correlation is negative. A perfect latent has the
+    association 1 - 1 / (k - 1) with a factor of k equally spaced values, and 0 with a factor of two values.
+    So the score of a perfect code is below 1 if factors have few values. Noise has association 1 with every
+    factor, so codes of noise score about halfway between 1 / factors and 1 / latents.
+
+    Factors that do not vary are left out, and so are factors without such a pair in the table. If none is
+    left, or no latent is active, the score is 0. Returns `omes`, and with `_factor_I` that of each factor
+    that took part. Dapueto et al. 2024, section 4, by its authors' code.
     """
     moving = np.flatnonzero(factors.min(axis=0) < factors.max(axis=0))
     active = codes.astype(np.float64)
