@@ -37,7 +37,7 @@ class StackedAutoencoder(Autoencoder):
         from torch import nn
 
         from disentangle_bench.models.networks import initialise
-        from disentangle_bench.models.product_form import Linear
+        from disentangle_bench.models.forms import Linear
 
         widths = [math.prod(image_shape), *[size.hidden] * (self.layers - 1), size.latents]
         networks: dict[str, nn.Module] = {}

@@ -17,7 +17,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
 from disentangle_bench.models.networks import halved, initialise
 from disentangle_bench.models.objective import NetworkSize
-from disentangle_bench.models.product_form import Linear
+from disentangle_bench.models.forms import Linear
 
 
 class StyleEncoder(nn.Module):
