@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle_bench.models import kernels
+from disentangle_bench.models import kernel_ops
 
 
 def convolve(images: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
@@ -45,16 +45,18 @@ class _Layer(torch.autograd.Function):
 class _Halved(_Layer):
     @staticmethod
     def forward(images: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-        return kernels.halve(images[None], matrix[None], None, _alone(bias), relu)[0]
+        return kernel_ops.halve(images[None], matrix[None], None, _alone(bias), relu)[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         images, matrix, made = ctx.saved_tensors
         gradient, mask = gradients[0][None], _alone(made)
         of_images = (
-            kernels.double(gradient, matrix[None], mask, None, False)[0] if ctx.needs_input_grad[0] else None
+            kernel_ops.double(gradient, matrix[None], mask, None, False)[0]
+            if ctx.needs_input_grad[0]
+            else None
         )
-        of_matrix, sums = kernels.outer(images[None], gradient, mask, _kernel(matrix), False)
+        of_matrix, sums = kernel_ops.outer(images[None], gradient, mask, _kernel(matrix), False)
         of_bias = sums[0].sum(0).to(matrix.dtype) if ctx.biased else None
         return of_images, of_matrix[0].sum(0).to(matrix.dtype), of_bias, None
 
@@ -62,17 +64,19 @@ class _Halved(_Layer):
 class _Doubled(_Layer):
     @staticmethod
     def forward(images: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-        return kernels.double(images[None], matrix[None], None, _alone(bias), relu)[0]
+        return kernel_ops.double(images[None], matrix[None], None, _alone(bias), relu)[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         images, matrix, made = ctx.saved_tensors
         gradient, mask = gradients[0][None], _alone(made)
         of_images = (
-            kernels.halve(gradient, matrix[None], mask, None, False)[0] if ctx.needs_input_grad[0] else None
+            kernel_ops.halve(gradient, matrix[None], mask, None, False)[0]
+            if ctx.needs_input_grad[0]
+            else None
         )
         kernel = _kernel(matrix)
-        of_matrix, sums = kernels.outer(gradient, images[None], mask, kernel, True)
+        of_matrix, sums = kernel_ops.outer(gradient, images[None], mask, kernel, True)
         # Of all taps the four in the middle see every pixel of the large image once.
         middle = slice(kernel // 2 - 1, kernel // 2 + 1)
         seen = sums[0].unflatten(1, (kernel, kernel))[:, middle, middle]

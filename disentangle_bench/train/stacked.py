@@ -33,9 +33,9 @@ IN_FLIGHT = 64  # steps that may wait in a GPU's queue; a stop or a checkpoint h
 class Stacked:
     """The training of runs that share a program, as one (see `train.loop.Training`).
 
-    `form` is that of the layers. `compiled` has torch compile the update; `captured` replays the step as a CUDA graph. Where either cannot be had,
-    training goes on without, and `compilation` and `capture` say why. Raises ValueError where the runs differ in more
-    than seed and hyper-parameters.
+    `form` is that of the layers. `compiled` has torch compile the update; `captured` replays the step as a CUDA graph.
+    Where either cannot be had, training goes on without, and `compilation` and `capture` say why. Raises ValueError
+    where the runs differ in more than seed and hyper-parameters.
     """
 
     def __init__(
