@@ -65,11 +65,8 @@ class Built:
         """A row of the table."""
         sizes, tile = self.sizes, "{ROWS} x {COLUMNS} x {DEPTH}".format(**self.sizes)
         masked = any(sizes.get(name) for name in ("MASKED", "MASK_LARGE", "MASK_SMALL"))
-        side = (
-            f"{2 * sizes['H']} to {sizes['H']}"
-            if self.name != "double_blocks"
-            else f"{sizes['H']} to {2 * sizes['H']}"
-        )
+        small, large = sizes["H"], 2 * sizes["H"]
+        sides = f"{small} to {large}" if self.name == "double_blocks" else f"{large} to {small}"
         return {
             "kernel": self.name.removesuffix("_blocks") + (" (masked)" if masked else ""),
             "sides": sides,

@@ -214,9 +214,11 @@ def by_form(network: nn.Module, inputs: Tensor, form: str) -> list[Tensor]:
     return [outputs.detach(), *torch.autograd.grad(outputs.sin().sum(), [inputs, *network.parameters()])]
 
 
-def by_kernels(specs: list[RunSpec]) -> Stacked:
+def by_kernels(specs: list[RunSpec], compiled: bool = False) -> Stacked:
     data = squares()
-    return Stacked(make_objective(specs[0], data), specs, data, compiled=False, captured=False, form="kernel")
+    return Stacked(
+        make_objective(specs[0], data), specs, data, compiled=compiled, captured=False, form="kernel"
+    )
 
 
 @pytest.mark.slow
@@ -281,6 +283,16 @@ def test_a_doubled_gradient_is_noticed(layer: type, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(layer, "backward", staticmethod(doubled))
     assert distance(moments(traced(specs)[0]), own) > 1e-2
+
+
+@pytest.mark.slow
+def test_a_compiled_update_calls_them() -> None:
+    specs = runs_of("vae")
+    compiled, plain = by_kernels(specs, compiled=True), by_kernels(specs)
+    for stack in (compiled, plain):
+        stack.advance()
+    assert compiled.compilation == "compiled"
+    assert distance(moments(compiled), moments(plain)) < 1e-12
 
 
 def test_vmap_adds_an_axis_of_runs_wherever_it_stands() -> None:
