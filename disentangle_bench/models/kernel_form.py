@@ -1,4 +1,7 @@
-"""Convolutions as the kernels of `models/kernels.py`, with their gradients."""
+"""Convolutions as the kernels of `models/kernels.py`, with their gradients.
+
+Operands are put in memory order here, where a compiler sees it and makes them so in the first place.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from disentangle_bench.models import kernel_ops
 
 def convolve(images: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """`conv2d` of stride 2, channels last: [n, 2h, 2w, i] to [n, h, w, o], weight [o, i, k, k], bias [o] or None."""
-    return _Halved.apply(images, _matrix(weight), bias, relu)
+    return _Halved.apply(images.contiguous(), _matrix(weight), bias, relu)
 
 
 def convolve_transposed(images: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """`conv_transpose2d` of stride 2, channels last: [n, h, w, i] to [n, 2h, 2w, o], weight [i, o, k, k]."""
-    return _Doubled.apply(images, _matrix(weight), bias, relu)
+    return _Doubled.apply(images.contiguous(), _matrix(weight), bias, relu)
 
 
 def _matrix(weight: Tensor) -> Tensor:
@@ -50,7 +53,7 @@ class _Halved(_Layer):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         images, matrix, made = ctx.saved_tensors
-        gradient, mask = gradients[0][None], _alone(made)
+        gradient, mask = gradients[0].contiguous()[None], _alone(made)
         of_images = (
             kernel_ops.double(gradient, matrix[None], mask, None, False)[0]
             if ctx.needs_input_grad[0]
@@ -69,7 +72,7 @@ class _Doubled(_Layer):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         images, matrix, made = ctx.saved_tensors
-        gradient, mask = gradients[0][None], _alone(made)
+        gradient, mask = gradients[0].contiguous()[None], _alone(made)
         of_images = (
             kernel_ops.halve(gradient, matrix[None], mask, None, False)[0]
             if ctx.needs_input_grad[0]
