@@ -1,6 +1,6 @@
 """What the compiler makes of a stack's kernels for an H100, without one.
 
-    python benchmarks/kernels.py [--dtype bfloat16] [--image 1,64,64]
+    python benchmarks/kernels.py [--precision bfloat16] [--image 1,64,64]
 
 For every kernel of a VAE's step: its tile, the registers of a thread, bytes that did not fit in registers (spills),
 shared memory of a block, how many blocks fit on a multiprocessor by both, matrix instructions, and the loads from
@@ -33,6 +33,7 @@ from disentangle_bench.models import kernel_ops, kernels
 from disentangle_bench.models.forms import use_form
 from disentangle_bench.models.networks import Decoder, Encoder
 from disentangle_bench.models.objective import NetworkSize
+from disentangle_bench.precision import PRECISIONS, float32_products
 
 BATCH = 64
 NAMES = ("halve_blocks", "double_blocks", "outer_blocks")
@@ -85,18 +86,19 @@ class Built:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "tf32", "float32"))
     parser.add_argument("--image", default="1,64,64", help="channels, height, width")
     arguments = parser.parse_args()
     shape = tuple(map(int, arguments.image.split(",")))
-    print(table(one.line() for one in built(shape, getattr(torch, arguments.dtype))))
+    print(table(one.line() for one in built(shape, arguments.precision)))
 
 
-def built(image_shape: tuple[int, ...], dtype: torch.dtype, size: NetworkSize | None = None) -> list[Built]:
-    """The kernels of a step of an encoder and a decoder, each once."""
+def built(image_shape: tuple[int, ...], precision: str) -> list[Built]:
+    """The kernels of a step of the standard encoder and decoder, each once."""
     found: dict[tuple[str, str], Built] = {}
-    with _compiling(found):
-        for network, inputs in _networks(image_shape, size or NetworkSize(), dtype):
+    chosen = PRECISIONS[precision]
+    with _compiling(found), float32_products(chosen):
+        for network, inputs in _networks(image_shape, NetworkSize(), chosen.computed):
             network(inputs).sum().backward()
     return list(found.values())
 

@@ -30,10 +30,11 @@ def tile(rows: int, columns: int, depth: int, bytes_of_a_value: int) -> Tile:
     threads. A tile of 128 x 128 sums takes 64 registers of each of 256 threads and leaves as many for addresses, so
     that two blocks fit on a multiprocessor. Columns are as many as the layer has channels, 16 at least and 128 at most,
     so that each value of an image is loaded once. 128 bytes of depth are a line of the cache; two operands of three
-    stages are then at most 96 KiB.
+    stages are then at most 96 KiB. Float32 takes half the rows: without matrix instructions for it, operands are held
+    in registers as well.
     """
     columns = min(128, max(16, triton.next_power_of_2(columns)))
-    rows = min(128, max(16, triton.next_power_of_2(rows)))
+    rows = min(128 if bytes_of_a_value == 2 else 64, max(16, triton.next_power_of_2(rows)))
     depth = min(128 // bytes_of_a_value, max(16, triton.next_power_of_2(depth)))
     return Tile(rows, columns, depth, 8 if rows * columns > 8192 else 4)
 
