@@ -33,7 +33,8 @@ def test_a_step_of_a_vae(channels: int, precision: str) -> None:
         assert one["spilled"] == 0
         assert one["matrix_instructions"]
         assert one["blocks"] >= 2, "half of a multiprocessor would wait"
-        if one["sizes"]["A"] % 8 == 0 and one["sizes"]["B"] % 8 == 0:
+        # TF32 takes operands from shared memory in one order only, and narrow loads turn them.
+        if precision == "bfloat16" and one["sizes"]["A"] % 8 == 0 and one["sizes"]["B"] % 8 == 0:
             assert one["wide"] >= one["narrow"]
 
 
