@@ -37,8 +37,8 @@ class StackedAutoencoder(Autoencoder):
         """A network for each layer and one for its mirror, from the image up."""
         from torch import nn
 
+        from disentangle_bench.models.forms import Linear
         from disentangle_bench.models.networks import initialise
-        from disentangle_bench.models.product_form import Linear
 
         widths = [math.prod(image_shape), *[size.hidden] * (self.layers - 1), size.latents]
         networks: dict[str, nn.Module] = {}
