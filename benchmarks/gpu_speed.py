@@ -10,11 +10,13 @@ A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae, beta_vae or factor_
     compiled   the same with compiled losses and CUDA graphs (tf32 unless a precision is named)
     vmap       torch.func.vmap over the plain modules; needs precision and runs
     ours       a stack, compiled and captured; needs precision and runs
+    kernels    the same, its convolutions by our own Triton kernels (disentangle_bench/models/kernels.py)
     captured   the same without compiling
 
 `--dataset` names another data set than rendered dSprites. Before the rows it is measured what the device copies and
 multiplies in a second; each row of images with one channel says what share of the limit set by that it reaches. Every
-row is written as soon as it is there, and one that fails costs the others nothing. What is compiled stays in torch's
+row is written as soon as it is there, and one that fails costs the others nothing. Where rows differ in `ours` and
+`kernels` alone, the last lines say which is faster. What is compiled stays in torch's
 cache, so that several rows can be compiled beside each other before any is timed. With `--device cpu` stacks are
 neither captured nor, without `--compile`, compiled: a rehearsal, no measurement.
 """
@@ -30,7 +32,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
+from disentangle_bench.models.forms import Form
 from disentangle_bench.precision import PRECISIONS, float32_products
 from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
@@ -53,7 +56,12 @@ LIMIT = {
 LIMIT["beta_vae"] = LIMIT["vae"]
 # Trainers of one model, and their precision where none is named.
 ALONE = {"eager": "float32", "compiled": "tf32"}
-TOGETHER = ("vmap", "ours", "captured")
+STACKS: dict[str, Form] = {
+    "ours": "product",
+    "kernels": "kernel",
+    "captured": "product",
+}  # and the form of their layers
+TOGETHER = ("vmap", *STACKS)
 ROWS = (
     "vae:eager,vae:compiled,vae:ours:bfloat16:64,vae:ours:bfloat16:16,"
     "factor_vae:eager,factor_vae:ours:bfloat16:64,"
@@ -202,7 +210,7 @@ def row_spec(text: str) -> RowSpec:
 
 def compile_beside(specs: list[RowSpec]) -> None:
     """Take the first step of each row that compiles, so that its code is in torch's cache; each in a process."""
-    specs = [spec for spec in specs if spec.trainer in ("ours", "compiled")]
+    specs = [spec for spec in specs if spec.trainer in ("ours", "kernels", "compiled")]
     command = [sys.executable, __file__, *sys.argv[1:], "--rows"]
     # torch would give each process as many helpers as there are cores
     helpers = max(1, 2 * (os.cpu_count() or 1) // max(1, len(specs)))
@@ -216,9 +224,11 @@ def compile_beside(specs: list[RowSpec]) -> None:
 def table(specs: list[RowSpec], place: Place, seconds: float, limits: dict[str, float], lines: Lines) -> None:
     """Measure, print and keep row after row."""
     eager: dict[str, float] = {}
+    rates: dict[RowSpec, float] = {}
     for spec in specs:
         row = measured(spec, place, seconds)
         if row.steps_per_second is not None:
+            rates.setdefault(spec, row.steps_per_second)
             if spec.trainer == "eager":
                 eager.setdefault(spec.model, row.steps_per_second)
             if spec.model in eager:
@@ -227,6 +237,19 @@ def table(specs: list[RowSpec], place: Place, seconds: float, limits: dict[str, 
                 row.share_of_limit = least_seconds(spec.model, limits) * row.steps_per_second
         print(readable(row), flush=True)
         lines.add(**asdict(row))
+    for line in forms_compared(rates):
+        print(line, flush=True)
+
+
+def forms_compared(rates: dict[RowSpec, float]) -> list[str]:
+    """For stacks that were measured in both forms, which one to choose."""
+    found = []
+    for spec, rate in rates.items():
+        products = rates.get(replace(spec, trainer="ours"))
+        if spec.trainer == "kernels" and products is not None:
+            faster = "kernels" if rate > products else "products"
+            found.append(f"{spec}: {rate / products:.2f} times the speed of products; choose {faster}")
+    return found
 
 
 def measured(spec: RowSpec, place: Place, seconds: float) -> Row:
@@ -263,7 +286,7 @@ def trainer_of(spec: RowSpec, place: Place) -> tuple[Callable[[], None], Callabl
         return plain_loop(spec.model, place.pixels, compiled=spec.trainer == "compiled"), str
     if spec.trainer == "vmap":
         return naive_vmap(spec.model, place.pixels, spec.runs), str
-    compiled = place.compiled and spec.trainer == "ours"
+    compiled = place.compiled and spec.trainer != "captured"
     program = stack_of(spec, place.dataset, compiled)
     as_asked = ("compiled" if compiled else "none", "captured" if place.device.type == "cuda" else "none")
 
@@ -277,7 +300,10 @@ def trainer_of(spec: RowSpec, place: Place) -> tuple[Callable[[], None], Callabl
 def stack_of(spec: RowSpec, dataset: FactorDataset, compiled: bool) -> Stacked:
     specs = specs_of(spec.model, spec.precision, spec.runs, dataset.name)
     captured = dataset.device.type == "cuda"
-    return Stacked(make_objective(specs[0], dataset), specs, dataset, compiled=compiled, captured=captured)
+    form = STACKS[spec.trainer]
+    return Stacked(
+        make_objective(specs[0], dataset), specs, dataset, compiled=compiled, captured=captured, form=form
+    )
 
 
 def seconds_of(step: Callable[[], None]) -> float:

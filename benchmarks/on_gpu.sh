@@ -2,7 +2,8 @@
 # Everything that wants a GPU, in two calls on a machine that has torch and no network:
 #
 #   bash benchmarks/wheels.sh                      before, where packages can be had
-#   bash benchmarks/on_gpu.sh first OUT [DEVICE]   590 s at most: a study of 300,000 steps a run, the tests
+#   bash benchmarks/on_gpu.sh first OUT [DEVICE]   590 s at most: a study of 300,000 steps a run, the tests, both forms
+#                                                  of a stack's layers
 #   bash benchmarks/on_gpu.sh second OUT [DEVICE]  the rest of that study, then the speed table; SECONDS_LEFT=N (200) at most
 #
 # What is to be kept lies in OUT (a folder of its own for each call), eight files at most, written as it comes:
@@ -63,6 +64,7 @@ checks() { # beside the study, which leaves most cores idle
   fi
   box smoke "$smoke" python3 benchmarks/gpu_smoke.py --device "$device"
   box facts 40 bash -c 'nvidia-smi; python3 -m torch.utils.collect_env; cc --version; df -h .'
+  [[ $device == cpu ]] || speed forms 90 "$forms"
   speed compile 200 "$rows" --compile-only
   speed compile_shapes 100 "$shapes" --compile-only --dataset shapes3d_rendered
 }
@@ -94,7 +96,9 @@ smoke=80 workers=6 row_seconds=1 speed_options=() study_options=()
 # What is worth most comes first: the time may be up at any row.
 rows=vae:eager,vae:ours:bfloat16:64,vae:compiled,factor_vae:eager,factor_vae:compiled,factor_vae:ours:bfloat16:64
 rows+=,vae:ours:bfloat16:16,vae:ours:float32:64,factor_vae:ours:tf32:64,vae:ours:bfloat16:256,factor_vae:ours:bfloat16:16
-rows+=,vae:ours:tf32:64
+rows+=,vae:ours:tf32:64,vae:kernels:bfloat16:64,factor_vae:kernels:bfloat16:64
+# Both forms of the layers, beside the study: their ratio says which to choose, and no row says how fast either is.
+forms=vae:ours:bfloat16:64,vae:kernels:bfloat16:64
 shapes=vae:eager,vae:ours:bfloat16:64
 if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
   smoke=150 workers=2 row_seconds=0.2 # C++ takes longer to compile than Triton

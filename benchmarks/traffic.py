@@ -28,6 +28,7 @@ from torch.utils import _pytree as pytree
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
+from disentangle_bench.models.forms import TOGETHER, Form
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--dataset", default="dsprites_rendered")
+    parser.add_argument("--form", default=TOGETHER, choices=("product", "kernel"))
     parser.add_argument("--top", type=int, default=0, help="list the launches that move most")
     parser.add_argument("--json", type=Path, help="write the counts to this file too")
     arguments = parser.parse_args()
@@ -86,18 +88,22 @@ def main() -> None:
     dataset = load_dataset(arguments.dataset)
     counts = []
     for model in arguments.models.split(","):
-        counts.append(count(model, arguments.runs, arguments.precision, dataset, arguments.top))
+        counts.append(
+            count(model, arguments.runs, arguments.precision, dataset, arguments.form, arguments.top)
+        )
         print(table(counts[-1]), flush=True)
     if arguments.json:
         found = [asdict(traffic) | {"bytes": traffic.bytes} for traffic in counts]
         arguments.json.write_text(json.dumps(found, indent=1))
 
 
-def count(model: str, runs: int, precision: str, dataset: FactorDataset, top: int = 0) -> Traffic:
+def count(
+    model: str, runs: int, precision: str, dataset: FactorDataset, form: Form = TOGETHER, top: int = 0
+) -> Traffic:
     """The traffic of a step, with its `top` largest movers."""
     from triton_code import recorded, storages, write  # wants Triton
 
-    update, inputs = example(model, runs, precision, dataset)
+    update, inputs = example(model, runs, precision, dataset, form)
     launches, given = recorded(write(update, inputs), inputs)
     weights, moments = storages(given[0]), storages(given[1:3])
     traffic = Traffic(model, runs, precision, dataset.name, torch.__version__)
@@ -114,7 +120,7 @@ def count(model: str, runs: int, precision: str, dataset: FactorDataset, top: in
 
 
 def example(
-    model: str, runs: int, precision: str, dataset: FactorDataset
+    model: str, runs: int, precision: str, dataset: FactorDataset, form: Form
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The update of a stack, and inputs of the shapes that it has for so many runs; weights hold no values."""
     objective = registry.resolve("model", model)
@@ -129,7 +135,7 @@ def example(
             "training": {"precision": precision},
         }
     )
-    stack = Stacked(make_objective(spec, dataset), [spec], dataset, compiled=False, captured=False)
+    stack = Stacked(make_objective(spec, dataset), [spec], dataset, compiled=False, captured=False, form=form)
     seeds = stack.seeds.expand(runs)
     index, noise = stack.draws.numbers(seeds, stack.clock)
     images = stack.draws.images(index, seeds, stack.clock)

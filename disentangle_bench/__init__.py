@@ -1,7 +1,7 @@
 """disentangle_bench: train VAEs over grids and seeds, and measure whether what they learned is disentangled.
 
-The names below are the whole Python face; each is imported when it is first used, so that `import disentangle_bench`
-costs nothing.
+The names below are the whole Python interface. Each is imported when it is first used, so
+`import disentangle_bench` is fast.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Something that the user can put right: its message says what is wrong and what to do.
+    """A mistake that the user can correct: the message says what is wrong and what to do.
 
     The command line prints the message alone and exits with 2; everything else that is raised is a
     defect and keeps its traceback.

@@ -68,7 +68,7 @@ class ModelSpec(BaseModel):
 
 
 class Grid(Table):
-    """A grid file, checked; `runs` are its runs."""
+    """A checked grid file; `runs` are its runs."""
 
     name: Annotated[str, Field(pattern=f"^{SAFE_NAME.pattern}$")]
     datasets: Annotated[tuple[DatasetSpec, ...], BeforeValidator(as_tuple), Field(min_length=1)]

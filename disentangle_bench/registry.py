@@ -82,6 +82,7 @@ METRICS = {
     "downstream_logistic": "disentangle_bench.metrics.downstream:LOGISTIC",
     "downstream_gbt": "disentangle_bench.metrics.downstream:BOOSTED",
     "unfairness": "disentangle_bench.metrics.unfairness:METRIC",
+    "omes": "disentangle_bench.metrics.omes:METRIC",
     "mcc": "disentangle_bench.metrics.identifiability:MCC",
     "r2_identifiability": "disentangle_bench.metrics.identifiability:R2",
 }

@@ -75,6 +75,21 @@ def test_a_row_that_fails_is_kept_and_costs_the_others_nothing(
     assert ours["ratio"] == pytest.approx(ours["steps_per_second"] / eager["steps_per_second"])
 
 
+def test_where_both_forms_were_measured_it_says_which_to_choose() -> None:
+    names = [
+        "vae:ours:tf32:4",
+        "vae:kernels:tf32:4",
+        "vae:ours:tf32:8",
+        "vae:kernels:tf32:8",
+        "vae:kernels:tf32:2",
+    ]
+    rates = dict(zip(map(row_spec, names), [100.0, 150.0, 100.0, 80.0, 9.0], strict=True))
+    assert gpu_speed.forms_compared(rates) == [
+        "vae:kernels:tf32:4: 1.50 times the speed of products; choose kernels",
+        "vae:kernels:tf32:8: 0.80 times the speed of products; choose products",
+    ]
+
+
 def test_the_short_grid_is_what_it_says() -> None:
     runs = expand(read_grid(GRID))
     assert len(runs) == 9

@@ -38,17 +38,17 @@ def load_dataset(
         A registered name (`bench list datasets` shows them), "module:Class" for a data set by code, or the path of
         your own file or folder.
     parameters
-        What a data set with parameters is to show, as `dsprites_drawn`: `{"shapes": ["heart"], "scales": 4}`.
+        What a data set with parameters, such as `dsprites_drawn`, shows: `{"shapes": ["heart"], "scales": 4}`.
     every
-        Keeps each k-th value of the factors that it names: `{"orientation": 5}` keeps the orientations 0, 5, 10, ...
+        Keeps every k-th value of the factors that it names: `{"orientation": 5}` keeps the orientations 0, 5, 10, ...
     size
         Makes images smaller: each is averaged over blocks of pixels to `size` x `size`.
     data_dir
-        Where files and caches live; `default_data_dir()` unless given.
+        The folder of files and caches; `default_data_dir()` unless given.
     device
-        Where the images are, and where `images` and `factors` answer.
+        The device of the images, and of what `images` and `factors` return.
     notify
-        Is called as `notify(what, done, total)` while files are read or images drawn.
+        A function, called as `notify(what, done, total)` while files are read or images drawn.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def load_dataset(
     Raises
     ------
     BenchError
-        For an unknown name, for parameters, factors or steps in `every` that the data set does not have, for a file
-        that is missing or not what it should be, and where the images do not fit on the device.
+        If the name is unknown, the data set lacks the parameters, factors or steps in `every`, a file is missing or
+        not what it should be, or the images do not fit on the device.
 
     Examples
     --------

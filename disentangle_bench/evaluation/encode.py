@@ -16,7 +16,7 @@ from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.evaluation.tables import Truth, truth_of
 from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.metrics.metric import Factors
-from disentangle_bench.models.product_form import use_products
+from disentangle_bench.models.forms import use_form
 from disentangle_bench.precision import PRECISIONS, caller, float32_products
 
 ENCODING_BATCH = 512
@@ -34,7 +34,7 @@ def encode_stack(
     device of `dataset`. Raises ValueError for codes of another shape.
     """
     networks = copy.deepcopy(models[0].networks)
-    use_products(networks.values())
+    use_form(networks.values())
     weights = {
         name: {
             key: torch.stack(

@@ -65,47 +65,49 @@ def evaluate(
     metric_seconds: float | None = None,
     phases: Phases | None = None,
 ) -> Record:
-    """Score a representation on a data set: what `bench evaluate` does.
+    """Score a representation on a data set, as `bench evaluate` does.
 
     Parameters
     ----------
     what
         A function from images to codes, a network (put into eval mode), or an object with `encode` and perhaps
-        `decode`. Images are float32 [n, channels, height, width] in 0..1; codes are [n, latents], or
-        [n, tokens, width]: metrics that take vectors (DCI, explicitness) see them whole, for the others each token is
-        reduced to its first principal component. An array is taken for the
-        codes of all of the data set's points in its order.
+        `decode`. Images are float32 [n, channels, height, width] in 0..1. Codes are [n, latents] or
+        [n, tokens, width]. Metrics that take vectors (DCI, explicitness) see such tokens whole; for the others each
+        token is reduced to its first principal component. An array holds the codes of all points of the data set,
+        in its order.
     dataset
         A data set, or the name of one.
     metrics
-        Names of metrics; by default factor_vae, mig and beta_vae, or all that another protocol has. Without factors
-        unsupervised is the default, and metrics that need factors are left out.
+        Names of metrics. The default is factor_vae, mig and beta_vae, or all metrics of another protocol. Without
+        factors the default is unsupervised, and metrics that need factors are left out.
     seed
-        Decides which points are drawn and the metrics' randomness.
+        Decides which points are drawn, and what the metrics draw.
     points
-        How many random points of the data set are encoded; "all" takes every one.
+        How many random points of the data set are encoded; "all" takes every point.
     protocol
-        Whose way of scoring: see `evaluate.protocols.PROTOCOLS`.
+        The name of a protocol: see `disentangle_bench.evaluation.protocols.PROTOCOLS`.
     reconstruction_points
-        On how many the decoder is measured, where there is one.
+        On how many points the decoder is measured, if there is one.
     name
-        What tables call the representation; its class or function unless given.
+        What tables call the representation. The default is the name of its class or function.
     device
-        Where it is computed.
+        The device that computes it.
     metric_seconds
-        A metric that takes longer is given up, as if it had raised; not one that sees vectors whole.
+        A metric that takes longer is stopped, as if it had raised an error. This does not hold for metrics that see
+        vectors whole.
     phases
-        Hears how the evaluation gets on.
+        Gets the progress of the evaluation.
 
     Returns
     -------
     Record
-        Scores by key, the same of random codes and of the factors themselves, and how they were obtained.
+        Scores by key, those of random codes and of the factors themselves, and how they were obtained.
 
     Raises
     ------
     BenchError
-        For what is no representation, codes that are not finite numbers of the right shape, and unknown metrics.
+        If `what` is not a representation, its codes are not finite numbers of the right shape, or a metric is
+        unknown.
 
     Examples
     --------

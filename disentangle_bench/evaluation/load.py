@@ -24,9 +24,9 @@ def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ())
     path
         The directory of a finished run, `<study>/runs/<id>`.
     device
-        Where the model computes.
+        The device on which the model computes.
     allow
-        The "module:name" of models that may be imported, beside this package's and installed ones.
+        The "module:name" of models that may be imported, in addition to this package's and installed ones.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def load_run(path: str | Path, device: str = "cpu", allow: Collection[str] = ())
     Raises
     ------
     BenchError
-        Where `path` is no finished run, its weights do not fit, or its model is not allowed.
+        If `path` is not a finished run, its weights do not fit, or its model is not allowed.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Protocols: how papers score, with the same metrics' names and other numbers, so that ours can stand beside theirs.
+"""Protocols: how papers score, so that our numbers can be compared with theirs. Papers use a metric's name differently.
 
 A protocol says which points are scored, which factors count and what each metric's name means. docs/metrics.md has
-them in a table.
+a table of them.
 """
 
 import importlib
@@ -35,9 +35,9 @@ from disentangle_bench.metrics.metric import Codes, Factors, Metric
 
 @dataclass(frozen=True)
 class Source:
-    """Where a protocol is from: `code` is the paper's repository where there is one.
+    """Where a protocol comes from: `code` is the paper's repository, if there is one.
 
-    `note` says what cannot be had from codes alone or is done otherwise here.
+    `note` says what codes alone cannot give, or what is done differently here.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Source:
 class Protocol:
     """How a paper scores codes.
 
-    `points` rows are drawn once for all metrics, with or without replacement (`replace`); "all" leaves the whole table
-    to the metrics, which may draw from it themselves. Factors of the names in `left_out` take no part. `metrics` by
-    name are this package's with the paper's constants, or the paper's own. `codes` says what the paper scores.
+    `points` rows are drawn once for all metrics, with or without replacement (`replace`). With "all", the metrics get
+    the whole table and may draw from it themselves. The factors named in `left_out` take no part. `metrics` are this
+    package's with the paper's constants, or the paper's own. `codes` says what the paper scores.
     """
 
     source: Source
@@ -76,7 +76,7 @@ DEFAULT = Protocol(
     source=Source(
         "default",
         "this package",
-        note="The 2019 study's constants; docs/metrics.md names what differs.",
+        note="The constants of the 2019 study; docs/metrics.md lists the differences.",
     ),
     points="all",
     metrics=OWN,
@@ -86,8 +86,8 @@ DLIB2019 = Protocol(
         "dlib2019",
         "Locatello et al. 2019, Challenging Common Assumptions (arXiv:1811.12359)",
         code="github.com/google-research/disentanglement_lib",
-        note="Latents that tie share a vote here, there the first has it; codes are centred before SAP here "
-        "alone. Constant latents make its modularity and explicitness fail.",
+        note="Latents that tie share a vote here; in the paper's code the first gets it. Only here are codes centred "
+        "before SAP. In the paper's code constant latents make modularity and explicitness fail.",
     ),
     points="all",
     metrics={
@@ -102,8 +102,8 @@ INFOGAN_CR = Protocol(
         "infogan_cr",
         "Lin et al. 2020, InfoGAN-CR and ModelCentrality (arXiv:1906.06034)",
         code="github.com/fjxmlzn/InfoGAN-CR",
-        note="Its votes are drawn from the whole data set and go through the factors in turn, the pairs of a "
-        "point share one value, and its classifier is that of an older scikit-learn. Its SAP and "
+        note="The paper's code draws votes from the whole data set and goes through the factors in turn. The pairs of "
+        "a point share one value, and the classifier is that of an older scikit-learn. The paper's SAP and "
         "explicitness are not here.",
     ),
     points=73_728,
@@ -123,8 +123,8 @@ INFOMEC = Protocol(
         "infomec",
         "Hsu et al. 2023, Disentanglement via Latent Quantization (arXiv:2305.18378)",
         code="github.com/kylehkhsu/latent_quantization",
-        note="The constants of disentangle/metrics/infomec.py; what its training logs has 3 neighbours and "
-        "prunes below 1/8. Discrete latents, which it counts instead, are scored as numbers here.",
+        note="The constants of disentangle/metrics/infomec.py. (What the paper's training logs has 3 neighbours and "
+        "prunes below 1/8.) The paper's code counts discrete latents; here they are scored as numbers.",
     ),
     points=10_000,
     metrics={
@@ -136,8 +136,8 @@ CHEN2018 = Protocol(
         "chen2018",
         "Chen et al. 2018, Isolating Sources of Disentanglement in VAEs (arXiv:1802.04942)",
         code="github.com/rtqichen/beta-tcvae",
-        note="Its entropies come from the posteriors' densities (`protocol_metrics.mig_of_densities` has "
-        "them); here a histogram of 20 bins stands for them.",
+        note="The paper takes entropies from the posteriors' densities (`protocol_metrics.mig_of_densities` does "
+        "that). Here a histogram of 20 bins takes their place.",
     ),
     points="all",
     left_out=("shape",),
@@ -148,9 +148,9 @@ FACTORVAE2018 = Protocol(
     source=Source(
         "factorvae2018",
         "Kim and Mnih 2018, Disentangling by Factorising (arXiv:1802.05983)",
-        note="Its code is not public: 500 votes of 100 points are what two who rebuilt it took "
-        "(github.com/fjxmlzn/InfoGAN-CR, github.com/Schlumberger/joint-vae). It prunes latents that "
-        "equal the prior, here a standard deviation below .05 stands for that.",
+        note="The paper's code is not public. Two rebuilt versions use 500 votes of 100 points "
+        "(github.com/fjxmlzn/InfoGAN-CR, github.com/Schlumberger/joint-vae). The paper prunes latents whose "
+        "posterior is the prior; here a standard deviation below 0.05 takes the place of that rule.",
     ),
     points="all",
     metrics={"factor_vae": protocol_metrics.PRUNED_VOTES},

@@ -48,23 +48,23 @@ def score_codes(
     metrics: Iterable[str | Callable[..., Any] | Metric] = ("factor_vae", "mig", "beta_vae"),
     seed: int = 0,
 ) -> dict[str, float]:
-    """All scores of some metrics: headlines under their own names, details as `<headline>_<detail>`.
+    """Score codes with some metrics: headlines by their own names, details as `<headline>_<detail>`.
 
     The same arguments give the same scores. Each metric draws from a generator made of `seed` and its own name, so
-    that naming another metric beside it changes nothing. Factors that have one value take no part. What chance is at
-    this size, `random_codes` of the same rows and latents say.
+    another metric beside it changes nothing. Factors with one value take no part. For chance at this size, score
+    `random_codes` of the same rows and latents.
 
     Parameters
     ----------
     codes
-        Finite numbers [points, latents], as anything that NumPy or torch can read.
+        Finite numbers [points, latents], in any form that NumPy or torch can read.
     factors
-        Numbers [points, factors]. A column that is not all whole numbers is real-valued: metrics that take values have
-        them as they are, the others in ten bins of equal frequency.
+        Numbers [points, factors]. A column that is not all whole numbers is real-valued: metrics that take values get
+        them as they are, the others get ten bins of equal frequency.
     metrics
-        Names of metrics, Metric objects, or functions of (codes, factors), which may take `rng` as well.
+        Names of metrics, Metric objects, or functions of (codes, factors), which may also take `rng`.
     seed
-        Of the metrics' randomness.
+        The seed of the metrics' draws.
 
     Returns
     -------
@@ -74,8 +74,8 @@ def score_codes(
     Raises
     ------
     BenchError
-        For tables that are not such, factors none of which varies, unknown, repeated or failing metrics, and for a key
-        that two metrics give or that is a column of every run.
+        If the tables are malformed, no factor varies, a metric is unknown, repeated or fails, or a key is given by two
+        metrics or is a column of every run.
 
     Examples
     --------

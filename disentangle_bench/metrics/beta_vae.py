@@ -1,4 +1,4 @@
-"""The beta-VAE metric: can a linear classifier tell from differences of codes which factor was shared?"""
+"""The beta-VAE metric: can a linear classifier say, from differences of codes, which factor was shared?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,15 @@ def beta_vae(
 ) -> Scores:
     """Accuracy of a logistic regression that names the shared factor, 0..1; chance is 1 / factors.
 
-    A point is made of `batch` pairs of rows. All pairs share the value of the same random factor, each pair a
-    value of its own; the point's features are the mean absolute difference of each latent over the pairs. The
-    classifier has an L2 penalty of 1 / `inverse_penalty`, so that latents far smaller than 1 count for
-    little. It is linear: a rotation of a perfect code still scores high. Both samples are made of rows drawn
-    with replacement from the whole table, as in the study, or, if `disjoint`, from two parts that share none.
+    A point is made of `batch` pairs of rows. All pairs share the value of the same random factor; each pair
+    has a value of its own. The features of the point are the mean absolute differences of each latent over
+    the pairs. The classifier has an L2 penalty of 1 / `inverse_penalty`, so latents far smaller than 1
+    count for little. It is linear, so a rotation of a perfect code still scores high. Training and test
+    points are made of rows drawn with replacement from the whole table, as in the study, or, with
+    `disjoint`, from two parts that share no row.
 
-    Returns `beta_vae` and the accuracy on the training points `beta_vae_train`. Higgins et al. 2017, appendix
-    A; constants and classifier of Locatello et al. 2019.
+    Returns `beta_vae` and the accuracy on the training points `beta_vae_train`. Higgins et al. 2017,
+    appendix A; constants and classifier of Locatello et al. 2019.
     """
     train_from = held_out_from = (codes, factors)
     if disjoint:

@@ -1,6 +1,4 @@
-"""DCI: disentanglement, completeness and informativeness, from what boosted trees use to predict each
-factor.
-"""
+"""DCI: disentanglement, completeness and informativeness, by the latents that boosted trees use."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -29,22 +27,22 @@ def dci(
 ) -> Scores:
     """Disentanglement, completeness and informativeness, each 0..1.
 
-    Gradient-boosted trees (100 rounds, depth 3, rate 0.1) predict each factor from all latents. Their
-    importances are the share of the fall in squared error that splits on each latent brought. Disentanglement
-    is one less the entropy of a latent's importances over the factors, in units of its largest, weighted by
-    the latent's importance; completeness is the same for a factor over the latents; informativeness is the
-    mean accuracy on the test points.
+    Gradient-boosted trees (100 rounds, depth 3, rate 0.1) predict each factor from all latents. The
+    importance of a latent is its share of the fall in squared error, by the splits on it. Disentanglement
+    is 1 minus the entropy of a latent's importances over the factors, divided by the largest possible
+    entropy, and weighted by the latent's importance. Completeness is the same for a factor over the
+    latents. Informativeness is the mean accuracy on the test points.
 
-    `booster` "histogram" looks for splits among 4,095 quantiles of each latent; "exact" is scikit-learn's
-    GradientBoostingClassifier, the study's, which tries every point and takes minutes instead of seconds.
-    Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
-    they are `disjoint`. Factors that do not vary are left out. A single factor, or latent, has nothing to be
-    mixed up with. Where no tree finds a split, disentanglement and completeness are 0. Where each `width` columns of
-    the codes are one latent, a vector, their importances are added up.
+    With `booster` "histogram", splits are among 4,095 quantiles of each latent. "exact" is scikit-learn's
+    GradientBoostingClassifier, as in the study: it tries every point and takes minutes instead of seconds.
+    Training and test points are drawn with replacement, as in the study, so small tables share rows between
+    them unless they are `disjoint`. Factors that do not vary are left out. A single factor, or latent, has
+    nothing to be mixed up with. If no tree finds a split, disentanglement and completeness are 0. If every
+    `width` columns of the codes are one latent, a vector, their importances are added up.
 
-    Returns `dci_disentanglement`, `dci_completeness`, `dci_informativeness` and the accuracy on the training
-    points `dci_informativeness_train`. Eastwood and Williams 2018, section 2; constants of Locatello et al.
-    2019. Raises ValueError for another `booster`.
+    Returns `dci_disentanglement`, `dci_completeness`, `dci_informativeness` and the accuracy on the
+    training points `dci_informativeness_train`. Eastwood and Williams 2018, section 2; constants of
+    Locatello et al. 2019. Raises ValueError for another `booster`.
     """
     # Looked up here, for the trees' library takes seconds to load and no other metric needs it.
     from disentangle_bench.metrics import boosted_trees

@@ -1,4 +1,4 @@
-"""DCIMIG: the gap of the latent that stands for a factor, as a share of all there is to know."""
+"""DCIMIG: the gap of the latent that stands for a factor, as a share of all information."""
 
 import numpy as np
 
@@ -12,9 +12,10 @@ def dcimig(
 ) -> Scores:
     """Sum over the factors of the largest gap of a latent assigned to each, over their entropies, 0..1.
 
-    Each latent, cut into `bins` equal-width bins, is assigned to the factor of which it has most information;
-    its gap is that information less what it has of the next factor. A factor to which no latent is assigned
-    adds nothing; duplicated and idle latents cost nothing. 0 where no factor varies.
+    Each latent is cut into `bins` bins of equal width and assigned to the factor about which it has most
+    information. Its gap is that information minus its information about the next factor. A factor without
+    an assigned latent adds nothing. Duplicated and idle latents cost nothing. If no factor varies, the
+    score is 0.
 
     Returns `dcimig`. Sepliarskaia et al. 2019, section 4.
     """

@@ -1,4 +1,4 @@
-"""Downstream tasks: how well do classifiers with few labels read each factor off the codes?"""
+"""Downstream tasks: how well do classifiers with few labels predict each factor from the codes?"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -32,19 +32,21 @@ def downstream_logistic(
     disjoint: bool = False,
     width: int = 1,
 ) -> Scores:
-    """Accuracy of logistic regressions that learn each factor from so many points, 0..1; mean over the factors.
+    """Accuracy of logistic regressions that learn each factor from few points, 0..1; mean over the factors.
 
-    For each number of `train_points` rows are drawn to learn from, and `test_points` further ones. A multinomial
-    logistic regression learns each factor; its L2 penalty is the best of ten on five folds, in the order of the draw.
-    Codes count as they are scaled, but wherever they lie. A value that is not among the training points is never
-    answered; where they have one value only, it is the answer. Factors that do not vary are left out.
+    For each number in `train_points` so many rows are drawn for training, and `test_points` further rows
+    for the test. A multinomial logistic regression learns each factor. Its L2 penalty is the best of ten on
+    five folds, in the order of the draw. The scale of the codes matters, their mean does not. A value that
+    is not among the training points is never predicted; if they have one value only, that is the
+    prediction. Factors that do not vary are left out.
 
-    Rows are drawn with replacement, as in the study, so small tables share rows between training and test unless
-    they are `disjoint`. Where each `width` columns are one latent, a vector, all of them are read just the same.
+    Rows are drawn with replacement, as in the study, so small tables share rows between training and test
+    unless they are `disjoint`. If every `width` columns are one latent, a vector, all columns are read.
 
-    Returns `downstream_logistic`, the accuracy with the last of `train_points`; with the suffixes `_N` and
-    `_N_factor_I` the accuracies from N points, mean and of factor I alone; and as `_efficiency_N` the accuracy from N
-    points over that from the last. Locatello et al. 2019, section 5.5, by disentanglement_lib's downstream_task.py.
+    Returns `downstream_logistic`, the accuracy with the last of `train_points`. With the suffix `_N` it is
+    the accuracy from N points, with `_N_factor_I` that of factor I alone, and with `_efficiency_N` the
+    accuracy from N points over that from the last. Locatello et al. 2019, section 5.5, by
+    disentanglement_lib's downstream_task.py.
     """
 
     def learn(train: Array, values: Factors, test: Array) -> list[Labels]:
@@ -70,11 +72,11 @@ def downstream_gbt(
     disjoint: bool = False,
     width: int = 1,
 ) -> Scores:
-    """Accuracy of boosted trees that learn each factor from so many points, 0..1; mean over the factors.
+    """Accuracy of boosted trees that learn each factor from few points, 0..1; mean over the factors.
 
-    As `downstream_logistic`, with gradient-boosted trees (100 rounds, depth 3, rate 0.1), which look for splits
-    between 255 quantiles of each latent: on up to 250 points that is every split. Returns the same scores, under the
-    name `downstream_gbt`.
+    Like `downstream_logistic`, with gradient-boosted trees (100 rounds, depth 3, rate 0.1). They look for
+    splits between 255 quantiles of each latent; on up to 250 points that is every split. Returns the same
+    scores, under the name `downstream_gbt`.
     """
 
     def accuracies(points: int) -> Array:

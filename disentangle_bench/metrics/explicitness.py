@@ -1,4 +1,4 @@
-"""Explicitness: can a linear classifier read each factor's values off the codes?"""
+"""Explicitness: can a linear classifier predict each factor's values from the codes?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,16 @@ def explicitness(
 ) -> Scores:
     """Mean area under the ROC curves of a logistic regression per factor, 0..1; chance is 0.5.
 
-    Codes are standardised by the training points; constant latents stay at 0. Every value of a factor has a
-    curve of its own, over the `test_points`; values that are missing from either sample are left out. Any
-    invertible linear map of a perfect code scores 1: this is about being told, not about being told apart.
+    Codes are standardised by the training points; constant latents stay at 0. Every value of a factor has
+    its own curve over the `test_points`. Values that are missing from either sample are left out. Any
+    invertible linear map of a perfect code scores 1: explicitness measures information, not separation.
 
-    Both samples are drawn with replacement, as in the study, so small tables share rows between them unless
-    they are `disjoint`. Where each `width` columns are one latent, a vector, all of them are read just the same.
+    Training and test points are drawn with replacement, as in the study, so small tables share rows between
+    them unless they are `disjoint`. If every `width` columns are one latent, a vector, all columns are
+    read.
 
-    Returns `explicitness` and the same on the training points `explicitness_train`. Ridgeway and Mozer 2018,
-    section 3; constants of Locatello et al. 2019.
+    Returns `explicitness` and the same on the training points `explicitness_train`. Ridgeway and Mozer
+    2018, section 3; constants of Locatello et al. 2019.
     """
     (train, train_factors), (test, test_factors) = draw_train_and_test(
         codes, factors, train_points, test_points, rng, disjoint

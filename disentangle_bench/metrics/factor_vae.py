@@ -1,4 +1,4 @@
-"""The FactorVAE metric: does fixing one factor always still the same latent?"""
+"""The FactorVAE metric: does the same latent always vary least when a factor is fixed?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,18 @@ def factor_vae(
 ) -> Scores:
     """Accuracy of a majority vote that names the fixed factor, 0..1; chance is 1 / factors.
 
-    A vote fixes one random factor at one random value, takes `batch` points that have it, and goes to the
-    latent whose variance there is smallest in units of its variance over `variance_points` points, all rows for
-    None (latents that tie share the vote). `train_votes` votes say which factor each latent stands for,
-    `eval_votes` others are judged by that.
+    A vote fixes one random factor at one random value and takes `batch` points that have it. It goes to the
+    latent whose variance over these points is smallest, divided by its variance over `variance_points`
+    points (None: all rows). Latents that tie share the vote. `train_votes` votes decide which factor each
+    latent stands for. The score is the accuracy of this rule on `eval_votes` other votes.
 
-    Latents with a standard deviation below `prune_std` over all points do not take part; where none is left
-    the score is 0. Without the threshold a constant latent wins every vote and a perfect code falls to
-    chance.
+    Latents with a standard deviation below `prune_std` over all points do not take part. If none is left,
+    the score is 0. Without this threshold a constant latent would win every vote, and a perfect code would
+    fall to chance.
 
-    Returns `factor_vae`, its accuracy on the training votes `factor_vae_train` and the number of latents that
-    take part `factor_vae_active`. Kim and Mnih 2018, section 2; constants and threshold of Locatello et al.
-    2019.
+    Returns `factor_vae`, the accuracy on the training votes `factor_vae_train`, and the number of latents
+    that take part `factor_vae_active`. Kim and Mnih 2018, section 2; constants and threshold of Locatello
+    et al. 2019.
     """
     sample, _ = draw_points(codes, factors, variance_points, rng)
     variances = sample.var(axis=0, ddof=1)

@@ -1,4 +1,4 @@
-"""Scores of the work on identifiability: correlations of matched latents and factors, and linear regression."""
+"""Scores from work on identifiability: correlations of matched latents and factors, linear regression."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,16 @@ Array = NDArray[np.float64]
 def mcc(
     codes: Codes, factors: Factors | Values, *, rng: np.random.Generator, points: int | None = 10_000
 ) -> Scores:
-    """Mean correlation coefficient, 0..1: each factor is matched with a latent of its own, that most like it.
+    """Mean correlation coefficient, 0..1: each factor is matched with its own, most similar latent.
 
-    The matching is the one with the largest sum of absolute correlations; a factor without a latent, where there are
-    more factors than latents, counts as 0, and so does a constant latent. Factors count as numbers in the order of
-    their values, also those that have no order, as a shape; real-valued ones as they are. Latents beyond the number of
-    factors cost nothing.
+    The matching has the largest sum of absolute correlations. A factor without a latent, if there are more
+    factors than latents, counts as 0, and so does a constant latent. Factors count as numbers in the order
+    of their values, even those without an order, such as a shape. Real-valued factors count as they are.
+    Latents beyond the number of factors cost nothing.
 
-    Returns `mcc` by Pearson's correlation and `mcc_spearman` by that of ranks, which any monotone map of a latent
-    leaves as it is, each with a matching of its own. Hyvarinen and Morioka 2016, section 6 (time-contrastive learning).
+    Returns `mcc` by Pearson's correlation and `mcc_spearman` by that of ranks, which no monotone map of a
+    latent changes, each with its own matching. Hyvarinen and Morioka 2016, section 6 (time-contrastive
+    learning).
     """
     from scipy.stats import rankdata
 
@@ -42,15 +43,16 @@ def r2_identifiability(
     points: int | None = 10_000,
     width: int = 1,
 ) -> Scores:
-    """The share of each factor's variance that a linear regression on all latents explains, 0..1; mean over factors.
+    """Share of a factor's variance that linear regression on all latents explains, 0..1; mean over factors.
 
-    The least-squares fit with an intercept is judged on the points that it was made on, so that codes that know
-    nothing get latents / points. Factors count as numbers in the order of their values, also those that have no order;
-    real-valued ones as they are. Any invertible linear map of the codes leaves it as it is: it asks what is there, not
-    whether it is apart. Where each `width` columns are one latent, a vector, all of them are read just the same.
+    The least-squares fit with an intercept is scored on its own points, so codes without information get
+    latents / points. Factors count as numbers in the order of their values, even those without an order.
+    Real-valued factors count as they are. No invertible linear map of the codes changes the score: it
+    measures what the codes contain, not whether it is separated. If every `width` columns are one latent, a
+    vector, all columns are read.
 
-    Returns `r2_identifiability` and `_factor_I` of each factor; 0 for one that does not vary. Zimmermann et al. 2021,
-    Contrastive Learning Inverts the Data Generating Process.
+    Returns `r2_identifiability` and `_factor_I` of each factor, which is 0 for one that does not vary.
+    Zimmermann et al. 2021, Contrastive Learning Inverts the Data Generating Process.
     """
     table, values = draw_points(codes, factors, points, rng)
     directions, sizes, _ = np.linalg.svd(standardised(table), full_matrices=False)

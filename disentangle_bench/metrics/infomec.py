@@ -1,4 +1,4 @@
-"""InfoMEC: modularity, compactness and explicitness, all three in shares of information."""
+"""InfoMEC: modularity, compactness and explicitness, all three as shares of information."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +24,25 @@ def infomec(
 ) -> Scores:
     """InfoM, InfoC and InfoE of continuous codes, each 0..1.
 
-    From the information of each latent about each factor (by `neighbours` nearest neighbours), as a share of the
-    factor's entropy: InfoM is the mean over the latents of the largest share over the sum of shares, rescaled so that
-    a latent that knows all factors alike gets 0; InfoC is the same over the factors. InfoE is the mean over the
-    factors of the share of entropy that an unregularised logistic regression on all latents saves, on the points it
-    was fitted to. It stops after 100 steps of L-BFGS, which is part of its definition.
+    The information of each latent about each factor is estimated by `neighbours` nearest neighbours, as a
+    share of the factor's entropy.
 
-    `points` different rows are drawn, or all taken where there are no more: among rows drawn with replacement a
-    row's copies would be its nearest neighbours, and every latent would seem to know nothing.
+    - InfoM is the largest share of a latent over the sum of its shares, mean over the latents, rescaled so
+      that a latent that knows all factors equally gets 0.
+    - InfoC is the same over the factors.
+    - InfoE is the share of entropy that an unregularised logistic regression on all latents saves, mean
+      over the factors, on the points of the fit. The regression stops after 100 steps of L-BFGS, which is
+      part of its definition.
 
-    Latents whose range is at most `prune_range` of the widest do not take part in InfoM and InfoC; factors that do
-    not vary take no part at all. A single factor, or latent, has nothing to be mixed up with: InfoM, or InfoC, is 1.
-    Codes that are constant altogether score 0.
+    `points` different rows are drawn, or all are taken if there are no more. With replacement, the copies
+    of a row would be its nearest neighbours, and every latent would seem to know nothing.
 
-    Returns `infom`, `infoc`, `infoe` and the number of latents that take part `infom_active`. Hsu et al. 2023,
-    section 3; continuous latents and discrete factors.
+    Latents whose range is at most `prune_range` of the widest do not take part in InfoM and InfoC. Factors
+    that do not vary take no part at all. A single factor, or latent, has nothing to be mixed up with:
+    InfoM, or InfoC, is 1. If all codes are constant, all scores are 0.
+
+    Returns `infom`, `infoc`, `infoe` and the number of latents that take part `infom_active`. Hsu et al.
+    2023, section 3; continuous latents and discrete factors.
     """
     table, values = draw_distinct(codes, factors, points, rng)
     reach = np.ptp(table, axis=0)

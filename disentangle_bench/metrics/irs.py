@@ -1,4 +1,4 @@
-"""IRS, the interventional robustness score: does a latent stay put while all factors but one change?"""
+"""IRS, the interventional robustness score: does a latent stay the same while all factors but one change?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,14 @@ def irs(
     quantile: float = 0.99,
     bins: int = 20,
 ) -> Scores:
-    """Mean over the latents, weighted by how far they reach, of their robustness to all factors but one;
-    -1..1.
+    """Robustness of the latents to all factors but one, -1..1; mean over latents, weighted by their range.
 
-    For a factor held at one value, a latent's deviation is the `quantile` of |code - mean there|; its mean
-    over the values, over the latent's largest deviation from its mean over all points, is how much the other
-    factors move it. One less this, for the factor with which it is largest, is the latent's robustness.
-    Factors with more than `bins` values are cut into that many equal-width bins. The weight of a latent is
-    its largest deviation, so latents count by their scale; constant ones have none. 0 where all are constant.
+    Fix a factor at one value. The deviation of a latent is the `quantile` of |code - mean there|. Its mean
+    over the values, divided by the latent's largest deviation from its overall mean, says how much the
+    other factors move the latent. The robustness of the latent is 1 minus this, for the factor that gives
+    the largest result. Factors with more than `bins` values are cut into that many bins of equal width. The
+    weight of a latent is its largest deviation, so latents count by their scale, and constant ones not at
+    all. If all are constant, the score is 0.
 
     Returns `irs` and the number of latents that vary `irs_active`. Suter et al. 2019, section 4; `quantile`
     of Locatello et al. 2019 (the paper takes the maximum, 1).

@@ -1,4 +1,4 @@
-"""JEMMIG, a mutual information gap that also asks for nothing else in the best informed latent."""
+"""JEMMIG, a mutual information gap that also charges for other information in the best informed latent."""
 
 import numpy as np
 
@@ -15,11 +15,11 @@ def jemmig(
 ) -> Scores:
     """Mean over the factors of 1 - (H(z, v) - I(z; v) + I(z'; v)) / (H(v) + log bins), 0..1.
 
-    z is the latent best informed of the factor v and z' the second best, both cut into `bins` equal-width
-    bins. Of latents that are informed equally well, z is the one that holds least else. The joint entropy
-    H(z, v) grows with whatever else z tells, so a latent that holds two factors loses. This is the normalised
-    form turned round so that 1 is best; the paper's plain form is a sum of nats of which 0 is best. Factors
-    that have one value only are left out; where all are such the score is 0.
+    z is the latent with the most information about the factor v, and z' the second best, both cut into
+    `bins` bins of equal width. If latents are equally well informed, z is the one with the least other
+    information. The joint entropy H(z, v) grows with all other information in z, so a latent that holds two
+    factors loses. This is the normalised form, reversed so that 1 is best. The paper's plain form is a sum
+    of nats, and 0 is best. Factors with one value are left out. If no factor is left, the score is 0.
 
     Returns `jemmig`. Do and Tran 2020, section 3.3.
     """

@@ -23,11 +23,11 @@ class ScoreFn(Protocol):
 
 @dataclass(frozen=True)
 class Expects:
-    """What a metric's definition promises; the tests hold every registered metric to it.
+    """What a metric's definition promises; the tests check every registered metric against it.
 
-    Every score of the metric's headlines lies in `lowest`..`highest`. The headlines do not move, beyond
-    `slack`, when the latents are reordered (`permutation`), mirrored (`sign`) or each multiplied by a factor
-    of its own (`scale`), and they fall when noise drowns a perfect code (`falls_with_noise`).
+    Every headline score lies in `lowest`..`highest`. The headlines do not change by more than `slack` if
+    the latents are reordered (`permutation`), mirrored (`sign`) or each multiplied by its own factor
+    (`scale`). They fall if noise drowns a perfect code (`falls_with_noise`).
     """
 
     lowest: float = 0.0
@@ -41,20 +41,22 @@ class Expects:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score function with what a reader must know of it.
+    """A score function with what a reader must know about it.
 
-    `headlines` are the keys of its scores that a leaderboard shows; higher is better for each of them but
-    those that `lower_is_better` names, and a diagnostic, of which neither can be said, has none.
-    `revision` goes up whenever the same codes may get another number, so that tables never mix the two.
-    `source` is a hash of its code where that is not this package's, which an edit changes without a revision; whoever
-    loads a metric fills it in.
-    `training_rows` is how many rows it draws from the whole table, with replacement, to train what it then
-    tests on rows drawn likewise; 0 where it does no such thing. `needs_factors` is whether it looks at the
-    factors; one that does not is given none, [points, 0], and is scored on images without factors too.
-    `takes_width` says that the score has a parameter `width`: so many neighbouring columns of the codes are one
-    latent, a vector. `takes_values` says that, where some factors are real-valued, the score takes what was measured
-    (float64) in place of the numbers of their bins. `expects` is compulsory for the metrics of this tree and optional
-    for anyone else's.
+    - `headlines` are the keys of its scores that a leaderboard shows. A diagnostic has none.
+    - `lower_is_better` names the headlines for which lower is better. For all others higher is better.
+    - `revision` goes up whenever the same codes may get another number, so that tables never mix the two.
+    - `source` is a hash of its code if that is not this package's, because an edit changes it without a
+      revision. The code that loads a metric fills it in.
+    - `training_rows` is the number of rows it draws from the whole table, with replacement, for training,
+      before it tests on rows drawn in the same way. It is 0 if the metric does no such thing.
+    - `needs_factors` is whether it looks at the factors. A metric that does not is given no factors,
+      [points, 0], and also scores images without factors.
+    - `takes_width` says that the score has a parameter `width`: so many neighbouring columns of the codes
+      are one latent, a vector.
+    - `takes_values` says that, for real-valued factors, the score takes the values (float64) instead of the
+      numbers of their bins.
+    - `expects` is required for the metrics of this package and optional for others.
     """
 
     score: ScoreFn

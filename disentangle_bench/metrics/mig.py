@@ -1,4 +1,4 @@
-"""The mutual information gap: is each factor known to one latent, and to that one alone?"""
+"""The mutual information gap: does exactly one latent know each factor?"""
 
 import numpy as np
 
@@ -12,11 +12,11 @@ def mig(
 ) -> Scores:
     """Mean over the factors of the gap between the two best informed latents, over the entropy; 0..1.
 
-    Each latent is cut into `bins` equal-width bins over the range of the points drawn, factors are taken as
-    they are. A factor with more values than bins cannot reach 1, so a perfect code gets .90 on dSprites.
-    `points` rows are drawn with replacement, all are used for None. A single latent has no rival: the gap is
-    its whole information. Factors that have one value only have no entropy and are left out; where all are
-    such the score is 0.
+    Each latent is cut into `bins` bins of equal width over the range of the drawn points. Factors are taken
+    as they are. A factor with more values than bins cannot reach 1, so a perfect code gets 0.90 on
+    dSprites. `points` rows are drawn with replacement (None: all rows are used). A single latent has no
+    rival: the gap is its whole information. Factors with one value have no entropy and are left out. If no
+    factor is left, the score is 0.
 
     Returns `mig`. Chen et al. 2018, equation 6; binning of Locatello et al. 2019.
     """

@@ -1,4 +1,4 @@
-"""MIG-sup, the mutual information gap seen from the latents: does each latent know one factor alone?"""
+"""MIG-sup, the mutual information gap of the latents: does each latent know only one factor?"""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from disentangle_bench.metrics.sampling import draw_points
 def mig_sup(
     codes: Codes, factors: Factors, *, rng: np.random.Generator, points: int | None = 10_000, bins: int = 20
 ) -> Scores:
-    """Mean over the latents of the gap between the two factors a latent knows best, as shares of them; 0..1.
+    """Mean over the latents of the gap between the two factors a latent knows best, as shares; 0..1.
 
-    The information that a latent, cut into `bins` equal-width bins, has of a factor is divided by that
-    factor's entropy. Constant latents and factors are left out. A latent that is only noise knows next to
-    nothing of any factor and pulls the mean down, a duplicated one does not: MIG and MIG-sup make up for each
+    Each latent is cut into `bins` bins of equal width. Its information about a factor is divided by that
+    factor's entropy. Constant latents and factors are left out. A latent of noise knows next to nothing
+    about any factor and lowers the mean. A duplicated latent does not. So MIG and MIG-sup complement each
     other.
 
     Returns `mig_sup`. Li et al. 2020, section 5.2.

@@ -12,11 +12,11 @@ def modularity(
 ) -> Scores:
     """Mean over the latents of how far one factor outweighs the others, 0..1.
 
-    A latent's share is 1 - (sum of squared information of all factors but the best) / (best * (factors - 1)).
-
-    Information is mutual, between a factor and the latent cut into `bins` equal-width bins. Only ratios
-    count, so a latent of pure noise gets a value in between that says nothing, often .5 and more. Constant
-    latents are left out (the study's code counts them as 0 or fails); where all are constant the score is 0.
+    A latent's share is 1 - (sum of squared information about all factors but the best) / (squared
+    information about the best * (factors - 1)). Information is mutual, between a factor and the latent cut
+    into `bins` bins of equal width. Only ratios count, so a latent of pure noise gets a meaningless value
+    in between, often 0.5 and more. Constant latents are left out (the study's code counts them as 0 or
+    fails). If all are constant, the score is 0.
 
     Returns `modularity`. Ridgeway and Mozer 2018, section 3; binning of Locatello et al. 2019.
     """

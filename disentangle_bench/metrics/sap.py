@@ -1,6 +1,4 @@
-"""SAP, the separated attribute predictability: is one latent far better than the next at predicting a
-factor?
-"""
+"""SAP, separated attribute predictability: is one latent far better than the next at predicting a factor?"""
 
 import warnings
 
@@ -26,12 +24,12 @@ def sap(
 ) -> Scores:
     """Mean over the factors of the gap in accuracy between the two best single latents, 0..1.
 
-    Each latent alone predicts each factor by a linear support vector machine (squared hinge loss weighted by
-    `penalty`, classes balanced, one against all). Lines hardly cut out middle values, so a perfect code
-    stays far below 1 where factors have many values: .29 for sizes 3, 6, 10, 10, 10. Latents count as they
-    are scaled, but wherever they lie. A single latent has no rival: the gap is its whole accuracy. Both
-    samples are drawn with replacement, as in the study, so small tables share rows between them unless they
-    are `disjoint`.
+    Each latent alone predicts each factor by a linear support vector machine (squared hinge loss weighted
+    by `penalty`, classes balanced, one against all). Lines can hardly separate middle values, so a perfect
+    code stays far below 1 if factors have many values: 0.29 for sizes 3, 6, 10, 10, 10. The scale of a
+    latent matters, its mean does not. A single latent has no rival: the gap is its whole accuracy. Training
+    and test points are drawn with replacement, as in the study, so small tables share rows between them
+    unless they are `disjoint`.
 
     Returns `sap`. Kumar et al. 2018, section 3, for discrete factors; constants of Locatello et al. 2019.
     """
@@ -57,9 +55,9 @@ def sap_continuous(
 ) -> Scores:
     """Mean over the factors of the gap between the two largest squared correlations with a latent, 0..1.
 
-    Factors count as numbers in the order of their values, also those that have no order, as a shape; real-valued ones
-    as they are. 0 for a constant latent or factor. A single latent has no rival: the gap is its whole squared
-    correlation.
+    Factors count as numbers in the order of their values, even those without an order, such as a shape.
+    Real-valued factors count as they are. A constant latent or factor gets 0. A single latent has no rival:
+    the gap is its whole squared correlation.
 
     Returns `sap_continuous`. Kumar et al. 2018, section 3, for continuous factors.
     """

@@ -1,6 +1,7 @@
-"""UDR, the unsupervised disentanglement ranking: do runs of one setting agree, latent by latent?
+"""UDR, the unsupervised disentanglement ranking: do the latents of several runs of one setting agree?
 
-It scores runs beside each other and needs no factors, so it is a function of its own and not one of the metrics.
+It compares runs with each other and needs no factors. So it is a function of its own and not one of the
+metrics.
 """
 
 from collections.abc import Sequence
@@ -29,16 +30,18 @@ def udr(
 ) -> Array:
     """One score per run, 0..1: the median of its agreement with every other run.
 
-    `runs` are two or more code tables [points, latents] whose rows describe the same images, of models that differ in
-    their seed alone (and, if at all, in the number of latents). `rng` draws `points` of the
-    rows; without it all count. `kl`, one array [latents] per run, is each latent's mean divergence from the prior in
-    nats: those of at most `informative_kl` do not take part; without it, only constant latents are left out.
+    `runs` are two or more code tables [points, latents] whose rows describe the same images. The models
+    differ only in their seed (and perhaps in the number of latents). `rng` draws `points` of the rows;
+    without it all rows count. `kl`, one array [latents] per run, is each latent's mean divergence from the
+    prior in nats. Latents with at most `informative_kl` do not take part. Without `kl`, only constant
+    latents are left out.
 
-    Two runs agree in that each informative latent of the one is like a single latent of the other. Likeness is the
-    absolute weight of a Lasso regression with penalty 0.1 on standardised codes, which makes .9 of two equal runs, or
-    the absolute rank correlation. Agreement is the mean of two means, over the rows and over the columns, of
-    largest^2 / sum; a run without informative latents gets 0. Duan et al. 2020 (arXiv:1905.12614), section 3, as their
-    code computes it, which weighs both runs alike whatever the numbers of their informative latents.
+    Two runs agree if each informative latent of one run is similar to a single latent of the other.
+    Similarity is the absolute weight of a Lasso regression with penalty 0.1 on standardised codes, which
+    gives 0.9 for two equal runs, or the absolute rank correlation. Agreement is the mean of two means, over
+    the rows and over the columns, of largest^2 / sum. A run without informative latents gets 0. Duan et al.
+    2020 (arXiv:1905.12614), section 3, as their code computes it: it gives both runs the same weight,
+    whatever the numbers of their informative latents.
 
     Raises ValueError for fewer than two runs, tables of different length or another `similarity`.
     """

@@ -1,4 +1,4 @@
-"""Unfairness: does the prediction of one factor change when another, which should not matter, is changed?"""
+"""Unfairness: does the prediction of one factor change if another, irrelevant factor changes?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +19,24 @@ def unfairness(
     test_points: int = 100,
     width: int = 1,
 ) -> Scores:
-    """Mean total variation of what is predicted of a factor when another one is set to each of its values, 0..1.
+    """Mean total variation of a factor's prediction when another factor is set to each of its values, 0..1.
 
-    Boosted trees (those of `downstream_gbt`) learn each factor from `train_points` rows, drawn with replacement. For
-    each pair of a target and a sensitive factor `test_points` rows are drawn, and the sensitive factor is set to each
-    of its values while all others stay. The pair's unfairness is the distance in total variation between the
-    predictions of the target at one sensitive value and those at all, mean over the sensitive values. 0 is best; codes
-    that know nothing of the target, and always answer the same, get 0 as well. Factors that do not vary are left out;
-    with fewer than two there is no pair, and 0.
+    Boosted trees (those of `downstream_gbt`) learn each factor from `train_points` rows, drawn with
+    replacement. For each pair of a target and a sensitive factor, `test_points` rows are drawn. The
+    sensitive factor is set to each of its values while all others stay. The unfairness of the pair is the
+    total variation distance between the predictions of the target at one sensitive value and those at all
+    values, mean over the sensitive values. 0 is best. Codes without information about the target, which
+    always give the same answer, get 0 too. Factors that do not vary are left out. With fewer than two
+    factors there is no pair, and the score is 0.
 
-    In a table that lacks combinations of values, a row with the sensitive value and the target's value is drawn
-    instead of the one where all others stay; where there is none either, the row itself is taken. The draws' noise then
-    adds to the score. Where each `width` columns are one latent, a vector, all of them are read just the same.
+    A table may lack combinations of values. Then a row with the sensitive value and the target's value is
+    drawn instead of the one where all others stay. If there is none either, the row itself is taken. The
+    noise of these draws adds to the score. If every `width` columns are one latent, a vector, all columns
+    are read.
 
-    Returns `unfairness`, mean over the pairs, and its means by target factor `_of_I` and by sensitive factor `_by_J`.
-    Locatello et al. 2019, On the Fairness of Disentangled Representations, section 4, by disentanglement_lib's
-    fairness.py (its mean_fairness:mean_pred:mean_sens).
+    Returns `unfairness`, mean over the pairs, and its means by target factor `_of_I` and by sensitive
+    factor `_by_J`. Locatello et al. 2019, On the Fairness of Disentangled Representations, section 4, by
+    disentanglement_lib's fairness.py (its mean_fairness:mean_pred:mean_sens).
     """
     # Values counted from 0 without gaps, so that a combination has a number.
     values = np.stack([np.unique(column, return_inverse=True)[1] for column in factors.T], axis=1)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdaGVAE(BetaVAE):
-    """beta-VAE on both images of a pair, whose posteriors are averaged in the latents that seem shared.
+    """beta-VAE on both images of a pair, with averaged posteriors in the latents that seem shared.
 
-    Locatello et al. 2020, section 4: a latent is taken as shared where the KL divergence between the two posteriors
-    is below the middle between the least and the largest over latents; there both means and both variances are
-    averaged, as in GVAE. How many factors differ is not told to the model.
+    A latent counts as shared if the KL divergence between the two posteriors is below the midpoint between
+    the smallest and the largest over latents. In shared latents both means and both variances are averaged,
+    as in GVAE. The model does not know how many factors differ. Locatello et al. 2020, section 4.
     """
 
     paper = "Locatello et al. 2020, arXiv:2002.02886"

@@ -1,4 +1,4 @@
-"""AnnealedVAE (Burgess et al. 2018): the KL term is held at a capacity that grows while it trains."""
+"""AnnealedVAE (Burgess et al. 2018): the KL term is held at a capacity that grows during training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from disentangle_bench.models.vae import VAE
 class AnnealedVAE(VAE):
     """Reconstruction + gamma * |KL - C| (Burgess et al. 2018, eq. 8).
 
-    C, in nats, grows in a straight line from 0 to `capacity` over `annealing_steps` steps and stays there.
+    C, in nats, grows linearly from 0 to `capacity` over `annealing_steps` steps and then stays there.
     """
 
     paper = "Burgess et al. 2018, arXiv:1804.03599"

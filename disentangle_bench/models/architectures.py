@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from disentangle_bench.models.forms import Linear
 from disentangle_bench.models.networks import Decoder, Encoder, initialise
 from disentangle_bench.models.objective import NetworkSize
-from disentangle_bench.models.product_form import Linear
 from disentangle_bench.models.style_networks import StyleDecoder, StyleEncoder
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Autoencoder(Reconstruction):
     """Reconstruction alone: the code is the encoder's output, without noise and without a prior.
 
-    After Hinton & Salakhutdinov 2006, with the standard study's networks and the cross-entropy of their pixels.
+    After Hinton & Salakhutdinov 2006, with the standard study's networks and cross-entropy over the pixels.
     """
 
     paper = "Hinton & Salakhutdinov 2006, Science 313"
@@ -41,10 +41,11 @@ class Autoencoder(Reconstruction):
 
 @dataclass(frozen=True)
 class SparseAutoencoder(Autoencoder):
-    """Reconstruction + sparsity * penalty; the code may be wider than what it codes for (over-complete).
+    """Reconstruction + sparsity * penalty; the code may be wider than its input (over-complete).
 
-    `penalty` "l1": the sum of absolute codes, mean over the batch. "kl": codes are sigmoids, and each one's mean over
-    the batch is held near `target`, sum over codes of KL(target || mean) (Ng 2011, CS294A lecture notes, section 3).
+    With `penalty` "l1" it is the sum of absolute codes, mean over the batch. With "kl" codes are sigmoids,
+    and the mean of each over the batch is held near `target`: sum over codes of KL(target || mean) (Ng
+    2011, CS294A lecture notes, section 3).
     """
 
     paper = "Ng 2011, CS294A lecture notes (sparse autoencoder)"

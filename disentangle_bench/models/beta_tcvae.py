@@ -1,4 +1,4 @@
-"""beta-TCVAE (Chen et al. 2018): the total correlation of the latents, estimated from the batch, is weighed by beta."""
+"""beta-TCVAE (Chen et al. 2018): beta weights the latents' total correlation, estimated from the batch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 class BetaTCVAE(VAE):
     """VAE loss + (beta - 1) * TC(z) (Chen et al. 2018, section 3, with alpha = gamma = 1).
 
-    The KL term is the exact one, as in the 2019 study; only TC is estimated, so that beta = 1 is the VAE. `estimator`
-    "weighted" is the paper's minibatch-weighted sampling, "stratified" its minibatch-stratified sampling
-    (appendix C.2), whose estimate of q(z) is unbiased.
+    The KL term is exact, as in the 2019 study. Only TC is estimated, so beta = 1 is the VAE. With
+    `estimator` "weighted" it is the paper's minibatch-weighted sampling, with "stratified" its
+    minibatch-stratified sampling (appendix C.2), whose estimate of q(z) is unbiased.
 
-    The log's `tc` is the estimate less what it shows for codes that know nothing (see `level`); the loss has it whole.
+    The log's `tc` is the estimate minus its value for codes without information (see `level`). The loss has
+    the whole estimate.
     """
 
     paper = "Chen et al. 2018, arXiv:1802.04942"

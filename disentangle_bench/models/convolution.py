@@ -1,4 +1,4 @@
-"""Convolutions that halve or double an image's sides, in a native and in a matrix-product form with equal results.
+"""Convolutions that halve or double an image's sides, in several forms with equal results (see `models/forms.py`).
 
 The native form is torch's own and is the fastest for one run on a CPU. The product form is written in plain tensor
 operations around one matrix product, so that `torch.func.vmap` over runs turns it into one batched product, where the
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import product
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from disentangle_bench.models.product_form import ProductForm
+from disentangle_bench.models.forms import Formed
 
 Activation = Callable[[Tensor], Tensor]
 PART = 2048  # rows that one processor adds up for a weight's gradient
 
 
-class HalvingConvolution(ProductForm, nn.Conv2d):
+class HalvingConvolution(Formed, nn.Conv2d):
     """[n, inputs, 2h, 2w] to [n, outputs, h, w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True) -> None:
@@ -36,13 +37,18 @@ class HalvingConvolution(ProductForm, nn.Conv2d):
 
     def forward(self, images: Tensor, activation: Activation | None = None) -> Tensor:
         """Convolve; `activation` is applied to each value of the result."""
-        if not self.as_product:
+        if self.form == "native":
             values = super().forward(channels_last(images) if images.device.type == "cpu" else images)
             return values if activation is None else activation(values)
-        return _finished(convolve(images.permute(0, 2, 3, 1), self.weight), self.bias, activation)
+        turned = images.permute(0, 2, 3, 1)
+        if self.form == "product":
+            return _finished(convolve(turned, self.weight), self.bias, activation)
+        relu = activation is torch.relu
+        values = _kernels().convolve(turned, self.weight, self.bias, relu)
+        return _finished(values, None, None if relu else activation)
 
 
-class DoublingConvolution(ProductForm, nn.ConvTranspose2d):
+class DoublingConvolution(Formed, nn.ConvTranspose2d):
     """[n, inputs, h, w] to [n, outputs, 2h, 2w] with an even kernel, stride 2 and padding kernel / 2 - 1."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
@@ -50,15 +56,25 @@ class DoublingConvolution(ProductForm, nn.ConvTranspose2d):
 
     def forward(self, images: Tensor, activation: Activation | None = None) -> Tensor:  # type: ignore[override]
         """Convolve, transposed; `activation` is applied to each value of the result."""
-        if self.as_product:
-            return _finished(
-                convolve_transposed(images.permute(0, 2, 3, 1), self.weight), self.bias, activation
-            )
-        if images.device.type == "cpu":
-            values = _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
-        else:
-            values = super().forward(images)
-        return values if activation is None else activation(values)
+        if self.form == "native":
+            if images.device.type == "cpu":
+                values = _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
+            else:
+                values = super().forward(images)
+            return values if activation is None else activation(values)
+        turned = images.permute(0, 2, 3, 1)
+        if self.form == "product":
+            return _finished(convolve_transposed(turned, self.weight), self.bias, activation)
+        relu = activation is torch.relu
+        values = _kernels().convolve_transposed(turned, self.weight, self.bias, relu)
+        return _finished(values, None, None if relu else activation)
+
+
+def _kernels() -> ModuleType:
+    """The kernel form, imported where it is asked for: Triton is not everywhere."""
+    from disentangle_bench.models import kernel_form
+
+    return kernel_form
 
 
 def _finished(values: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Denoising autoencoder (Vincent et al. 2008, 2010): the clean image is reconstructed from a corrupted one."""
+"""Denoising autoencoder (Vincent et al. 2008, 2010): it reconstructs the clean image from a corrupted one."""
 
 from __future__ import annotations
 

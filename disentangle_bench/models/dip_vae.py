@@ -1,4 +1,4 @@
-"""DIP-VAE I and II (Kumar et al. 2018): the latents' covariance over the batch is drawn to the identity."""
+"""DIP-VAE I and II (Kumar et al. 2018): the latents' covariance over the batch is pulled to the identity."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DIPVAE1(VAE):
-    """VAE loss + lambda_od * sum of squared covariances + lambda_d * sum of (variance - 1)^2 (Kumar et al. 2018,
-    eq. 6).
+    """VAE loss + lambda_od * sum of squared covariances + lambda_d * sum of (variance - 1)^2.
 
-    The covariance is that of the posterior means. lambda_d = `diagonal` * lambda_od, so that one list sweeps both as
-    the 2019 study did.
+    The covariance is that of the posterior means. lambda_d is `diagonal` * lambda_od, so one list varies
+    both, as in the 2019 study. Kumar et al. 2018, eq. 6.
     """
 
     paper = "Kumar et al. 2018, arXiv:1711.00848"
@@ -47,7 +46,7 @@ class DIPVAE1(VAE):
 
 @dataclass(frozen=True)
 class DIPVAE2(DIPVAE1):
-    """As DIP-VAE I with the covariance of the sampled latents: that of the means plus the mean variance (eq. 7)."""
+    """DIP-VAE I with the covariance of the sampled latents: that of the means plus the mean variance (eq. 7)."""
 
     diagonal = Hyper(1.0)
 

@@ -1,4 +1,4 @@
-"""FactorVAE (Kim & Mnih 2018): a VAE that also pays for the total correlation of its latents."""
+"""FactorVAE (Kim & Mnih 2018): a VAE with a penalty on the total correlation of its latents."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FactorVAE(VAE):
-    """VAE loss + gamma * TC, with TC estimated by a discriminator (Kim & Mnih 2018, eq. 2 and 3, algorithm 2).
+    """VAE loss + gamma * TC, with TC estimated by a discriminator (Kim & Mnih 2018, eq. 2, 3, algorithm 2).
 
-    `discriminator_batch` settles where the discriminator's permuted latents come from: "second" draws a second batch
-    of images, as in the paper's algorithm 2; "same" permutes the first batch's latents, as the 2019 study did.
+    `discriminator_batch` says where the discriminator's permuted latents come from. "second" draws a second
+    batch of images, as in the paper's algorithm 2. "same" permutes the latents of the first batch, as in
+    the 2019 study.
     """
 
     paper = "Kim & Mnih 2018, arXiv:1802.05983"

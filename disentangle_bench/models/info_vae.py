@@ -1,4 +1,4 @@
-"""InfoVAE (Zhao et al. 2019): latents as a whole, rather than each image's, are drawn to the prior, by MMD."""
+"""InfoVAE (Zhao et al. 2019): MMD pulls the latents of all images as a whole to the prior."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class InfoVAE(VAE):
     """Reconstruction + (1 - alpha) KL + (alpha + lambda - 1) MMD(q(z), p(z)) (Zhao et al. 2019, section 3).
 
-    The squared maximum mean discrepancy has the kernel exp(-|z - z'|^2 / (2 latents)). The default alpha = 1, without
-    the KL term, is the paper's MMD-VAE; lambda weighs nats against a discrepancy below 2 and is this package's choice.
+    The squared maximum mean discrepancy has the kernel exp(-|z - z'|^2 / (2 latents)). The default alpha of
+    1, without the KL term, is the paper's MMD-VAE. lambda weights nats against a discrepancy below 2; its
+    default is this package's choice.
     """
 
     paper = "Zhao et al. 2019, arXiv:1706.02262"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PCA(Fitted):
-    """Codes are the image's first principal components, images are reconstructed from them (Pearson 1901).
+    """Codes are the image's first principal components, and images are reconstructed from them (Pearson 1901).
 
     Fitted by scikit-learn's randomised solver on `fit_images` random training images.
     """
@@ -85,8 +85,8 @@ class PCA(Fitted):
 class ICA(PCA):
     """Codes are independent components of unit variance by FastICA (Hyvarinen & Oja 2000).
 
-    They are sought among the first principal components. Images are reconstructed by the pseudo-inverse, to what PCA
-    makes of them: turning and scaling codes loses nothing.
+    They are sought among the first principal components. Images are reconstructed by the pseudo-inverse,
+    and the result is that of PCA, because turning and scaling codes loses nothing.
     """
 
     paper = "Hyvarinen & Oja 2000, Neural Networks 13 (FastICA)"

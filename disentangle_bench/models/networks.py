@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
+from disentangle_bench.models.forms import Linear
 from disentangle_bench.models.objective import NetworkSize
-from disentangle_bench.models.product_form import Linear
 
 
 class Encoder(nn.Module):

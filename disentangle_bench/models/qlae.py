@@ -1,4 +1,4 @@
-"""QLAE (Hsu et al. 2023): an autoencoder whose latents each take one of a few learned values."""
+"""QLAE (Hsu et al. 2023): an autoencoder in which each latent takes one of a few learned values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class QLAE(Autoencoder):
     """Reconstruction + quantization + commitment, with strong weight decay (Hsu et al. 2023, section 3).
 
-    Each latent is replaced by the nearest of its own `values` scalars; gradients pass straight through to the encoder.
-    The scalars are drawn to the encoder's outputs (quantization) and these to them (commitment). The paper averages
-    all three terms over pixels and latents; here that loss is multiplied by the number of pixels, so that
-    reconstruction is a sum over them as everywhere in this package, and the weights are the paper's.
+    Each latent is replaced by the nearest of its own `values` scalars. Gradients pass straight through to
+    the encoder. The quantization term pulls the scalars to the encoder's outputs, the commitment term pulls
+    the outputs to the scalars. The paper averages all three terms over pixels and latents. Here that loss
+    is multiplied by the number of pixels: the reconstruction is a sum over pixels, as everywhere in this
+    package, and the weights are the paper's.
     """
 
     paper = "Hsu et al. 2023, arXiv:2305.18378"

@@ -1,4 +1,4 @@
-"""Stacked autoencoder: each layer is first trained to reconstruct its own input, then all of them together."""
+"""Stacked autoencoder: each layer first learns to reconstruct its own input, then all train together."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ SIGMOID_GAIN = 4.0
 class StackedAutoencoder(Autoencoder):
     """Greedy layer-wise pretraining, then fine-tuning of the whole (Bengio et al. 2007; Vincent et al. 2010).
 
-    Fully connected: `layers` - 1 layers of `network.hidden` sigmoid units, then a linear code; the decoder mirrors
-    them. During the first `pretraining_steps` steps the first layer and its mirror learn to reconstruct the image,
-    during as many more the second reconstructs the first's activities (cross-entropy, as those lie in 0..1), and so on;
-    afterwards all layers descend the reconstruction of the image. Layers below the one that learns are not moved by it.
+    The networks are fully connected: `layers` - 1 layers of `network.hidden` sigmoid units, then a linear
+    code. The decoder mirrors them. During the first `pretraining_steps` steps the first layer and its
+    mirror learn to reconstruct the image. During as many more steps the second layer learns to reconstruct
+    the activities of the first (cross-entropy, because they lie in 0..1), and so on. Afterwards all layers
+    minimise the reconstruction of the image. A layer that learns does not change the layers below it.
     """
 
     paper = "Bengio et al. 2007, NIPS 19 (greedy layer-wise training)"
@@ -36,8 +37,8 @@ class StackedAutoencoder(Autoencoder):
         """A network for each layer and one for its mirror, from the image up."""
         from torch import nn
 
+        from disentangle_bench.models.forms import Linear
         from disentangle_bench.models.networks import initialise
-        from disentangle_bench.models.product_form import Linear
 
         widths = [math.prod(image_shape), *[size.hidden] * (self.layers - 1), size.latents]
         networks: dict[str, nn.Module] = {}

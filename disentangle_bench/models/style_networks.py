@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
+from disentangle_bench.models.forms import Linear
 from disentangle_bench.models.networks import halved, initialise
 from disentangle_bench.models.objective import NetworkSize
-from disentangle_bench.models.product_form import Linear
 
 
 class StyleEncoder(nn.Module):

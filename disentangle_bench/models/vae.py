@@ -100,8 +100,8 @@ class VAE(Reconstruction):
 class BetaVAE(VAE):
     """beta-VAE: the KL term of the VAE's loss is multiplied by beta (Higgins et al. 2017, eq. 4).
 
-    With `warmup_steps`, beta grows in a straight line from 0 and is reached at that step (after Sonderby et al. 2016,
-    arXiv:1602.02282).
+    With `warmup_steps`, beta grows linearly from 0 and reaches its value at that step (after Sonderby et
+    al. 2016, arXiv:1602.02282).
     """
 
     paper = "Higgins et al. 2017, ICLR (beta-VAE)"

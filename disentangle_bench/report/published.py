@@ -8,13 +8,13 @@ import pandas as pd
 
 
 def load_published() -> pd.DataFrame:
-    """Papers' figures, a row each, with how they were measured; two papers rarely measure the same.
+    """Figures of papers, one per row, and how they were measured. Two papers rarely measure the same.
 
     Returns
     -------
     DataFrame
-        Columns dataset, model (this package's name where it has one), hyper, metric, value, spread (what the paper
-        prints behind the value), steps, protocol and source.
+        Columns dataset, model (this package's name, if it has one), hyper, metric, value, spread (what the paper
+        prints after the value), steps, protocol and source.
 
     Examples
     --------

@@ -30,14 +30,14 @@ def load_scores(study: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        What scores.csv holds, a row a run or an evaluation that was put into the study (`runs_table` says which
-        columns). `attrs["headlines"]` lists the metrics' headline columns, `attrs["settings"]` the hyper-parameters and
-        settings.
+        The content of scores.csv, one row per run or per evaluation that was added to the study (`runs_table` lists
+        the columns). `attrs["headlines"]` lists the metrics' headline columns, `attrs["settings"]` the
+        hyper-parameters and settings.
 
     Raises
     ------
     BenchError
-        Where there is no study, or a run of it cannot be read.
+        If there is no study, or a run of it cannot be read.
 
     Examples
     --------
@@ -65,17 +65,17 @@ def load_leaderboard(study: str | Path, *, sort: str | None = None) -> pd.DataFr
     study
         A study directory.
     sort
-        The measure to rank by; the first metric unless given.
+        The measure to rank by. The default is the first metric.
 
     Returns
     -------
     DataFrame
-        What leaderboard.csv holds, a row a setting: means over seeds with their intervals, marks and ranks.
+        The content of leaderboard.csv, one row per setting: means over seeds with their intervals, marks and ranks.
 
     Raises
     ------
     BenchError
-        Where there is no study, no run has finished or `sort` is no measure.
+        If there is no study, no run has finished, or `sort` is not a measure.
 
     Examples
     --------

@@ -31,45 +31,45 @@ def run(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run what is not done yet of a grid, and write its tables: what `bench run` does.
+    """Run the unfinished runs of a grid and write its tables, as `bench run` does.
 
     Parameters
     ----------
     grid
-        The path of a TOML file, the name of a grid that comes with the package ("quickstart"), what such a file holds
-        as a dict, or a Grid.
+        The path of a TOML file, the name of a grid of this package ("quickstart"), the content of such a file as a
+        dict, or a Grid.
     out
         The study directory, by default `results/<grid name>`.
     device
         "auto", "cpu", "cuda" or "cuda:N".
     seeds
-        N stands for the seeds 0..N-1 instead of the grid's.
+        N means the seeds 0..N-1 instead of the grid's seeds.
     overrides
-        Texts such as "training.steps=500", which change keys of the grid.
+        Texts such as "training.steps=500" that change keys of the grid.
     retry_failed
         Whether runs that failed before are trained again.
     data_dir
-        Where data files are kept.
+        The folder of data files.
     time_limit
-        Seconds after which a checkpoint is kept and Stopped raised; the same call goes on from there.
+        Seconds after which a checkpoint is kept and Stopped is raised. The same call continues from there.
     jobs
-        On a CPU, how many runs are trained at a time, each in a process of its own; None stands for one a core.
+        On a CPU, how many runs train at the same time, each in a process of its own. None means one per core.
     threads
-        Of each of these processes. Another number changes scores as another seed would.
+        The number of threads of each process. Another number changes scores as another seed would.
     progress
-        Hears how the study gets on; by default bars in a terminal and in a notebook, and nothing elsewhere.
+        Gets the progress of the study. The default is bars in a terminal and in a notebook, and nothing elsewhere.
 
     Returns
     -------
     Outcome
-        Where the study is, and how many of its runs are done, failed and left.
+        The path of the study, and how many of its runs are done, failed and left.
 
     Raises
     ------
     BenchError
-        For a mistake in the grid or its surroundings.
+        If there is a mistake in the grid or its surroundings.
     Stopped
-        When the time limit is reached.
+        If the time limit is reached.
 
     Examples
     --------

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.models.forms import TOGETHER, Form
 from disentangle_bench.models.objective import Log, Objective
 from disentangle_bench.precision import PRECISIONS
 from disentangle_bench.specs import RunSpec
@@ -32,9 +33,9 @@ IN_FLIGHT = 64  # steps that may wait in a GPU's queue; a stop or a checkpoint h
 class Stacked:
     """The training of runs that share a program, as one (see `train.loop.Training`).
 
-    `compiled` has torch compile the update; `captured` replays the step as a CUDA graph. Where either cannot be had,
-    training goes on without, and `compilation` and `capture` say why. Raises ValueError where the runs differ in more
-    than seed and hyper-parameters.
+    `form` is that of the layers. `compiled` has torch compile the update; `captured` replays the step as a CUDA graph.
+    Where either cannot be had, training goes on without, and `compilation` and `capture` say why. Raises ValueError
+    where the runs differ in more than seed and hyper-parameters.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Stacked:
         *,
         compiled: bool,
         captured: bool,
+        form: Form = TOGETHER,
     ) -> None:
         self.specs = tuple(specs)
         if any(spec.program != specs[0].program for spec in specs):
@@ -75,7 +77,7 @@ class Stacked:
         training = specs[0].training
         adam = adam_settings(objective, self.template, training)
         # No bound method of the stack: the cycle would keep a dropped stack's memory until the next collection.
-        self.plain_update = Update(objective, self.template, adam, training.precision)
+        self.plain_update = Update(objective, self.template, adam, training.precision, form)
         self._update: Function = self.plain_update
         self.compilation = "none"
         self.capture = "none"

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from disentangle_bench.data.pixels import as_floats
+from disentangle_bench.models.forms import TOGETHER, Form, use_form
 from disentangle_bench.models.objective import Adam, Log, Losses, Objective, Step, with_hypers
-from disentangle_bench.models.product_form import use_products
 from disentangle_bench.precision import PRECISIONS, caller
 from disentangle_bench.train.adam import adam_update
 from disentangle_bench.train.alone import in_precision
@@ -27,12 +27,13 @@ Function = Callable[..., Log]  # of the seven `Inputs`
 
 @dataclass(frozen=True)
 class Update:
-    """One step's update of all runs. It holds no weights, so that it keeps no stack alive."""
+    """One step's update of all runs, by layers in one form. It holds no weights, so that it keeps no stack alive."""
 
     objective: Objective
     networks: Mapping[str, nn.Module]
     adam: Mapping[str, Adam]
     precision: str
+    form: Form = TOGETHER
 
     def __call__(
         self,
@@ -88,6 +89,6 @@ class Update:
             owners[:] = [names for _, names in distinct]
             return [loss for loss, _ in distinct], log
 
-        use_products(self.networks.values())
+        use_form(self.networks.values(), self.form)
         losses, log = vmap(one_run)(weights, images, noise, hyper)
         return list(zip(losses, owners, strict=True)), log

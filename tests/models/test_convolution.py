@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution, channels_last
-from disentangle_bench.models.product_form import use_products
+from disentangle_bench.models.forms import use_form
 
 # Both ways of each layer are taken: gathering before the product with few channels on one side, adding up with few on
 # the other.
@@ -17,7 +17,7 @@ def largest_difference(layer: nn.Module, images: torch.Tensor) -> float:
     inputs = [images.requires_grad_(), *layer.parameters()]
     native = layer(images)
     own = torch.autograd.grad(native.sin().sum(), inputs)
-    use_products([layer])
+    use_form([layer])
     product = layer(images)
     assert product.shape == native.shape
     others = torch.autograd.grad(product.sin().sum(), inputs)
@@ -37,7 +37,7 @@ def test_the_product_form_is_the_convolution(kernel: int, channels: tuple[int, i
 
 def test_a_kernel_of_one_bright_corner_by_hand() -> None:
     layer = HalvingConvolution(1, 1, 4)
-    use_products([layer])
+    use_form([layer])
     with torch.no_grad():
         layer.weight.zero_()[0, 0, 1, 1] = 1  # padding 1: this entry reads the pixel (2i, 2j)
         layer.bias.fill_(0.5)
@@ -47,7 +47,7 @@ def test_a_kernel_of_one_bright_corner_by_hand() -> None:
 
 def test_runs_of_a_stack_do_not_mix() -> None:
     layers = [HalvingConvolution(2, 3, 4) for _ in range(3)]
-    use_products(layers)
+    use_form(layers)
     images = torch.randn(3, 5, 2, 8, 8)
     weights = {k: torch.stack([dict(m.named_parameters())[k] for m in layers]) for k in ("weight", "bias")}
     stacked = vmap(lambda w, x: functional_call(layers[0], w, (x,)))(weights, images)

@@ -11,6 +11,7 @@ from stack_cases import CASES, alone, distance, runs_of, weights
 
 from disentangle_bench.data.array_store import ArrayStore, HostStore
 from disentangle_bench.device import pick_device
+from disentangle_bench.models.forms import TOGETHER, Form
 from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.study.run import run
 from disentangle_bench.train.checkpoint import Checkpoint
@@ -25,9 +26,10 @@ pytestmark = [
 ]
 
 
-def stacked(specs, *, compiled: bool = False, squares=None) -> Stacked:
+def stacked(specs, *, compiled: bool = False, squares=None, form: Form = TOGETHER) -> Stacked:
     squares = squares or tiny_data.squares().to("cuda")
-    return Stacked(make_objective(specs[0], squares), specs, squares, compiled=compiled, captured=True)
+    objective = make_objective(specs[0], squares)
+    return Stacked(objective, specs, squares, compiled=compiled, captured=True, form=form)
 
 
 @pytest.mark.parametrize(("model", "network"), CASES)
@@ -40,6 +42,22 @@ def test_a_captured_stack_is_each_of_its_runs_on_a_cpu(model: str, network: dict
         one = alone(spec)
         train(one)
         assert distance(weights(stack.state(), run_number), weights(one.state(), 0)) < 1e-5
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_kernels_give_the_gradients_of_products(precision: str, tolerance: float, compiled: bool) -> None:
+    moments = []
+    for form in ("product", "kernel"):
+        stack = stacked(runs_of("factor_vae", precision=precision), compiled=compiled, form=form)
+        stack.advance()
+        assert stack.compilation == ("compiled" if compiled else "none")
+        assert stack.capture == "captured"
+        moments.append(torch.cat([v.flatten() for own in stack.means.values() for v in own.values()]))
+        for _ in range(3):
+            stack.advance()
+        stack.take_sums()  # raises where the device has not done all the steps
+    assert distance(moments[1], moments[0]) < tolerance
 
 
 @pytest.mark.parametrize("compiled", [False, True])
