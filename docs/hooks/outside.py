@@ -18,6 +18,14 @@ OWN_PAGES = {
     "results/README.md": "results/README.md",
     "docs/tutorial/notebook.ipynb": "tutorial/notebook.md",
 }
+# What the repository has where the site has a page that other hooks make.
+STANDS_FOR = {
+    "disentangle_bench/metrics": "reference/metrics/index.md",
+    "disentangle_bench/models": "reference/models/index.md",
+    "disentangle_bench/models/vae.py": "reference/models/vae.md",
+    "disentangle_bench/data": "reference/datasets/index.md",
+    "disentangle_bench/specs.py": "reference/grid_files.md",
+}
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 
 
@@ -29,7 +37,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     seen: set[str] = set()
     while wanted:
         path = wanted.pop()
-        if path in seen or path.startswith("docs/") or not (ROOT / path).is_file():
+        if path in seen | STANDS_FOR.keys() or path.startswith("docs/") or not (ROOT / path).is_file():
             continue
         seen.add(path)
         files.append(made(path, config))
@@ -62,8 +70,9 @@ def linked(text: str, path: str) -> list[str]:
 
 def place(path: str) -> str:
     """Where the site has the repository's file `path`, as mkdocs names it. Code and grids become pages."""
-    if path in OWN_PAGES:
-        return OWN_PAGES[path]
+    page = (OWN_PAGES | STANDS_FOR).get(path)
+    if page is not None:
+        return page
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     return f"files/{path}" if path.endswith((".md", ".csv", ".png")) else f"files/{path}.md"
