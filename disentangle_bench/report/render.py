@@ -17,28 +17,9 @@ from disentangle_bench.report.comparison import compared_by
 from disentangle_bench.report.leaderboard import APART
 from disentangle_bench.report.runs_table import RECONSTRUCTION
 from disentangle_bench.report.statistics import FEWEST
-from disentangle_bench.report.words import in_words, plain
+from disentangle_bench.report.words import TITLES, in_words, plain
 from disentangle_bench.shown import printable
 
-TITLES = {
-    "n_seeds": "seeds",
-    "n_failed": "failed",
-    "reconstruction_nats": "reconstruction (nats)",
-    "excess_nats": "excess (nats)",
-    "excess_share": "excess share",
-    "reconstruction_likelihood": "likelihood",
-    "elbo": "ELBO",
-    "kl": "KL",
-    "mse": "MSE",
-    "reconstruction_nats_seen": "nats (seen)",
-    "reconstruction_nats_unseen": "nats (unseen)",
-    "informativeness_seen": "informativeness (seen)",
-    "informativeness_unseen": "informativeness (unseen)",
-    "r2_seen": "R2 (seen)",
-    "r2_unseen": "R2 (unseen)",
-    "auroc_mse": "AUROC (MSE)",
-    "auroc_elbo": "AUROC (ELBO)",
-}
 HIDDEN = ("excess_nats", "mse", "kl", "elbo")
 NO_SETTINGS = (
     "source",
