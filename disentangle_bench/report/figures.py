@@ -90,20 +90,20 @@ def tradeoff(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
 
 
 def curves(tables: Tables, records: Sequence[RunRecord], width: float = WIDTHS["text"]) -> Figure:
-    """Training curves: reconstruction, KL and the TC estimate over steps, a line a run, a colour a model."""
+    """Training curves: reconstruction, KL and the TC estimate over steps, a line a run, a style a model."""
     datasets = list(dict.fromkeys(record.spec.dataset.label for record in records))
     styles = styles_of(tables)
     figure, panels = _blocks([(_broken(label), len(CURVES)) for label in datasets], width, PANEL)
     for record in records:
         axes = panels[datasets.index(record.spec.dataset.label)]
-        colour = COLOURS[styles[record.spec.model][0]]
+        colour, marker = styles[record.spec.model]
         table = pd.DataFrame(record.curves)
+        # The marker stands at the end alone.
+        style = {"color": COLOURS[colour], "marker": MARKERS[marker], "ms": 3, "markevery": [len(table) - 1]}
         for panel, (name, title) in zip(axes, CURVES.items(), strict=True):
             panel.set(xlabel="step", ylabel=title)
             if name in table:
-                panel.plot(
-                    table["step"], table[name], color=colour, lw=0.9, alpha=0.8, label=record.spec.model
-                )
+                panel.plot(table["step"], table[name], lw=0.9, alpha=0.8, label=record.spec.model, **style)
     _legend(figure, panels)
     return figure
 

@@ -33,7 +33,7 @@ from disentangle_bench.report.styles import styles_of
 from disentangle_bench.report.tables import Tables
 from disentangle_bench.report.verdict import verdicts
 from disentangle_bench.report.webpage import rendered
-from disentangle_bench.report.words import metric_title
+from disentangle_bench.report.words import measure_title, metric_title
 from disentangle_bench.specs import RunSpec
 
 SCRIPTS = ("page.js", "leaderboard.js", "tradeoff.js", "models.js")
@@ -81,7 +81,7 @@ def page(tables: Tables, settings: Sequence[Setting], title: str, grid_text: str
         "verdicts": verdicts(tables),
         "groups": groups_of(tables),
         "columns": columns_of(tables),
-        "notes": notes(tables.rows, tables.leaderboard),
+        "notes": notes(tables.rows, tables.leaderboard, measure_title),
         "seeds": few_seeds(tables.rows),
         "styles": styles_of(tables),
         "leaderboard": leaderboard_lines(tables),

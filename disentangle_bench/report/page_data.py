@@ -185,19 +185,32 @@ def shown_tables(tables: Tables) -> list[dict[str, Any]]:
     A line has the group and the metric that it is about, where the table has such columns, and is shown with these.
     """
     found = []
+    known = {"group": set(map(str, tables.rows["group"])), "metric": set(tables.headlines)}
     for table, made in tables.derived():
         if not table.heading or made.empty:
             continue
-        kept = made.drop(columns=[name for name in ("group",) if name in made])
+        # A column of an installed package's table may mean something else.
+        chosen_by = [
+            name for name, values in known.items() if name in made and set(map(str, made[name])) <= values
+        ]
+        kept = made.drop(columns=[name for name in chosen_by if name == "group"])
         numbers = [pd.api.types.is_numeric_dtype(kept.dtypes.iloc[i]) for i in range(kept.shape[1])]
         lines = []
-        for about, line in zip(made.to_dict("records"), kept.itertuples(index=False, name=None), strict=True):
+        for record, line in zip(
+            made.to_dict("records"), kept.itertuples(index=False, name=None), strict=True
+        ):
             named = zip(kept.columns, line, strict=True)
-            cells = [metric_title(cell) if name == "metric" else _plain(cell) for name, cell in named]
-            lines.append({"group": about.get("group"), "metric": about.get("metric"), "cells": cells})
-        about = {"name": table.name, "heading": table.heading, "text": table.text, "numbers": numbers}
+            cells = [
+                metric_title(cell) if name == "metric" and name in chosen_by else _plain(cell)
+                for name, cell in named
+            ]
+            about = {name: record[name] if name in chosen_by else None for name in known}
+            lines.append(about | {"cells": cells})
+        words = {"name": table.name, "heading": table.heading, "text": table.text}
         titles = [str(name).replace("_", " ") for name in kept.columns]
-        found.append(about | {"columns": titles, "lines": lines[:LINES_SHOWN], "all": len(made)})
+        found.append(
+            words | {"numbers": numbers, "columns": titles, "lines": lines[:LINES_SHOWN], "all": len(made)}
+        )
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -166,10 +166,10 @@ def measure(
     return Cell(f"{mean:.{digits}f}", star, spread, best)
 
 
-def notes(rows: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know of it, a sentence or two each."""
+def notes(rows: pd.DataFrame, shown: pd.DataFrame, title: Callable[[str], str] = str) -> list[str]:
+    """What a reader of the table must know of it, a sentence or two each; `title` names a measure."""
     measures = shown_measures(rows, shown)
-    return [text for text in (CAPTION, few_seeds(rows), missing_values(rows, measures)) if text]
+    return [text for text in (CAPTION, few_seeds(rows), missing_values(rows, measures, title)) if text]
 
 
 def few_seeds(rows: pd.DataFrame) -> str:
@@ -189,11 +189,11 @@ def few_seeds(rows: pd.DataFrame) -> str:
     return text
 
 
-def missing_values(rows: pd.DataFrame, measures: Sequence[str]) -> str:
+def missing_values(rows: pd.DataFrame, measures: Sequence[str], title: Callable[[str], str]) -> str:
     """A sentence where some finished runs lack one of the measures; nothing where none does."""
     models = rows[~rows["control"].astype(bool)]
     counts = {name: models[f"{name}_n"] for name in measures}
-    short = [name for name, n in counts.items() if ((n > 0) & (n < models["n_seeds"])).any()]
+    short = [title(name) for name, n in counts.items() if ((n > 0) & (n < models["n_seeds"])).any()]
     if not short:
         return ""
     return f"n=: the mean is over so many of the row's seeds, the others have no value ({', '.join(short)})."

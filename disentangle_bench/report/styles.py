@@ -31,16 +31,16 @@ BELOW, ZERO, ABOVE = "#D55E00", "#F4F4F4", "#0072B2"
 def model_styles(models: Iterable[str]) -> dict[str, tuple[int, int]]:
     """For each model the numbers of its colour and of its marker, no two models alike up to 64.
 
-    A model of this package has the colour of its place in the registry, in any study, unless a model before it has
-    that colour already; other models take what is left, in the order of their names.
+    The first models of the registry have colours of their own in any study. Others take the last colours that are left,
+    first those of the registry, then those of somebody else by name.
     """
     place = {name: number for number, name in enumerate(MODELS)}
     free: list[int] = []
     found: dict[str, tuple[int, int]] = {}
     for model in sorted(set(models), key=lambda name: (place.get(name, len(place)), name)):
         free = free or list(range(len(COLOURS)))
-        own = place.get(model, len(place)) % len(COLOURS)
-        colour = own if own in free else free[0]
+        own = place.get(model)
+        colour = own if own in free else free[-1]
         free.remove(colour)
         # From the ninth model on a colour has another marker.
         found[model] = colour, (colour + len(found) // len(COLOURS)) % len(MARKERS)

@@ -49,7 +49,7 @@ def _asset(name: str) -> Markup:
 def _policy(style: str, scripts: Sequence[str]) -> str:
     allowed = " ".join(f"'{_digest(script)}'" for script in scripts) or "'none'"
     return (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src {allowed}; img-src 'self' file:; "
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src {allowed}; img-src 'self' file: data:; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 

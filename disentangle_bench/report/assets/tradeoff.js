@@ -80,7 +80,7 @@
       `${line.model} ${line.setting}`.trim(),
       `${report.title()} ${shown(gain)}${interval(low, high)}`,
       `reconstruction ${shown(cost)}${interval(costLow, costHigh)} nats`,
-      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no row is significantly better in both" : ""}`,
+      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no row significantly beats it" : ""}`,
     ];
     return marker(line.model, {
       class: "mark",
