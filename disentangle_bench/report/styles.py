@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which any colour vision can distinguish; its yellow is darker here, for white paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B3A800")
-# Shapes distinguish models without colour: matplotlib's signs, and the same as SVG paths around (0, 0).
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Shapes distinguish models without colour. None is a star, which marks Pareto fronts.
+# They are matplotlib's signs, and the same as SVG paths around (0, 0).
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 SHAPES = (
     "M5.5,0A5.5,5.5 0 1 1 -5.5,0A5.5,5.5 0 1 1 5.5,0Z",
     "M-5,-5H5V5H-5Z",
@@ -22,7 +23,7 @@ SHAPES = (
     "M0,6.5L6,-5H-6Z",
     "M-2,-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
     "M-6,-3.5L-3.5,-6L0,-2.5L3.5,-6L6,-3.5L2.5,0L6,3.5L3.5,6L0,2.5L-3.5,6L-6,3.5L-2.5,0Z",
-    "M0,-7L1.8,-2.3H6.8L2.8,.9L4.2,5.8L0,2.9L-4.2,5.8L-2.8,.9L-6.8,-2.3H-1.8Z",
+    "M0,-6.5L6.2,-2L3.8,5.3H-3.8L-6.2,-2Z",
 )
 # The ends of heat maps: more is darker. Below zero the colour is another one.
 BELOW, ZERO, ABOVE = "#D55E00", "#F4F4F4", "#0072B2"

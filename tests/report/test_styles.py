@@ -3,8 +3,14 @@
 import re
 from importlib import resources
 
+from matplotlib.colors import to_hex
+from test_leaderboard import THREE, many
+
 from disentangle_bench.registry import MODELS
+from disentangle_bench.report.figures import CORRELATIONS, SHARES, curves, tradeoff
+from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.styles import COLOURS, MARKERS, SHAPES, model_styles
+from disentangle_bench.report.tables import tables_of
 
 
 def test_a_models_colour_does_not_depend_on_the_study() -> None:
@@ -30,3 +36,29 @@ def test_pages_have_the_figures_colours() -> None:
     }
     assert found == {i: colour[1:].lower() for i, colour in enumerate(COLOURS)}
     assert len(COLOURS) == len(MARKERS) == len(SHAPES)
+
+
+def test_figures_agree_on_a_models_colour() -> None:
+    """The figure of curves has a run of the beta-VAE alone."""
+    runs = many({key: THREE[key] for key in (("vae", None), ("beta_vae", 4.0))})
+    made = tables_of(runs_table(runs))
+    (all_models,) = tradeoff(made).legends
+    points = {text.get_text(): to_hex(mark.get_facecolor()[0]) for text, mark in _labelled(all_models)}
+    (one_model,) = curves(made, [run for run in runs if run.spec.model == "beta_vae"]).legends
+    lines = {text.get_text(): to_hex(mark.get_color()) for text, mark in _labelled(one_model)}
+    assert points == {"vae": COLOURS[0].lower(), "beta_vae": COLOURS[1].lower()}
+    assert lines == {"beta_vae": COLOURS[1].lower()}
+
+
+def _labelled(legend):
+    return zip(legend.get_texts(), legend.legend_handles, strict=True)
+
+
+def test_more_is_darker_in_heat_maps() -> None:
+    def light(colours, share: float) -> float:
+        return sum(colours(share)[:3])
+
+    for colours, first in ((SHARES, 0.0), (CORRELATIONS, 0.5)):
+        steps = [light(colours, first + (1 - first) * k / 10) for k in range(11)]
+        assert steps == sorted(steps, reverse=True)
+        assert steps[0] > steps[-1] + 1
