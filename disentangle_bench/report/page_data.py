@@ -15,6 +15,7 @@ from disentangle_bench.report.pictured import Setting
 from disentangle_bench.report.render import Cell, marked, measure, ranks_with_ties
 from disentangle_bench.report.runs_table import of_one_likelihood
 from disentangle_bench.report.styles import styles_of
+from disentangle_bench.report.summaries import IDENTITY
 from disentangle_bench.report.tables import Tables
 from disentangle_bench.report.words import measure_title, metric_title, plain
 
@@ -169,7 +170,7 @@ def variance_bars(tables: Tables) -> list[dict[str, Any]]:
         parts, start = [], 0.0
         for name in SHARES:
             width = 100 * max(row[name], 0.0) / whole
-            text = f"{100 * row[name]:.0f} %"
+            text = f"{round(100 * row[name])} %"
             parts.append({"name": name, "start": f"{start:.2f}", "width": f"{width:.2f}", "text": text})
             start += width
         counts = {key: row[key] for key in ("n_runs", "n_failed", "n_models", "n_settings")}
@@ -193,7 +194,9 @@ def shown_tables(tables: Tables) -> list[dict[str, Any]]:
         chosen_by = [
             name for name, values in known.items() if name in made and set(map(str, made[name])) <= values
         ]
-        kept = made.drop(columns=[name for name in chosen_by if name == "group"])
+        # The group's name is that of the chosen data set.
+        said = [name for name in IDENTITY if name in made and "group" in chosen_by]
+        kept = made.drop(columns=said)
         numbers = [pd.api.types.is_numeric_dtype(kept.dtypes.iloc[i]) for i in range(kept.shape[1])]
         lines = []
         for record, line in zip(

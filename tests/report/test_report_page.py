@@ -170,7 +170,7 @@ def test_another_metric_ranks_sorts_and_marks_everything_anew(study: StudyDir, v
     assert values == sorted(values, reverse=True)
     assert page.locator("#plot .label", has_text="MIG (higher is better)").count() == 1
     assert page.locator("#summary thead th", has_text="MIG").count() == 2
-    assert set(page.locator("#table-choice tbody tr:visible td:nth-child(3)").all_inner_texts()) == {"MIG"}
+    assert set(page.locator("#table-choice tbody tr:visible td:nth-child(1)").all_inner_texts()) == {"MIG"}
     best = page.locator(".verdict:visible").inner_text().split(": ")[0].removeprefix("Best by MIG is ")
     setting = column(page, "setting")[0]
     assert best == f"{column(page, 'model')[0]} ({setting})"
