@@ -311,7 +311,7 @@ def markdown(
     parts = [table(text[mask]) for mask in (~control, control) if mask.any()]
     said = _markdown_text(" ".join([*notes(rows, shown), *(f"{warning}." for warning in warnings)]))
     first = f"{parts[0]}\n{said}\n"
-    return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
+    return first if len(parts) == 1 else f"{first}\nControls: reference codes, without a rank.\n\n{parts[1]}"
 
 
 def _markdown_text(text: str) -> str:
