@@ -18,7 +18,7 @@ from disentangle_bench.grid_file import read_grid
 from disentangle_bench.report.render import markdown
 from disentangle_bench.report.statistics import differences, significant_pairs
 from disentangle_bench.report.tables import Tables
-from disentangle_bench.report.verdict import sentences
+from disentangle_bench.report.verdict import verdicts
 
 EXPERIMENT, GRID = "small", "small.toml"
 MORE_SEEDS, QUICKSTART = "small-seeds", "quickstart.toml"
@@ -130,8 +130,8 @@ def triples() -> str:
     for first in range(0, int(runs["seed"].max()) + 1, 3):
         part = runs[runs["seed"].between(first, first + 2)]
         found = published_tables(part, "quickstart", QUICKSTART, label, seeds=first + 3)
-        (said,) = sentences(found, sort=headline)
-        lines.append({"seeds": f"{first} to {first + 2}", "what is said": said.split(". ")[0]})
+        (said,) = (verdict.finding for verdict in verdicts(found) if verdict.metric == headline)
+        lines.append({"seeds": f"{first} to {first + 2}", "what is said": said})
     return table(lines)
 
 

@@ -1,4 +1,4 @@
-"""A board's tables, made from the entries' scores.csv: a row an entry as CSV, everything as JSON, a page to read.
+"""A board's tables, made from the entries' scores.csv: a row an entry as CSV, everything as JSON, pages to read.
 
 The same files give the same bytes. Nothing here reads codes or loads data.
 """
@@ -15,7 +15,7 @@ import pandas as pd
 
 from disentangle_bench.board.definition import Board, read_board
 from disentangle_bench.board.entries import About, Entry, codes_files, entry_names, read_entry
-from disentangle_bench.board.page import page
+from disentangle_bench.board.page import pages
 from disentangle_bench.board.scores import current, read_scores
 from disentangle_bench.errors import BenchError
 from disentangle_bench.files import json_text, write_text, writing
@@ -59,7 +59,7 @@ class Row:
 
 
 def build(results: Path, name: str) -> Path:
-    """Write the board's CSV, JSON and page, and return the page.
+    """Write the board's CSV, JSON and pages, and return the board's own page; each entry has another beside it.
 
     Raises BenchError where an entry lacks scores, or has those of another revision: `bench board score` writes them.
     """
@@ -78,7 +78,12 @@ def build(results: Path, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder.with_suffix(".csv"), csv_text(_table(rows, measures)))
         write_text(folder.with_suffix(".json"), json_text(_export(board, rows, measures)))
-        write_text(folder / "index.html", page(board, rows, measures))
+        made = pages(board, rows, measures)
+        for path in folder.glob("*.html"):
+            if path.name not in made:
+                path.unlink()  # of an entry that is no more
+        for file, text in made.items():
+            write_text(folder / file, text)
     return folder / "index.html"
 
 

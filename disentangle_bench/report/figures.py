@@ -9,19 +9,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.report.comparison import compared_by, of_one_likelihood, several_likelihoods
 from disentangle_bench.report.leaderboard import with_reconstruction
+from disentangle_bench.report.styles import ABOVE, BELOW, COLOURS, MARKERS, ZERO, styles_of
 from disentangle_bench.report.summaries import MODEL, best_row
 from disentangle_bench.report.tables import Tables
-from disentangle_bench.report.words import CURVES
+from disentangle_bench.report.words import CURVES, measure_title, metric_title
 
-# Okabe and Ito's palette, which any colour vision can distinguish.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 FORMATS = ("png", "svg", "pdf")
 # Inches: the text of a page of two columns, and one of them.
 WIDTHS = {"text": 6.9, "column": 3.35}
@@ -29,6 +28,8 @@ PANEL, TITLE = (2.2, 1.9), 0.45
 FONT = 7
 # Inches of a heat map's cell, below which a number in it cannot be read.
 LEAST_CELL = 0.24
+SHARES = LinearSegmentedColormap.from_list("shares", [ZERO, ABOVE])
+CORRELATIONS = LinearSegmentedColormap.from_list("correlations", [BELOW, ZERO, ABOVE])
 # Each format's own way to leave out the time and the library's version.
 METADATA: Mapping[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -47,7 +48,7 @@ def all_figures(
     found = {"tradeoff": tradeoff(tables, width)} if tables.headlines else {}
     found["metric_correlation"] = metric_correlation(tables, width)
     if pictured:
-        found["curves"] = curves([record for _, record in pictured], width)
+        found["curves"] = curves(tables, [record for _, record in pictured], width)
     heat_maps = mutual_information(tables, pictured, width)
     return found | ({"mutual_information": heat_maps} if heat_maps is not None else {})
 
@@ -60,7 +61,7 @@ def tradeoff(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
     """
     headlines = [name for name in tables.headlines if not of_one_likelihood(name)]
     rows = with_reconstruction(tables.rows)
-    models = sorted(set(rows["model"]))
+    styles = styles_of(tables)
     several = {group for group, part in rows.groupby("group") if several_likelihoods(part)}
     runs = tables.grouped_runs
     blocks = []
@@ -73,38 +74,36 @@ def tradeoff(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
     figure, panels = _blocks([(title, len(shown)) for title, shown, *_ in blocks], width, PANEL)
     for (_, shown, means, seeds), axes in zip(blocks, panels, strict=True):
         for metric, panel in zip(shown, axes, strict=True):
-            for i, model in enumerate(models):
-                _points(
-                    panel, seeds[seeds["model"] == model], means[means["model"] == model], metric, i, model
-                )
+            for model in sorted(set(means["model"])):
+                own = (seeds[seeds["model"] == model], means[means["model"] == model])
+                _points(panel, *own, metric, styles[model])
             front = means[means[f"front_{metric}"]].sort_values("reconstruction_nats_mean")
             panel.plot(
                 front["reconstruction_nats_mean"], front[f"{metric}_mean"], color="0.5", lw=1, zorder=1
             )
-            panel.set_ylabel(f"{metric} (lower is better)" if metric in tables.lower_is_better else metric)
+            lower = " (lower is better)" * (metric in tables.lower_is_better)
+            panel.set_ylabel(metric_title(metric) + lower)
         for panel in axes[-_across(width, PANEL) :]:
             panel.set_xlabel("reconstruction (nats)")
     _legend(figure, panels)
     return figure
 
 
-def curves(records: Sequence[RunRecord], width: float = WIDTHS["text"]) -> Figure:
-    """Training curves: reconstruction, KL and the TC estimate over steps, a line a run, a colour a model."""
+def curves(tables: Tables, records: Sequence[RunRecord], width: float = WIDTHS["text"]) -> Figure:
+    """Training curves: reconstruction, KL and the TC estimate over steps, a line a run, a style a model."""
     datasets = list(dict.fromkeys(record.spec.dataset.label for record in records))
-    models = sorted({record.spec.model for record in records})
+    styles = styles_of(tables)
     figure, panels = _blocks([(_broken(label), len(CURVES)) for label in datasets], width, PANEL)
     for record in records:
-        axes, colour = (
-            panels[datasets.index(record.spec.dataset.label)],
-            _style(models.index(record.spec.model))[0],
-        )
+        axes = panels[datasets.index(record.spec.dataset.label)]
+        colour, marker = styles[record.spec.model]
         table = pd.DataFrame(record.curves)
+        # The marker stands at the end alone.
+        style = {"color": COLOURS[colour], "marker": MARKERS[marker], "ms": 3, "markevery": [len(table) - 1]}
         for panel, (name, title) in zip(axes, CURVES.items(), strict=True):
             panel.set(xlabel="step", ylabel=title)
             if name in table:
-                panel.plot(
-                    table["step"], table[name], color=colour, lw=0.9, alpha=0.8, label=record.spec.model
-                )
+                panel.plot(table["step"], table[name], lw=0.9, alpha=0.8, label=record.spec.model, **style)
     _legend(figure, panels)
     return figure
 
@@ -118,7 +117,9 @@ def metric_correlation(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
     for (panel,), part in zip(panels, groups, strict=True):
         names = list(dict.fromkeys(part["measure_a"]))
         table = part["spearman"].to_numpy(float).reshape(len(names), len(names))
-        image = _heat_map(panel, table, names, names, "PuOr", (-1, 1), numbers=side / most > LEAST_CELL)
+        titles = [measure_title(name) for name in names]
+        readable = side / most > LEAST_CELL
+        image = _heat_map(panel, table, titles, titles, CORRELATIONS, (-1, 1), numbers=readable)
         _colour_bar(panel.figure, image, [panel], "Spearman's rank correlation")
     return figure
 
@@ -143,7 +144,7 @@ def mutual_information(
         panel = next(places[title])
         table = np.array(record.scores["mutual_information"])
         factors = list(record.provenance["data"].get("factors", ()))
-        image = _heat_map(panel, table, [f"z{i}" for i in range(len(table))], factors, "cividis", (0, 1))
+        image = _heat_map(panel, table, [f"z{i}" for i in range(len(table))], factors, SHARES, (0, 1))
         panel.set_title(f"{words}, seed {record.spec.seed}", fontsize=FONT)
     _colour_bar(figure, image, [panel for axes in panels for panel in axes], "share of the factor's entropy")
     return figure
@@ -231,7 +232,7 @@ def _heat_map(
     table: np.ndarray[Any, Any],
     down: Sequence[str],
     across: Sequence[str],
-    colours: str,
+    colours: LinearSegmentedColormap,
     ends: tuple[float, float],
     numbers: bool = True,
 ) -> Any:
@@ -254,8 +255,10 @@ def _colour_bar(figure: Any, image: Any, panels: Sequence[Any], label: str) -> N
     bar.ax.tick_params(labelsize=FONT - 1)
 
 
-def _points(panel: Any, seeds: pd.DataFrame, means: pd.DataFrame, metric: str, i: int, model: str) -> None:
-    colour, marker = _style(i)
+def _points(
+    panel: Any, seeds: pd.DataFrame, means: pd.DataFrame, metric: str, style: tuple[int, int]
+) -> None:
+    colour, marker = COLOURS[style[0]], MARKERS[style[1]]
     panel.scatter(seeds["reconstruction_nats"], seeds[metric], s=6, color=colour, alpha=0.4, lw=0, zorder=2)
     x, y = means["reconstruction_nats_mean"], means[f"{metric}_mean"]
     panel.errorbar(
@@ -268,7 +271,9 @@ def _points(panel: Any, seeds: pd.DataFrame, means: pd.DataFrame, metric: str, i
         elinewidth=1,
         zorder=3,
     )
-    panel.scatter(x, y, s=22, color=colour, marker=marker, edgecolor="white", label=model, zorder=4)
+    panel.scatter(
+        x, y, s=22, color=colour, marker=marker, edgecolor="white", label=means["model"].iloc[0], zorder=4
+    )
 
 
 def _arms(means: pd.DataFrame, name: str) -> list[pd.Series]:
@@ -284,7 +289,3 @@ def _title(rows: pd.DataFrame) -> str:
 def _broken(dataset: str) -> str:
     """The data set's label, its sub-grid on a line of its own."""
     return dataset.replace("[", "\n[", 1)
-
-
-def _style(i: int) -> tuple[str, str]:
-    return COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from disentangle_bench.report.papers import HEADLINE_NAMES, NAMES
-from disentangle_bench.report.render import NO_SETTINGS, TITLES, Cell, notes, readable
-from disentangle_bench.report.words import in_words, latex_text
+from disentangle_bench.report.render import NO_SETTINGS, Cell, notes, readable
+from disentangle_bench.report.words import TITLES, in_words, latex_text
 
 # Columns that stand above the rows of a data set, or nowhere.
 NOT_SHOWN = ("rank", "dataset", "provenance", "setting")

@@ -58,7 +58,7 @@ def all_rows(
     rows = pd.concat([rows, wide(statistics)], axis=1)
     lower = lower_is_better(grouped)
     rows = pd.concat([rows, _marks(rows, measures, headlines, lower)], axis=1)
-    rows = rows.join(_ranks(rows, sort, lower, by_default))
+    rows = rows.join(ranks(rows, sort, lower, by_default))
     rows = rows.sort_values(["group", "ranking", "rank"], kind="stable", ignore_index=True)
     for lines, numbers in _control_rows(controls, rows, measures):
         rows = pd.concat([rows, lines], ignore_index=True)
@@ -117,8 +117,11 @@ def _described(grouped: pd.DataFrame, row: Any) -> pd.DataFrame:
     return rows.assign(setting=in_words(rows[[*settings, *conditions]]), control=False)
 
 
-def _ranks(rows: pd.DataFrame, sort: str, lower: Collection[str], by_default: bool) -> pd.DataFrame:
-    """Columns rank and ranking of `all_rows`."""
+def ranks(rows: pd.DataFrame, sort: str, lower: Collection[str], by_default: bool) -> pd.DataFrame:
+    """Columns rank and ranking of `all_rows`, for rows that are no controls.
+
+    With `by_default` a group that has none of the measure is ranked by reconstruction.
+    """
     measured = rows.groupby("group")[f"{sort}_mean"].transform("count") > 0
     found = []
     for number, part in enumerate((rows[measured | (not by_default)], rows[~measured & by_default])):

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from disentangle_bench.report.comparison import COMPARABLE, several_likelihoods
-from disentangle_bench.report.leaderboard import with_reconstruction
-from disentangle_bench.report.render import TITLES, marked, measure, ranks_with_ties
+from disentangle_bench.report.leaderboard import ranks, with_reconstruction
+from disentangle_bench.report.pictured import Setting
+from disentangle_bench.report.render import Cell, marked, measure, ranks_with_ties
 from disentangle_bench.report.runs_table import of_one_likelihood
+from disentangle_bench.report.styles import styles_of
+from disentangle_bench.report.summaries import IDENTITY
 from disentangle_bench.report.tables import Tables
-from disentangle_bench.report.words import plain
+from disentangle_bench.report.words import measure_title, metric_title, plain
 
 SHARES = ("objective", "hyperparameter", "seed")
-LINES_SHOWN = 200  # of a derived table; its file has all
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A run that stands for a row of the leaderboard: its pictures, curves and heat map."""
-
-    row: int
-    run: str
-    seed: int
-    pictures: tuple[tuple[str, str], ...]
-    moving: str
-    curves: tuple[Mapping[str, Any], ...]
-    factors: tuple[str, ...]
-    information: tuple[tuple[float, ...], ...]
+LINES_SHOWN = 1000  # of a derived table, over all its metrics; its file has all
 
 
 def settings_by_rank(tables: Tables, settings: Sequence[Setting]) -> list[dict[str, Any]]:
@@ -67,62 +55,82 @@ def groups_of(tables: Tables) -> list[dict[str, Any]]:
     return found
 
 
-def _measures(tables: Tables) -> list[str]:
-    """What the page shows; the excess over a perfect picture only where a run has it."""
+def _reconstruction(tables: Tables) -> list[str]:
+    """What the page shows of it; the excess over a perfect picture only where a run has it."""
     excess = ["excess_share"] if tables.rows["excess_share_mean"].notna().any() else []
-    return ["reconstruction_nats", *excess, "elbo", *tables.headlines]
+    return ["reconstruction_nats", *excess, "elbo"]
+
+
+def _measures(tables: Tables) -> list[str]:
+    return [*_reconstruction(tables), *tables.headlines]
 
 
 def columns_of(tables: Tables) -> list[dict[str, Any]]:
-    """The leaderboard's columns that can be sorted by, with the order in which the first click puts them."""
-    words = [(name, name, True) for name in _worded(tables)]
-    counts = [("n_seeds", "seeds", False), ("n_failed", "failed", False)]
-    numbers = [(name, TITLES.get(name, name), name in tables.lower_is_better) for name in _measures(tables)]
+    """The leaderboard's columns, which can be sorted by, with the order in which the first click puts them.
+
+    What a row is comes first, then reconstruction, then how many runs it has, then the metrics. The source has a column
+    where a row was not trained here.
+    """
+    several = ["source"] if "source" in tables.leaderboard else []
+    keys = ["rank", "model", *several, *_reconstruction(tables), "n_seeds", "n_failed", *tables.headlines]
+    lower = {"rank", "model", "source", *tables.lower_is_better}
     return [
         {
             "key": key,
-            "title": title,
-            "ascending": up,
-            "number": key not in _worded(tables),
+            "title": measure_title(key),
+            "ascending": key in lower,
+            "number": key not in ("model", "source"),
             "apart": of_one_likelihood(key),
         }
-        for key, title, up in (("rank", "rank", True), *words, *counts, *numbers)
+        for key in keys
     ]
 
 
-def _worded(tables: Tables) -> list[str]:
-    """The leaderboard's columns of words; the source only where a row was not trained here."""
-    return ["model", "setting", *(["source"] if "source" in tables.leaderboard else [])]
-
-
 def leaderboard_lines(tables: Tables) -> list[dict[str, Any]]:
-    """A line per row of the leaderboard: what is shown, and what it is sorted by."""
+    """A line per row of the leaderboard: what each column shows, and what it is sorted by.
+
+    A metric's cell has the row's rank by this metric too.
+    """
     rows = tables.rows
-    ranks = ranks_with_ties(rows)
+    ranked = {name: _ranks_by(tables, name) for name in tables.headlines}
     marks = {name: marked(rows, name) for name in _measures(tables)}
     models = rows[~rows["control"].astype(bool)]
     mixed = {group for group, part in models.groupby("group") if several_likelihoods(part)}
+    shown = ranks_with_ties(rows)
     lines = []
     for i, row in enumerate(rows.to_dict("records")):
-        cells = []
+        cells = {
+            "rank": _cell(shown.iloc[i], None if pd.isna(row["rank"]) else int(row["rank"])),
+            "source": _cell(plain(row["source"])),
+            **{name: _cell(row[name], row[name]) for name in ("n_seeds", "n_failed")},
+        }
         for name in _measures(tables):
             cell = measure(pd.Series(row), name, marks[name].iloc[i])
-            cells.append({"value": _rounded(row[f"{name}_mean"]), "cell": cell})
-        row |= {"setting": _setting_in_words(row, row["group"] in mixed), "source": plain(row["source"])}
-        lines.append(
-            {
-                "group": row["group"],
-                "control": bool(row["control"]),
-                "likelihood": "" if row["control"] else row["reconstruction_likelihood"],
-                "rank": ranks.iloc[i],
-                "order": None if pd.isna(row["rank"]) else int(row["rank"]),
-                "words": [row[name] for name in _worded(tables)],
-                "seeds": row["n_seeds"],
-                "failed": row["n_failed"],
-                "cells": cells,
-            }
-        )
+            rank = ranked[name].iloc[i] if name in ranked else ""
+            cells[name] = _cell(cell.mean, _rounded(row[f"{name}_mean"]), cell, rank)
+        about = {
+            "group": row["group"],
+            "control": bool(row["control"]),
+            "likelihood": "" if row["control"] else row["reconstruction_likelihood"],
+            "model": row["model"],
+            "setting": _setting_in_words(row, row["group"] in mixed),
+        }
+        lines.append(about | {"cells": cells})
     return lines
+
+
+def _cell(
+    text: object, value: float | None = None, mean: Cell | None = None, rank: str = ""
+) -> dict[str, Any]:
+    """What a cell shows and is sorted by; of a measure also its interval and marks, and the row's rank by it."""
+    return {"text": text, "value": value, "mean": mean, "rank": rank}
+
+
+def _ranks_by(tables: Tables, name: str) -> pd.Series:
+    """Each row's rank by this metric as text; by reconstruction in a group that has none of it."""
+    rows = tables.rows
+    found = ranks(rows[~rows["control"].astype(bool)], name, tables.lower_is_better, by_default=True)
+    return ranks_with_ties(rows.drop(columns=["rank", "ranking"]).join(found))
 
 
 def _setting_in_words(row: Mapping[Hashable, Any], mixed: bool) -> str:
@@ -138,10 +146,11 @@ def correlations(tables: Tables) -> list[dict[str, Any]]:
         names = list(dict.fromkeys(part["measure_a"]))
         values = part["spearman"].to_numpy(float).reshape(len(names), len(names))
         lines = [
-            {"name": name, "cells": [_shaded(value, 10) for value in line]}
+            {"name": measure_title(name), "cells": [_shaded(value, 10) for value in line]}
             for name, line in zip(names, values, strict=True)
         ]
-        squares.append({"group": group, "names": names, "lines": lines, "runs": int(part["n_runs"].max())})
+        titles = [measure_title(name) for name in names]
+        squares.append({"group": group, "names": titles, "lines": lines, "runs": int(part["n_runs"].max())})
     return squares
 
 
@@ -161,28 +170,55 @@ def variance_bars(tables: Tables) -> list[dict[str, Any]]:
         parts, start = [], 0.0
         for name in SHARES:
             width = 100 * max(row[name], 0.0) / whole
-            text = f"{100 * row[name]:.0f} %"
+            text = f"{round(100 * row[name])} %"
             parts.append({"name": name, "start": f"{start:.2f}", "width": f"{width:.2f}", "text": text})
             start += width
         counts = {key: row[key] for key in ("n_runs", "n_failed", "n_models", "n_settings")}
-        lines.append({"group": row["group"], "measure": row["measure"], "parts": parts} | counts)
+        lines.append(
+            {"group": row["group"], "measure": measure_title(row["measure"]), "parts": parts} | counts
+        )
     return lines
 
 
 def shown_tables(tables: Tables) -> list[dict[str, Any]]:
-    """The derived tables that have a heading and a row, as texts: a line a row, numbers with five digits."""
+    """The derived tables that have a heading and a row, as texts: a line a row, numbers with five digits.
+
+    A line has the group and the metric that it is about, where the table has such columns, and is shown with these.
+    """
     found = []
+    known = {"group": set(map(str, tables.rows["group"])), "metric": set(tables.headlines)}
     for table, made in tables.derived():
         if not table.heading or made.empty:
             continue
-        numbers = [pd.api.types.is_numeric_dtype(made.dtypes.iloc[i]) for i in range(made.shape[1])]
-        lines = [
-            [plain(_rounded(cell) if isinstance(cell, float) else cell) for cell in line]
-            for line in made.head(LINES_SHOWN).itertuples(index=False, name=None)
+        # A column of an installed package's table may mean something else.
+        chosen_by = [
+            name for name, values in known.items() if name in made and set(map(str, made[name])) <= values
         ]
-        about = {"name": table.name, "heading": table.heading, "text": table.text, "numbers": numbers}
-        found.append(about | {"columns": list(made.columns), "lines": lines, "all": len(made)})
+        # The group's name is that of the chosen data set.
+        said = [name for name in IDENTITY if name in made and "group" in chosen_by]
+        kept = made.drop(columns=said)
+        numbers = [pd.api.types.is_numeric_dtype(kept.dtypes.iloc[i]) for i in range(kept.shape[1])]
+        lines = []
+        for record, line in zip(
+            made.to_dict("records"), kept.itertuples(index=False, name=None), strict=True
+        ):
+            named = zip(kept.columns, line, strict=True)
+            cells = [
+                metric_title(cell) if name == "metric" and name in chosen_by else _plain(cell)
+                for name, cell in named
+            ]
+            about = {name: record[name] if name in chosen_by else None for name in known}
+            lines.append(about | {"cells": cells})
+        words = {"name": table.name, "heading": table.heading, "text": table.text}
+        titles = [str(name).replace("_", " ") for name in kept.columns]
+        found.append(
+            words | {"numbers": numbers, "columns": titles, "lines": lines[:LINES_SHOWN], "all": len(made)}
+        )
     return found
+
+
+def _plain(cell: object) -> str:
+    return plain(_rounded(cell) if isinstance(cell, float) else cell)
 
 
 def failures(runs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -198,7 +234,6 @@ def failures(runs: pd.DataFrame) -> list[dict[str, Any]]:
 def data_of_scripts(tables: Tables) -> dict[str, Any]:
     """What the scripts draw: means with intervals, fronts, each seed's numbers, and the tables of models."""
     measures = _measures(tables)
-    models = tables.rows[~tables.rows["control"].astype(bool)]
     runs = tables.runs
     done = (runs["status"] == "DONE").to_numpy()
     numbers = runs[measures].to_numpy(float)
@@ -208,11 +243,11 @@ def data_of_scripts(tables: Tables) -> dict[str, Any]:
         seeds.setdefault(int(tables.row_of_run[i]), []).append(line)
     return {
         "measures": [
-            {"key": name, "title": TITLES.get(name, name), "lower": name in tables.lower_is_better}
+            {"key": name, "title": measure_title(name), "lower": name in tables.lower_is_better}
             for name in measures
         ],
         "metrics": tables.headlines,
-        "models": sorted(set(models["model"])),
+        "styles": styles_of(tables),
         "rows": [
             {
                 "group": int(row["group"]),

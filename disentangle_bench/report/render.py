@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -17,28 +17,9 @@ from disentangle_bench.report.comparison import compared_by
 from disentangle_bench.report.leaderboard import APART
 from disentangle_bench.report.runs_table import RECONSTRUCTION
 from disentangle_bench.report.statistics import FEWEST
-from disentangle_bench.report.words import in_words, plain
+from disentangle_bench.report.words import TITLES, in_words, plain
 from disentangle_bench.shown import printable
 
-TITLES = {
-    "n_seeds": "seeds",
-    "n_failed": "failed",
-    "reconstruction_nats": "reconstruction (nats)",
-    "excess_nats": "excess (nats)",
-    "excess_share": "excess share",
-    "reconstruction_likelihood": "likelihood",
-    "elbo": "ELBO",
-    "kl": "KL",
-    "mse": "MSE",
-    "reconstruction_nats_seen": "nats (seen)",
-    "reconstruction_nats_unseen": "nats (unseen)",
-    "informativeness_seen": "informativeness (seen)",
-    "informativeness_unseen": "informativeness (unseen)",
-    "r2_seen": "R2 (seen)",
-    "r2_unseen": "R2 (unseen)",
-    "auroc_mse": "AUROC (MSE)",
-    "auroc_elbo": "AUROC (ELBO)",
-}
 HIDDEN = ("excess_nats", "mse", "kl", "elbo")
 NO_SETTINGS = (
     "source",
@@ -185,10 +166,10 @@ def measure(
     return Cell(f"{mean:.{digits}f}", star, spread, best)
 
 
-def notes(rows: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know of it, a sentence or two each."""
+def notes(rows: pd.DataFrame, shown: pd.DataFrame, title: Callable[[str], str] = str) -> list[str]:
+    """What a reader of the table must know of it, a sentence or two each; `title` names a measure."""
     measures = shown_measures(rows, shown)
-    return [text for text in (CAPTION, few_seeds(rows), missing_values(rows, measures)) if text]
+    return [text for text in (CAPTION, few_seeds(rows), missing_values(rows, measures, title)) if text]
 
 
 def few_seeds(rows: pd.DataFrame) -> str:
@@ -208,11 +189,11 @@ def few_seeds(rows: pd.DataFrame) -> str:
     return text
 
 
-def missing_values(rows: pd.DataFrame, measures: Sequence[str]) -> str:
+def missing_values(rows: pd.DataFrame, measures: Sequence[str], title: Callable[[str], str]) -> str:
     """A sentence where some finished runs lack one of the measures; nothing where none does."""
     models = rows[~rows["control"].astype(bool)]
     counts = {name: models[f"{name}_n"] for name in measures}
-    short = [name for name, n in counts.items() if ((n > 0) & (n < models["n_seeds"])).any()]
+    short = [title(name) for name, n in counts.items() if ((n > 0) & (n < models["n_seeds"])).any()]
     if not short:
         return ""
     return f"n=: the mean is over so many of the row's seeds, the others have no value ({', '.join(short)})."
@@ -330,7 +311,7 @@ def markdown(
     parts = [table(text[mask]) for mask in (~control, control) if mask.any()]
     said = _markdown_text(" ".join([*notes(rows, shown), *(f"{warning}." for warning in warnings)]))
     first = f"{parts[0]}\n{said}\n"
-    return first if len(parts) == 1 else f"{first}\nControls: codes whose worth is known.\n\n{parts[1]}"
+    return first if len(parts) == 1 else f"{first}\nControls: reference codes, without a rank.\n\n{parts[1]}"
 
 
 def _markdown_text(text: str) -> str:

@@ -160,7 +160,7 @@ def write_tables(study: StudyDir) -> pd.DataFrame:
         some = [record for _, record in pictured_runs(study, tables)]
         if tables.headlines:
             files["tradeoff.png"] = figures.picture(figures.tradeoff(tables), "png")
-        files["curves.png"] = figures.picture(figures.curves(some), "png")
+        files["curves.png"] = figures.picture(figures.curves(tables, some), "png")
     study.tables.save(files, digest)
     return tables.leaderboard
 

@@ -1,6 +1,7 @@
 """Boards: the frozen question, rescoring, tables and the page."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from boards import ABOUT, GOOD, codes_of, in_this_process, make_board, problems,
 from tiny_data import squares
 
 from disentangle_bench.board.definition import Board, board_names, digest, read_board
-from disentangle_bench.board.entries import write_entry
-from disentangle_bench.board.tables import build
+from disentangle_bench.board.entries import About, write_entry
+from disentangle_bench.board.page import pages, standings
+from disentangle_bench.board.tables import Cell, Measure, Row, build
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics import mig
 from disentangle_bench.report.statistics import spreads
@@ -228,15 +230,56 @@ def test_the_page_shows_hostile_texts_and_runs_nothing(results: Path, board: Boa
     about |= {"paper": "javascript:alert(3)", "code": f'https://a.org/"{hostile}'}
     write_entry(results, board, "Roe2026Hostile", about, {seed: codes_of(seed) for seed in (8, 9)})
     score(results, board)
-    text = build(results, "tiny").read_text()
-    assert "<script" not in text
-    assert "<img" not in text
-    assert "&lt;script&gt;alert(1)" in text
-    assert 'href="javascript' not in text
-    assert 'href="https://a.org/&#34;&lt;script' in text
-    assert "default-src &#39;none&#39;; style-src &#39;sha256-" in text
-    assert "http-equiv" in text
-    assert 'name="viewport" content="width=device-width' in text
+    index = build(results, "tiny")
+    entry = index.with_name("Roe2026Hostile.html").read_text()
+    assert 'href="https://a.org/&#34;&lt;script' in entry
+    assert 'href="Roe2026Hostile.html"' in index.read_text()
+    for text in (index.read_text(), entry):
+        assert "<script" not in text
+        assert "<img" not in text
+        assert "&lt;script&gt;alert(1)" in text
+        assert 'href="javascript' not in text
+        assert "default-src &#39;none&#39;; style-src &#39;sha256-" in text
+        assert "http-equiv" in text
+        assert 'name="viewport" content="width=device-width' in text
+
+
+def test_each_entry_has_a_page_and_none_is_left_of_one_that_is_gone(results: Path, board: Board) -> None:
+    write_entry(results, board, "Roe2026Other", ABOUT, {seed: codes_of(seed) for seed in (8, 9)})
+    score(results, board)
+    folder, rest = build(results, "tiny").parent, {"index.html", f"{GOOD}.html", f"{BAD}.html"}
+    assert {path.name for path in folder.iterdir()} == {*rest, "Roe2026Other.html"}
+    shutil.rmtree(results / "entries" / "tiny" / "Roe2026Other")
+    build(results, "tiny")
+    assert {path.name for path in folder.iterdir()} == rest
+
+
+def test_a_page_says_first_who_is_best_and_how_sure_that_is(board: Board) -> None:
+    """Three entries of three seeds, a control beside them; the first is far above the second and the third."""
+    about = {
+        name: About(**ABOUT | {"name": name, "control": name == "factors"})
+        for name in ("a", "b", "c", "factors")
+    }
+    scores = {"a": [0.90, 0.91, 0.92], "b": [0.20, 0.21, 0.22], "c": [0.21, 0.20, 0.19], "factors": [1, 1, 1]}
+    measure = Measure("mig", "mig", 1, False, "a paper")
+    rows = []
+    for i, (name, values) in enumerate(scores.items()):
+        cell = Cell(float(np.mean(values)), math.nan, math.nan, 3, name == "a")
+        rank = None if name == "factors" else i + 1
+        rows.append(
+            Row(f"{name.upper()}2026Word", about[name], rank, {s: [v] for s, v in enumerate(values)}, [cell])
+        )
+    found = [own[0] for own in standings(rows, [measure])]
+    assert [(each.place, each.beaten) for each in found] == [(1, 2), (2, 0), (3, 0), (None, 0)]
+    made = pages(board, rows, [measure])
+    images = "it was not trained; it is scored on 40 user images (squares)."
+    best = "Best by MIG is a: 0.910 over 3 seeds, after correction"
+    best += f" significantly better than 2 of 2 other entries; {images}"
+    assert best in made["index.html"]
+    last = "Rank 3 of 3 by MIG: 0.200 over 3 seeds, after correction"
+    last += f" significantly better than 0 of 2 other entries; {images}"
+    assert last in made["C2026Word.html"]
+    assert "This control has no rank and has MIG 1.000 over 3 seeds" in made["FACTORS2026Word.html"]
 
 
 def test_lists_and_tables_open_without_torch(results: Path) -> None:

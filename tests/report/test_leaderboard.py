@@ -599,7 +599,7 @@ def test_nats_of_two_likelihoods_are_never_compared() -> None:
 
 def figures_of(made: Tables) -> list[object]:
     """The panels of the trade-off's first metric, one above the other."""
-    return [axes for axes in tradeoff(made).axes if axes.get_ylabel() == "mig"]
+    return [axes for axes in tradeoff(made).axes if axes.get_ylabel() == "MIG"]
 
 
 def test_a_run_has_the_likelihood_that_it_was_scored_with_or_its_models_own() -> None:
@@ -666,7 +666,7 @@ def test_a_metric_of_which_less_is_better_is_ranked_marked_and_compared_so() -> 
         for made in (plain, other)
     ]
     assert found[0]["probability"].to_dict() == found[1]["probability"].to_dict()
-    assert "mig (lower is better)" in {axes.get_ylabel() for axes in tradeoff(other).axes}
+    assert "MIG (lower is better)" in {axes.get_ylabel() for axes in tradeoff(other).axes}
 
 
 def test_correlations_rank_from_worst_to_best() -> None:

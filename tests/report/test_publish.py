@@ -117,8 +117,7 @@ def test_triples_of_seeds_say_what_the_quickstart_says(monkeypatch: pytest.Monke
     ]
     monkeypatch.setattr(small_track, "read_runs", lambda: pd.DataFrame(rows))
     _, _, first, second = small_track.triples().splitlines()
-    assert first.startswith(
-        "| 0 to 2 | Best by dci_disentanglement over 3 seeds is ada_gvae (beta=1): 0.410 against 0."
-    )
-    assert "15.0 nats worse than vae (41.0 against 26.0)" in first
-    assert second.startswith("| 3 to 5 | By dci_disentanglement no row can be told")
+    best = "Best by DCI disentanglement is ada_gvae (beta=1): 0.410 [0.385, 0.435] over 3 seeds"
+    assert first.startswith(f"| 0 to 2 | {best}")
+    assert "15.0 nats worse than vae" in first
+    assert second.startswith("| 3 to 5 | By DCI disentanglement no row is distinguished from the best mean")

@@ -10,6 +10,7 @@ import pytest
 import synthetic_study
 from PIL import Image
 
+from disentangle_bench.board.tables import build
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.html import write_report
@@ -19,6 +20,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 
 
@@ -83,18 +85,39 @@ def visit(browser) -> Iterator[object]:
     assert complaints == []
 
 
+# axe measures no contrast over a gradient, and sees nothing of what is folded; one of many alike is enough.
+OPENED = """() => {
+    const all = query => [...document.querySelectorAll(query)];
+    for (const part of all(".scroll")) part.style.background = "none";
+    for (const part of all("section > details:first-of-type")) part.open = true;
+    for (const part of all("table:not(.heat) tbody")) [...part.rows].slice(3).forEach(row => row.remove());
+    for (const part of all("#plot .mark:nth-of-type(n + 3), .seeds circle:nth-of-type(n + 3)")) part.remove();
+}"""
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of this repository's own board."""
+    results = tmp_path_factory.mktemp("boards") / "results"
+    shutil.copytree(ROOT / "results" / "boards", results / "boards")
+    shutil.copytree(ROOT / "results" / "entries", results / "entries")
+    return build(results, "dsprites")
+
+
 def index(study: StudyDir) -> Path:
     return study.path / "report" / "index.html"
 
 
 def column(page, name: str) -> list[str]:
-    """The first line of every visible cell of a column among the models."""
+    """The first words of every visible cell of a column among the models; `setting` is in the model's."""
     return page.evaluate(
         """name => {
             const table = document.getElementById("board");
+            const rows = [...table.querySelectorAll("tbody.ranked tr")].filter(row => !row.hidden);
+            if (name === "setting") return rows.map(row => row.querySelector(".setting")?.textContent ?? "");
             const i = [...table.tHead.rows[0].cells].findIndex(cell => cell.textContent.trim() === name);
-            return [...table.querySelectorAll("tbody.ranked tr")].filter(row => !row.hidden)
-                .map(row => row.cells[i].firstChild ? row.cells[i].firstChild.textContent : "");
+            const first = cell => [...cell.childNodes].find(node => node.textContent !== "");
+            return rows.map(row => first(row.cells[i])?.textContent ?? "");
         }""",
         name,
     )
@@ -103,13 +126,13 @@ def column(page, name: str) -> list[str]:
 def test_sorting_by_mouse_and_keyboard(study: StudyDir, visit) -> None:
     page = visit(index(study))
     assert column(page, "rank") == [str(i + 1) for i in range(13)]
-    heading = page.locator("#board thead button", has_text="mig")
+    heading = page.locator("#board thead button", has_text="MIG")
     heading.click()
-    values = [float(text) for text in column(page, "mig")]
+    values = [float(text) for text in column(page, "MIG")]
     assert values == sorted(values, reverse=True)
     assert page.locator("#board th[aria-sort]").get_attribute("aria-sort") == "descending"
     heading.press("Enter")
-    assert [float(text) for text in column(page, "mig")] == sorted(values)
+    assert [float(text) for text in column(page, "MIG")] == sorted(values)
     assert page.locator("#board th[aria-sort=ascending]").count() == 1
     page.locator("#board thead button", has_text="reconstruction").press("Space")
     costs = [float(text) for text in column(page, "reconstruction (nats)")]
@@ -124,11 +147,88 @@ def test_the_sentence_is_of_the_chosen_metric_and_data_set(study: StudyDir, visi
     page = visit(index(study))
     shown = page.locator(".verdict:visible")
     assert shown.count() == 1
-    for metric in ("factor_vae", "mig"):
+    for metric, name in (("factor_vae", "FactorVAE metric"), ("mig", "MIG")):
         page.select_option("#metric", metric)
         assert shown.count() == 1
-        assert re.search(rf"\b{metric}\b", shown.inner_text().split(":")[0])
+        assert shown.inner_text().startswith(f"Best by {name} is ")
         assert shown.get_attribute("data-group") == page.input_value("#group")
+
+
+def test_another_metric_ranks_sorts_and_marks_everything_anew(study: StudyDir, visit) -> None:
+    page = visit(index(study))
+    assert page.locator("#board thead th").nth(2).inner_text().startswith("FactorVAE metric")
+    assert (
+        column(page, "setting")[0] == "beta=16"
+    )  # a fixture's own: the best by this metric, the worst by the other
+    page.locator("#board thead button", has_text="model").click()
+    page.select_option("#metric", "mig")
+    assert page.locator("#board thead th").nth(2).inner_text().startswith("MIG")
+    assert page.locator("#board th[aria-sort]").inner_text().startswith("rank")
+    assert column(page, "rank") == [str(i + 1) for i in range(13)]
+    assert column(page, "setting")[-1] == "beta=16"
+    values = [float(text) for text in column(page, "MIG")]
+    assert values == sorted(values, reverse=True)
+    assert page.locator("#plot .label", has_text="MIG (higher is better)").count() == 1
+    assert page.locator("#summary thead th", has_text="MIG").count() == 2
+    assert set(page.locator("#table-choice tbody tr:visible td:nth-child(1)").all_inner_texts()) == {"MIG"}
+    best = page.locator(".verdict:visible").inner_text().split(": ")[0].removeprefix("Best by MIG is ")
+    setting = column(page, "setting")[0]
+    assert best == f"{column(page, 'model')[0]} ({setting})"
+
+
+def test_a_model_has_one_colour_and_one_marker_everywhere(study: StudyDir, visit) -> None:
+    page = visit(index(study))
+    looks = {}
+    for where in ("#board tbody.ranked tr", "#legend button", "#summary tbody tr", "#settings details"):
+        for part in page.locator(where).all():
+            name = re.search("factor_vae|beta_vae|vae", part.text_content())[0]
+            mark = part.locator(".sign use").first
+            style = (mark.get_attribute("href"), mark.get_attribute("class").strip())
+            assert looks.setdefault(name, style) == style
+    assert len(looks) == len(set(looks.values())) == 3
+    assert looks["vae"] == ("#shape0", "m0")
+
+
+def test_a_wide_table_keeps_the_model_in_sight_and_the_phones_first_screen_has_a_score(study, visit) -> None:
+    page = visit(index(study), width=390, height=844)
+    row = page.locator("#board tbody.ranked tr").first
+    name, score = row.locator(".name").bounding_box(), row.locator("td.chosen").bounding_box()
+    assert name["y"] + name["height"] < 844
+    assert score["x"] + score["width"] <= 390
+    region = page.locator("#leaderboard .scroll")
+    region.evaluate("region => { region.scrollLeft = 300; }")
+    assert row.locator(".name").bounding_box()["x"] < 40
+    assert "gradient" in region.evaluate("region => getComputedStyle(region).backgroundImage")
+
+
+def test_the_keyboard_alone_reaches_what_can_be_changed(study: StudyDir, visit) -> None:
+    page = visit(index(study))
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(e => e.id || e.dataset.key || e.className.baseVal || e.className)(document.activeElement)"
+            )
+        )
+        width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert width == "3px", reached[-1]
+    order = [
+        "skip",
+        "theme",
+        "group",
+        "metric",
+        "scroll",
+        "rank",
+        "model",
+        "factor_vae",
+        "text",
+        "front-only",
+    ]
+    assert [reached.index(name) for name in order] == sorted(reached.index(name) for name in order)
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#leaderboard")
 
 
 def test_filters(study: StudyDir, visit) -> None:
@@ -137,7 +237,7 @@ def test_filters(study: StudyDir, visit) -> None:
     assert set(column(page, "model")) == {"beta_vae"}
     page.fill("#text", "beta=16")
     assert column(page, "setting") == ["beta=16"]
-    assert page.locator("#count").inner_text() == "1 setting"
+    assert page.locator("#count").inner_text() == "1 row"
     page.fill("#text", "")
     page.select_option("#model", "")
     page.check("#front-only")
@@ -161,7 +261,7 @@ def test_the_tradeoff_tells_what_a_mark_is_on_hover_and_on_focus(study: StudyDir
     assert marks.count() == 13
     assert tip.is_hidden()
     marks.nth(0).hover(force=True)
-    assert re.search(r"factor_vae 0\.\d+ \[.*\]\nreconstruction", tip.inner_text())
+    assert re.search(r"FactorVAE metric 0\.\d+ \[.*\]\nreconstruction", tip.inner_text())
     marks.nth(12).focus()
     assert tip.inner_text().startswith("vae\n")
     page.keyboard.press("Escape")
@@ -209,7 +309,7 @@ def test_rows_that_were_not_trained_here_are_sorted_filtered_and_named(tmp_path:
     file.write_text(render(tables_of(runs_table([*runs, *theirs])), [], "both", synthetic_study.GRID))
     page = visit(file)
     assert column(page, "model")[0] == "their codes"
-    for heading in ("source", "reconstruction", "mig"):
+    for heading in ("source", "reconstruction", "MIG"):
         page.locator("#board thead button", has_text=heading).click()
     assert column(page, "source") == ["codes file"] + 13 * ["trained here"]  # their MIG is the best
     page.locator("#board thead button", has_text="reconstruction").click()
@@ -219,6 +319,38 @@ def test_rows_that_were_not_trained_here_are_sorted_filtered_and_named(tmp_path:
     assert page.locator("#likelihood").is_hidden()
     page.select_option("#model", "their codes")
     assert column(page, "seeds") == ["3"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_nothing_serious(width: int, scheme: str, study: StudyDir, board: Path, visit) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for file in (index(study), board, board.with_name("Kim2018FactorVae.html")):
+        page = visit(file, width=width, scheme=scheme)
+        page.evaluate(OPENED)
+        found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        bad = [
+            (rule["id"], node["target"], node["failureSummary"])
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"]
+        ]
+        assert bad == [], file.name
+
+
+def test_axe_would_find_something(study: StudyDir, visit) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(index(study))
+    page.evaluate(
+        "document.querySelector('#metric').parentElement.replaceWith(document.querySelector('#metric'))"
+    )
+    page.evaluate("document.querySelector('.lead').style.color = '#ccc'")
+    rules = ["color-contrast", "select-name"]
+    found = {
+        rule["id"]
+        for rule in axe.run(page, context="header, form", options={"runOnly": rules}).response["violations"]
+    }
+    assert found == set(rules)
 
 
 def test_light_dark_and_the_button(study: StudyDir, visit) -> None:
@@ -247,12 +379,16 @@ def test_pictures_of_each_setting_load(study: StudyDir, visit) -> None:
     setting = page.locator("#settings details:visible").first
     setting.locator("summary").click()
     images = setting.locator("img")
-    assert images.count() == 2
+    assert images.count() == 3
     for image in images.all():
         image.scroll_into_view_if_needed()
         page.wait_for_function(
             "image => image.complete && image.naturalWidth === 40", arg=image.element_handle()
         )
+    latents = [f"z{i}" for i in range(10)]
+    assert setting.locator(".down").nth(0).locator("span").all_inner_texts() == ["original", "reconstruction"]
+    assert setting.locator(".down").nth(1).locator("span").all_inner_texts() == latents
+    assert setting.locator(".moving .across span").all_inner_texts() == latents
     assert setting.locator("table.heat td.s").count() == 50
     assert setting.locator("svg.curve").count() == 2
 

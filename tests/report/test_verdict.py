@@ -3,6 +3,7 @@
 import pytest
 from test_leaderboard import THREE, many
 
+from disentangle_bench.report import verdict
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.tables import tables_of
 from disentangle_bench.report.verdict import _listed, sentences
@@ -12,36 +13,70 @@ def said(numbers, sort: str | None = None) -> list[str]:
     return sentences(tables_of(runs_table(many(numbers)), sort=sort), sort)
 
 
+MADE = "it trained for 7 steps (the standard is 300,000) on rendered images (dsprites_rendered[posX/4])."
+
+
 def test_the_best_row_its_price_and_its_equals() -> None:
     (text,) = said(THREE)
     assert text == (
-        "Best by mig over 3 seeds is beta_vae (beta=2): 0.220 against 0.020 of beta_vae (beta=4); no row can be said to"
-        " reconstruct better; it cannot be told from vae. Rows are told apart by factor_vae (best mean: vae) too."
+        "Best by MIG is beta_vae (beta=2): 0.220 [0.154, 0.286] over 3 seeds, after correction significantly better"
+        f" than 1 of 2 other rows; no row reconstructs significantly better (114.0 nats); {MADE} Not distinguished"
+        " from it: vae. Other metrics that distinguish rows: FactorVAE metric (best mean: vae)."
     )
     (text,) = said(THREE, sort="factor_vae")
-    assert text.startswith("Best by factor_vae over 3 seeds is vae: 0.600 against 0.103 of beta_vae (beta=4)")
+    assert text.startswith(
+        "Best by FactorVAE metric is vae: 0.600 [0.352, 0.848] over 3 seeds, after correction significantly better than"
+        " 1 of 2 other rows;"
+    )
 
 
 def test_a_price_in_nats() -> None:
     dear = {("vae", None): [(100.0 + s, 0.1 + s / 100, 0.5) for s in range(3)]}
     dear |= {("beta_vae", 4.0): [(120.0 + s, 0.3 + s / 100, 0.5) for s in range(3)]}
     (text,) = said(dear)
+    # Student's t at two degrees of freedom is 4.303: 0.31 +- 4.303 * 0.01 / sqrt(3).
     assert text == (
-        "Best by mig over 3 seeds is beta_vae (beta=4): 0.310 against 0.110 of vae; it reconstructs 20.0 nats worse"
-        " than vae (121.0 against 101.0). Another metric tells none apart."
+        "Best by MIG is beta_vae (beta=4): 0.310 [0.285, 0.335] over 3 seeds, after correction significantly better"
+        f" than the other row; it reconstructs 20.0 nats worse than vae (121.0 against 101.0 nats); {MADE} 1 other"
+        " metric distinguishes none."
     )
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_too_few_seeds_say_nothing(seeds: int) -> None:
-    assert said({key: runs[:seeds] for key, runs in THREE.items()}) == []
+def test_a_price_above_the_floor() -> None:
+    """The floor is 90 nats."""
+    records = many({key: THREE[key] for key in (("vae", None), ("beta_vae", 4.0))})
+    for record in records:
+        record.scores["reconstruction"] |= {"floor_nats": 90.0, "constant_nats": 500.0}
+        record.scores["scores"]["reconstruction_nats"] = 100.0 + record.spec.seed
+    (text,) = sentences(tables_of(runs_table(records)))
+    assert "no row reconstructs significantly better (11.0 nats above the floor)" in text
 
 
-def test_nothing_can_be_told_apart() -> None:
-    equal = {key: THREE["vae", None] for key in THREE}
-    assert said(equal) == [
-        "By mig no row can be told from the best mean, 0.200 of vae. Another metric tells none apart."
+@pytest.mark.parametrize(("seeds", "words"), [(1, "0.250 over 1 seed"), (2, "0.225 over 2 seeds")])
+def test_too_few_seeds_compare_nothing(seeds: int, words: str) -> None:
+    assert said({key: runs[:seeds] for key, runs in THREE.items()}) == [
+        "By MIG no rows are compared, since fewer than two have 3 seeds; the best mean is that of beta_vae (beta=2):"
+        f" {words}; {MADE}"
     ]
+
+
+def test_no_row_is_distinguished() -> None:
+    equal = {key: THREE["vae", None] for key in THREE}
+    (text,) = said(equal)
+    assert text == (
+        "By MIG no row is distinguished from the best mean, that of vae: 0.200 [0.150, 0.250] over 3 seeds; no row"
+        f" reconstructs significantly better (105.0 nats); {MADE} 1 other metric distinguishes none."
+    )
+
+
+def test_a_model_without_steps_and_one_of_the_standard_steps() -> None:
+    row = tables_of(runs_table(many(THREE))).rows.assign(steps=300_000).iloc[0]
+
+    def made(model: str) -> str:
+        return verdict._made(row.where(row.index != "model", model))
+
+    assert made("vae").startswith("it trained for 300,000 steps (the standard number) on rendered images")
+    assert made("pca").startswith("it is fitted at once, without steps, on rendered images")
 
 
 def test_nats_of_several_likelihoods_are_not_compared() -> None:

@@ -1,33 +1,42 @@
 "use strict";
-// The leaderboard sorts by a press on a heading and is filtered by data set, model, text and Pareto front.
+// The leaderboard: another metric ranks and sorts it anew and puts its column beside the models. A press on a heading sorts.
 // Controls stay below: they are filtered with their data set and never sorted among the models.
 {
   const table = document.getElementById("board");
   const body = table.querySelector("tbody.ranked");
-  const headings = [...table.tHead.rows[0].cells];
+  const head = table.tHead.rows[0];
   const model = document.getElementById("model");
   const text = document.getElementById("text");
   const frontOnly = document.getElementById("front-only");
   const count = document.getElementById("count");
-  const first = headings.findIndex((cell) => cell.textContent.trim() === "failed") + 1; // of the measures
+  // Columns by their place in the file, which stays theirs wherever they are shown.
+  const headings = [...head.cells];
+  const buttons = headings.map((cell) => cell.querySelector("button"));
+  const place = Object.fromEntries(buttons.map((button, i) => [button.dataset.key, i]));
+  const cells = new Map([...table.rows].filter((row) => row.cells.length === headings.length).map((row) => [row, [...row.cells]]));
 
-  const lines = [...body.rows].map((row) => ({
-    row,
-    group: Number(row.dataset.group),
-    likelihood: row.dataset.likelihood,
-    model: row.cells[1].textContent,
-    words: `${row.cells[1].textContent} ${row.cells[2].textContent}`.toLowerCase(),
-    keys: [...row.cells].map((cell, i) => {
-      if (headings[i].querySelector("button").dataset.number === "0") return cell.textContent;
-      return cell.dataset.v === "" ? null : Number(cell.dataset.v);
-    }),
-    stars: [...row.cells].map((cell) => cell.querySelector(".star") !== null),
-  }));
+  const lines = [...body.rows].map((row) => {
+    const own = cells.get(row);
+    const name = own[place.model].querySelector(".name").textContent;
+    return {
+      row,
+      group: Number(row.dataset.group),
+      likelihood: row.dataset.likelihood,
+      model: name,
+      words: own[place.model].textContent.toLowerCase(),
+      keys: own.map((cell, i) => {
+        if (buttons[i].dataset.number === "0") return cell.textContent;
+        return cell.dataset.v === "" ? null : Number(cell.dataset.v);
+      }),
+      ranks: own.map((cell) => cell.dataset.rank),
+      stars: own.map((cell) => cell.querySelector(".star") !== null),
+    };
+  });
   const controls = [...table.querySelectorAll("tbody.controls tr[data-group]")];
 
   function filter() {
     const wanted = text.value.trim().toLowerCase();
-    const column = first + report.measure(report.metric);
+    const column = place[report.metric];
     let visible = 0;
     for (const line of lines) {
       const keep =
@@ -41,12 +50,12 @@
     for (const row of controls) row.hidden = Number(row.dataset.group) !== report.group;
     const heading = table.querySelector("tbody.controls tr.heading");
     if (heading) heading.hidden = controls.every((row) => row.hidden);
-    count.value = `${visible} setting${visible === 1 ? "" : "s"}`;
+    count.value = `${visible} row${visible === 1 ? "" : "s"}`;
   }
 
   function sort(column, up) {
     const sign = up ? 1 : -1;
-    const apart = headings[column].querySelector("button").dataset.apart === "1"; // nats of two likelihoods do not mix
+    const apart = buttons[column].dataset.apart === "1"; // nats of two likelihoods do not mix
     const order = (a, b) => {
       if (apart && a.likelihood !== b.likelihood) {
         if (!a.likelihood || !b.likelihood) return a.likelihood ? -1 : 1; // a row without reconstruction goes last
@@ -66,10 +75,28 @@
     });
   }
 
+  // Rank, sort and mark by the chosen metric, whose column comes after the model's.
+  function choose() {
+    const chosen = place[report.metric];
+    if (chosen !== undefined) {
+      const order = [...headings.keys()].filter((i) => i !== chosen);
+      order.splice(place.model + 1, 0, chosen);
+      for (const [row, own] of cells) row.append(...order.map((i) => own[i]));
+      for (const own of cells.values()) own.forEach((cell, i) => cell.classList.toggle("chosen", i === chosen));
+      for (const line of lines) {
+        const rank = line.ranks[chosen] ?? "";
+        cells.get(line.row)[place.rank].textContent = rank;
+        line.keys[place.rank] = rank === "" ? null : parseInt(rank, 10);
+      }
+      sort(place.rank, true);
+    }
+    filter();
+  }
+
   table.tHead.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    const column = Number(button.dataset.key);
+    const column = place[button.dataset.key];
     const now = headings[column].getAttribute("aria-sort");
     const upFirst = button.dataset.up === "1"; // the best at the top first
     sort(column, now === null ? upFirst : now !== "ascending");
@@ -77,5 +104,5 @@
   model.addEventListener("change", filter);
   text.addEventListener("input", filter);
   frontOnly.addEventListener("change", filter);
-  report.follow(filter);
+  report.follow(choose);
 }

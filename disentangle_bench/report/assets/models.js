@@ -10,10 +10,10 @@
   }
 
   function fill(id, headings, lines) {
-    const head = element("tr", {}, ...headings.map(([words, number]) => element("th", { scope: "col", class: number ? "number" : "words" }, words)));
+    const head = element("tr", {}, ...headings.map(([words, number], i) => element("th", { scope: "col", class: `${number ? "number" : "words"}${i ? "" : " frozen"}` }, words)));
     const rows = lines.map((cells) =>
       element("tr", {}, ...cells.map((cell, i) =>
-        i === 0 ? element("th", { scope: "row" }, cell) : element("td", { class: headings[i][1] ? "number" : "words" }, cell))),
+        i === 0 ? element("th", { scope: "row" }, ...cell) : element("td", { class: headings[i][1] ? "number" : "words" }, ...[cell].flat()))),
     );
     document.getElementById(id).replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
   }
@@ -30,9 +30,9 @@
     fill(
       "summary",
       [["model"], ["hypervolume", 1], ["on the front", 1], ["settings", 1], ["seeds", 1], ["failed", 1],
-        ["best setting by ELBO"], [report.metric, 1], ["best setting by the metric"], [report.metric, 1]],
+        ["best setting by ELBO"], [report.title(), 1], ["best setting by the metric"], [report.title(), 1]],
       models.map((line) => [
-        named(line, models), shown(line.hypervolume), `${line.settings_on_front}`, `${line.n_settings}`, `${line.n_seeds}`, `${line.n_failed}`,
+        [sign(line.model), named(line, models)], shown(line.hypervolume), `${line.settings_on_front}`, `${line.n_settings}`, `${line.n_seeds}`, `${line.n_failed}`,
         ...best(line, "best_by_elbo"), ...best(line, "best_by_labels"),
       ]),
     );
@@ -41,7 +41,7 @@
       "improvement",
       [["model A"], ["model B"], ["A better than B", 1], ["p-value (Holm)", 1], ["runs", 1], ["failed", 1]],
       pairs.map((line) => [
-        `${line.model_a} ${line.setting_a}`.trim(), `${line.model_b} ${line.setting_b}`.trim(),
+        [sign(line.model_a), `${line.model_a} ${line.setting_a}`.trim()], [sign(line.model_b), `${line.model_b} ${line.setting_b}`.trim()],
         `${shown(line.probability)}${interval(line.ci_low, line.ci_high)}`, shown(line.p_holm), `${line.n_a}, ${line.n_b}`, `${line.n_failed_a}, ${line.n_failed_b}`,
       ]),
     );

@@ -14,6 +14,10 @@ const report = {
   measure(key) {
     return this.data.measures.findIndex((measure) => measure.key === key);
   },
+  // The metric by the name that people know.
+  title() {
+    return this.data.measures[this.measure(this.metric)].title;
+  },
   rows() {
     return this.data.rows.filter((row) => row.group === this.group);
   },
@@ -25,6 +29,21 @@ function element(name, attributes = {}, ...children) {
   made.append(...children); // strings become text, never markup
   return made;
 }
+
+function draw(name, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+// A model's marker in its colour.
+function marker(model, attributes = {}) {
+  const [colour, shape] = report.data.styles[model];
+  return draw("use", { href: `#shape${shape}`, ...attributes, class: `m${colour} ${attributes.class ?? ""}` });
+}
+
+const sign = (model) => draw("svg", { class: "sign", viewBox: "-8 -8 16 16", "aria-hidden": "true" }, marker(model));
 
 function shown(value, digits = 3) {
   if (value === null || value === undefined) return "-";
@@ -38,14 +57,16 @@ function interval(low, high) {
 {
   const group = document.getElementById("group");
   const metric = document.getElementById("metric");
+  const parts = [...document.querySelectorAll("[data-group], tr[data-metric]")].filter((part) => !part.closest("#board"));
   const choose = () => {
     report.group = Number(group.value);
     report.metric = metric.value;
-    for (const part of document.querySelectorAll("[data-group]:not(tr)")) {
-      const other = part.dataset.metric !== undefined && part.dataset.metric !== report.metric;
-      part.hidden = other || Number(part.dataset.group) !== report.group;
+    for (const part of parts) {
+      const otherMetric = part.dataset.metric !== undefined && part.dataset.metric !== report.metric;
+      const otherGroup = part.dataset.group !== undefined && Number(part.dataset.group) !== report.group;
+      part.hidden = otherMetric || otherGroup;
     }
-    for (const draw of report.listeners) draw();
+    for (const listener of report.listeners) listener();
   };
   group.addEventListener("change", choose);
   metric.addEventListener("change", choose);

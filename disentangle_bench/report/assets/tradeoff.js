@@ -1,19 +1,7 @@
 "use strict";
 // Reconstruction against a metric as SVG: seeds, means with intervals, the front of the means, a tip on hover and focus.
 {
-  const NAMESPACE = "http://www.w3.org/2000/svg";
   const SIZE = { width: 0, height: 0, left: 62, right: 16, top: 14, bottom: 48 }; // follows the page's width
-  // Shapes distinguish models without colour. Each is a path around (0, 0).
-  const SHAPES = [
-    "M5.5,0A5.5,5.5 0 1 1 -5.5,0A5.5,5.5 0 1 1 5.5,0Z",
-    "M-5,-5H5V5H-5Z",
-    "M0,-6.5L6,5H-6Z",
-    "M0,-7L6,0L0,7L-6,0Z",
-    "M0,6.5L6,-5H-6Z",
-    "M-2,-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
-    "M-6,-3.5L-3.5,-6L0,-2.5L3.5,-6L6,-3.5L2.5,0L6,3.5L3.5,6L0,2.5L-3.5,6L-6,3.5L-2.5,0Z",
-    "M0,-7L1.8,-2.3H6.8L2.8,.9L4.2,5.8L0,2.9L-4.2,5.8L-2.8,.9L-6.8,-2.3H-1.8Z",
-  ];
   const svg = document.getElementById("plot");
   const tip = document.getElementById("tip");
   const legend = document.getElementById("legend");
@@ -31,15 +19,7 @@
     likelihood.parentElement.hidden = names.length < 2;
   }
 
-  function draw(name, attributes, ...children) {
-    const made = document.createElementNS(NAMESPACE, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  }
-
-  const colour = (model) => `m${report.data.models.indexOf(model) % 8}`;
-  const shape = (model) => SHAPES[report.data.models.indexOf(model) % SHAPES.length];
+  const colour = (model) => `m${report.data.styles[model][0]}`;
 
   // Round numbers that span the values: about `count` ticks, 1, 2 or 5 times a power of ten apart.
   function ticks(low, high, count) {
@@ -60,8 +40,8 @@
     return { low, high, at: (value) => from + ((value - low) / (high - low)) * (to - from) };
   }
 
-  function axes(x, y, metric) {
-    const lower = report.data.measures[report.measure(metric)].lower;
+  function axes(x, y) {
+    const lower = report.data.measures[report.measure(report.metric)].lower;
     const bottom = SIZE.height - SIZE.bottom;
     const made = [];
     const across = ticks(x.low, x.high, SIZE.width / 80);
@@ -78,7 +58,7 @@
     const words = SIZE.width < 500 ? "reconstruction (nats, low is good)" : "reconstruction (nats per image, lower is better)";
     made.push(draw("text", { class: "label middle", x: (SIZE.left + SIZE.width - SIZE.right) / 2, y: SIZE.height - 10 }, words));
     const side = { class: "label middle", x: 14, y: middle, transform: `rotate(-90 14 ${middle})` };
-    made.push(draw("text", side, `${metric} (${lower ? "lower" : "higher"} is better)`));
+    made.push(draw("text", side, `${report.title()} (${lower ? "lower" : "higher"} is better)`));
     return made;
   }
 
@@ -98,13 +78,12 @@
     const unbeaten = line.unbeaten[report.data.metrics.indexOf(report.metric)];
     const words = [
       `${line.model} ${line.setting}`.trim(),
-      `${report.metric} ${shown(gain)}${interval(low, high)}`,
+      `${report.title()} ${shown(gain)}${interval(low, high)}`,
       `reconstruction ${shown(cost)}${interval(costLow, costHigh)} nats`,
-      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no setting significantly beats it" : ""}`,
+      `${line.seeds.length} seeds, ${line.failed} failed${unbeaten ? "; no row significantly beats it" : ""}`,
     ];
-    return draw("path", {
-      class: `mark ${colour(line.model)}`,
-      d: shape(line.model),
+    return marker(line.model, {
+      class: "mark",
       transform: `translate(${x.at(cost)} ${y.at(gain)}) scale(1.15)`,
       tabindex: "0",
       role: "img",
@@ -136,7 +115,7 @@
     ]).filter(([cost, gain]) => cost !== null && gain !== null);
     const x = scale(pairs.map((pair) => pair[0]), SIZE.left, SIZE.width - SIZE.right);
     const y = scale(pairs.map((pair) => pair[1]), SIZE.height - SIZE.bottom, SIZE.top);
-    svg.append(...axes(x, y, report.metric));
+    svg.append(...axes(x, y));
 
     const metric = report.data.metrics.indexOf(report.metric);
     const front = drawn.filter((line) => line.front[metric]).sort((a, b) => a.numbers[0][0] - b.numbers[0][0]);
@@ -147,7 +126,7 @@
         const dots = draw("g", { class: `seeds ${colour(line.model)}` });
         for (const seed of line.seeds) {
           if (seed[1] === null || seed[column + 1] === null) continue;
-          const words = `${line.model} ${line.setting}, seed ${seed[0]}\n${report.metric} ${shown(seed[column + 1])}\nreconstruction ${shown(seed[1])} nats`;
+          const words = `${line.model} ${line.setting}, seed ${seed[0]}\n${report.title()} ${shown(seed[column + 1])}\nreconstruction ${shown(seed[1])} nats`;
           dots.append(draw("circle", { cx: x.at(seed[1]).toFixed(1), cy: y.at(seed[column + 1]).toFixed(1), r: 2.4, "data-tip": words }));
         }
         svg.append(dots);
@@ -182,9 +161,8 @@
   likelihood.addEventListener("change", plot);
 
   const drawn = new Set(report.data.rows.map((line) => line.model));
-  for (const model of report.data.models.filter((name) => drawn.has(name))) {
-    const sign = draw("svg", { viewBox: "-8 -8 16 16", "aria-hidden": "true" }, draw("path", { class: colour(model), d: shape(model) }));
-    const button = element("button", { type: "button", "aria-pressed": "true" }, sign, model);
+  for (const model of Object.keys(report.data.styles).sort().filter((name) => drawn.has(name))) {
+    const button = element("button", { type: "button", "aria-pressed": "true" }, sign(model), model);
     button.addEventListener("click", () => {
       const on = hidden.delete(model);
       if (!on) hidden.add(model);
