@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -286,5 +287,6 @@ class Lines:
 
 def shown_by_default() -> Progress:
     """Bars in a terminal and in a notebook, nothing elsewhere: somebody's program says what it likes itself."""
-    notebook = "ipykernel" in sys.modules
+    # Without ipywidgets rich shows no bar in a notebook, but a warning.
+    notebook = "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
     return Terminal(Console(stderr=not notebook)) if notebook or sys.stderr.isatty() else Silent()

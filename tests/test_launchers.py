@@ -1,18 +1,17 @@
 """Launchers of one's own: the example of docs/scale.md, as it stands, by an entry point and by its name."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import tiny_data
+from doc_blocks import DOCS, blocks
 
 from disentangle_bench.records.study_dir import StudyDir
 
-PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
-(EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+(EXAMPLE,) = blocks(DOCS / "scale.md", "python")
 
 
 @pytest.mark.parametrize("name", ["inline", "my_launcher:Inline", "inlin"])

@@ -32,3 +32,15 @@ def test_continuous_integration_is_one_script_on_every_python_that_is_named() ->
     assert "run: ./.ci/run" in workflow
     assert re.findall(r'"(3\.[0-9]+)"', workflow) == named
     assert PROJECT["requires-python"] == f">={named[0]}"
+
+
+def test_links_between_documents_lead_to_files_of_the_repository() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)\s#:]+)[)#]", page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 100
+    lost = [f"{page.relative_to(ROOT)}: {link}" for page, link in links if not (page.parent / link).exists()]
+    assert not lost

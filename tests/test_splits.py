@@ -2,11 +2,11 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import tiny_data
 import torch
+from doc_blocks import DOCS, blocks
 from pydantic import ValidationError
 
 from disentangle_bench.data.factor_dataset import FactorDataset
@@ -169,11 +169,11 @@ def test_a_split_is_part_of_a_runs_name_and_no_other_run_gets_a_new_one() -> Non
     assert [run.rsplit("-", 1)[1] for run in old] == ["6b30fdc5", "66c113af", "4ddb33c6"]
 
 
-PAGE = Path(__file__).parents[1] / "docs" / "generalisation.md"
+PAGE = DOCS / "generalisation.md"
 
 
 def test_the_grids_of_the_page_are_such() -> None:
-    whole, transfer, ties = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    whole, transfer, ties = blocks(PAGE, "toml")
     (entry,) = check_grid(tomllib.loads(whole)).datasets
     assert entry.label.endswith("32x32,composition shape posX 0.25]")
     carried = check_grid(tomllib.loads(transfer))

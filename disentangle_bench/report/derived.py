@@ -32,7 +32,7 @@ BASIC = ("scores", "seconds", "leaderboard")
 
 @dataclass(frozen=True)
 class DerivedTable:
-    """A table <name>.csv, which `make` makes of a study's Tables.
+    """A table `<name>.csv`, which `make` makes of a study's Tables.
 
     The report's page shows it under `heading`, with `text` above it; a table without a heading is a link only.
     """

@@ -39,7 +39,7 @@ def run(
         The path of a TOML file, the name of a grid of this package ("quickstart"), the content of such a file as a
         dict, or a Grid.
     out
-        The study directory, by default results/<grid name>.
+        The study directory, by default `results/<grid name>`.
     device
         "auto", "cpu", "cuda" or "cuda:N".
     seeds

@@ -1,15 +1,13 @@
 """The examples of docs/data.md run as they stand."""
 
-import re
-from pathlib import Path
-
 import pytest
+from doc_blocks import DOCS, blocks
 
 from disentangle_bench import registry
 from disentangle_bench.data.checks import CHECKS
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+PAGE = DOCS / "data.md"
+EXAMPLES = blocks(PAGE, "python")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.strip().splitlines()[-1][:40])

@@ -9,6 +9,7 @@ import safetensors.numpy
 import tiny_data
 import torch
 from click.testing import CliRunner
+from doc_blocks import DOCS, blocks
 
 from disentangle_bench import models, registry
 from disentangle_bench.cli import main
@@ -24,8 +25,8 @@ from disentangle_bench.train.loop import train
 from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
 
-DOC = Path(__file__).parents[2] / "docs" / "models.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+DOC = DOCS / "models.md"
+BLOCKS = blocks(DOC, "python")
 SQUARES = tiny_data.squares()
 
 

@@ -1,6 +1,5 @@
 """Derived tables: of the tree, of installed packages, and broken ones; the example of docs/leaderboards.md."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 import synthetic_study
 from click.testing import CliRunner
+from doc_blocks import DOCS, blocks
 
 from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
@@ -16,10 +16,8 @@ from disentangle_bench.report import derived
 from disentangle_bench.report.derived import DerivedTable
 from disentangle_bench.report.study import make_tables, write_tables
 
-DOC = (Path(__file__).parents[2] / "docs" / "leaderboards.md").read_text(encoding="utf-8")
-(EXAMPLE,) = [
-    block for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL) if "DerivedTable" in block
-]
+DOC = DOCS / "leaderboards.md"
+(EXAMPLE,) = [block for block in blocks(DOC, "python") if "DerivedTable" in block]
 TREE = ["measures", "models", "improvement", "variance", "metric_correlation", "choice"]
 HEAD = "from disentangle_bench.report.derived import DerivedTable\nimport pandas as pd\n"
 
@@ -63,7 +61,7 @@ def check_seed_range(study: StudyDir) -> None:
 
 def test_the_example_as_a_table_of_an_installed_package(study: StudyDir, install) -> None:
     install("my_package", EXAMPLE, "SEED_RANGE")
-    (words,) = re.findall(r"```toml\n(.*?)```", DOC, re.DOTALL)
+    (words,) = blocks(DOC, "toml")
     assert f'[project.entry-points."{derived.ENTRY_POINTS}"]' in words
     check_seed_range(study)
     write_tables(study)
