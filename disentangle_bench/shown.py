@@ -1,4 +1,4 @@
-"""Text from anywhere, as it can be shown in a terminal, and settings in short."""
+"""Text from anywhere, as it can be shown in a terminal; settings, names and times in short."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,3 +23,19 @@ def _setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "+".join(map(_setting, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def shortened(text: str, width: int) -> str:
+    """The text in at most `width` characters, at least 3: what is too long loses its middle, less of its end."""
+    if len(text) <= width:
+        return text
+    first = (width - 1) // 3
+    return f"{text[:first]}…{text[len(text) - (width - 1 - first) :]}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h` or `12 days`, whichever reads best."""
+    for unit, size, below in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172800)):
+        if seconds < below:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.0f} days"

@@ -12,7 +12,7 @@ ROOT = Path(disentangle_bench.__file__).parent
 FLOORS = [
     {"shown", "errors", "stop", "streams", "version"},
     {"files", "locks", "progress", "source_hash", "device", "shipped_grids"},
-    {"registry"},
+    {"registry", "bars"},
     {"specs", "metrics", "data"},
     {"models"},
     {"grid", "randomness", "precision"},
@@ -26,7 +26,7 @@ FLOORS = [
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 # Rooms and modules that open in an instant.
 WITHOUT_TORCH = {
-    *("cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
+    *("bars", "cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
     *(
         "errors",
         "files",

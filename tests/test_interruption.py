@@ -17,7 +17,9 @@ STEPS = "training.steps=600"
 
 def start(folder: Path, out: str) -> Bench:
     """The study as a process."""
-    return Bench("run", "tiny.toml", "--out", out, "--set", STEPS, "--seeds", "2", "--jobs", "2", folder=folder)
+    return Bench(
+        "run", "tiny.toml", "--out", out, "--set", STEPS, "--seeds", "2", "--jobs", "2", folder=folder
+    )
 
 
 def stop_after(folder: Path, out: str, runs: int, how: signal.Signals) -> tuple[int, str]:

@@ -10,8 +10,9 @@ import click
 
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option
-from disentangle_bench.cli.output import duration, say, say_unreadable
+from disentangle_bench.cli.output import say, say_unreadable
 from disentangle_bench.errors import BenchError
+from disentangle_bench.shown import duration
 
 if TYPE_CHECKING:
     from disentangle_bench.report.status import Status

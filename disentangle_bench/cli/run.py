@@ -24,9 +24,10 @@ from disentangle_bench.cli.options import (
     threads_option,
     with_metrics,
 )
-from disentangle_bench.cli.output import duration, finish, make_progress, say, say_unreadable
+from disentangle_bench.cli.output import finish, make_progress, say, say_unreadable
 from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
+from disentangle_bench.shown import duration
 from disentangle_bench.streams import go_on_unread
 
 if TYPE_CHECKING:

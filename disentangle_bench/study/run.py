@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from disentangle_bench.bars import shown_by_default
 from disentangle_bench.device import pick_device
 from disentangle_bench.grid import Grid
 from disentangle_bench.grid_file import check_grid, read_grid, with_overrides
-from disentangle_bench.progress import Progress, shown_by_default
+from disentangle_bench.progress import Progress
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.stop import Stop
 from disentangle_bench.study.options import Jobs, Options

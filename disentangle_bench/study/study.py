@@ -24,6 +24,7 @@ from disentangle_bench.grid import Grid, expand
 from disentangle_bench.precision import automatic
 from disentangle_bench.processes.cores import Cores, count_cores
 from disentangle_bench.progress import PhasesOf, Progress, Silent
+from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.stop import Stopped
@@ -94,15 +95,18 @@ class Study:
         datasets = self._load(todo, untrained, controls)
         directory.create()
         claims = Claims(directory)
-        reported = Reported(self.progress, directory)
+        reported = Reported(self.progress, directory, untrained, todo.costs)
         opened = OpenStudy(grid, directory, options, reported, claims)
         opened.datasets, opened.unreadable = datasets, unreadable
         evaluation = Evaluation(opened, controls, todo.score)
         with claims.working():
             directory.write_grid(grid)  # not before: another process could take it for what a killed one left
             try:
-                with reported.study(runs=len(untrained) + len(todo.score) + len(controls)):
-                    self._do(evaluation, Work(untrained, opened))
+                before, now = todo.before, len(untrained) + len(todo.score)
+                if before and now:
+                    self.progress.note(f"{before} of {before + now} runs were finished before")
+                with reported.study(before + now + len(controls), before):
+                    self._do(evaluation, Work(untrained, opened), todo.costs)
             except Stopped:
                 self._rebuild(claims)
                 raise
@@ -114,13 +118,14 @@ class Study:
         if self.directory.has_runs():
             rebuild_tables(self.directory, claims)
 
-    def _do(self, evaluation: Evaluation, work: Work) -> None:
+    def _do(self, evaluation: Evaluation, work: Work, costs: Costs) -> None:
         """Evaluate and train, and save every record."""
         launcher = self._launcher(evaluation, work)
         progress = work.study.progress
         with closing(launcher.run(work, progress, self.options.stop)) as records:
             for record in records:
                 work.save(record)
+                costs.add(record)
                 progress.run_finished(record.spec.id, record.failure)
 
     def _launcher(self, evaluation: Evaluation, work: Work) -> Launcher:
