@@ -1,7 +1,9 @@
 """Text from anywhere, as it can be shown in a terminal; settings, names and times in short."""
 
+import shutil
+import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 
 def printable(text: str) -> str:
@@ -31,6 +33,19 @@ def shortened(text: str, width: int) -> str:
         return text
     first = (width - 1) // 3
     return f"{text[:first]}…{text[len(text) - (width - 1 - first) :]}"
+
+
+def wrapped(text: str, stream: TextIO, indent: int = 0) -> str:
+    """The text with its lines broken between words where `stream` is a terminal, else as it is.
+
+    `indent` characters stand before the first line already.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    keep = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
+    lines = f"{'-' * indent}{text}".split("\n")
+    return "\n".join(textwrap.fill(line, width, **keep) for line in lines)[indent:]  # type: ignore[arg-type]
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from disentangle_bench.shown import printable
+from disentangle_bench.shown import printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +23,12 @@ RUNS_NAMED = 5
 
 
 def say(text: object, err: bool = False, nl: bool = True) -> None:
-    """Print a text, which may hold names from anyone's files: what a terminal would obey is shown instead."""
-    click.echo(printable(str(text)), err=err, nl=nl)
+    """Print a text, which may hold names from anyone's files: what a terminal would obey is shown instead.
+
+    In a terminal, lines are broken between words.
+    """
+    shown = printable(str(text))
+    click.echo(wrapped(shown, sys.stderr if err else sys.stdout) if nl else shown, err=err, nl=nl)
 
 
 def finish(outcome: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,9 @@ from disentangle_bench.cli.options import (
     threads_option,
     with_metrics,
 )
-from disentangle_bench.cli.output import finish, make_progress, say, say_unreadable
+from disentangle_bench.cli.output import finish, make_progress, say
 from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
-from disentangle_bench.shown import duration
 from disentangle_bench.streams import go_on_unread
 
 if TYPE_CHECKING:
@@ -146,9 +144,7 @@ class RunCommand:
             grid = with_precision(grid, study, self.device, self.launcher)
         todo = plan(grid, study, self.retry_failed, self.shard)
         if todo.failed and not self.dry_run:
-            click.echo(
-                f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
-            )
+            say(f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again.")
         at_once = self.device in ("auto", "cpu") and not self.dry_run
         if at_once and is_finished(todo, grid, study, self.retry_failed):
             with stopping_politely(stop):
@@ -180,8 +176,10 @@ class RunCommand:
         if self.launcher == "local":
             warn_of_slow_precisions(todo, str(place))
         if self.dry_run:
+            from disentangle_bench.cli.dry_run import DryRun
+
             processes = jobs.processes(len(todo.train)) if place.type == "cpu" else 1
-            print_plan(grid, study.path, todo, str(place), processes)
+            DryRun(grid, study.path, todo, str(place), processes).print()
             return
         options = Options(
             device=place,
@@ -220,7 +218,7 @@ def with_precision(grid: Grid, study: StudyDir, device: str, launcher: str) -> G
             'training.precision = "auto" asks this machine, and a Ray cluster has others; set it to "float32" or'
             ' "bfloat16"'
         )
-    return settled(grid, study, str(pick_device(device)), lambda line: click.echo(f"note: {line}", err=True))
+    return settled(grid, study, str(pick_device(device)), lambda line: say(f"note: {line}", err=True))
 
 
 @main.command()
@@ -236,9 +234,7 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
 
     checked = read_grid(grid, overrides, seeds)
     words = check_study(checked)
-    click.echo(
-        f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid."
-    )
+    say(f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid.")
     for sentence in words:
         say(f"note: {sentence}")
     for dataset in checked.datasets:
@@ -256,49 +252,8 @@ def warn_of_slow_precisions(todo: Plan, device: str) -> None:
 
     for name in sorted({spec.training.precision for spec in todo.train}):
         if not has_instructions(name, device):
-            click.echo(
+            say(
                 f"note: {device} has no instructions for {name}: training will take several times as long as"
                 " with --set training.precision=float32",
                 err=True,
             )
-
-
-def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int) -> None:
-    """What `bench run` would do, and how long it may take with so many processes; exit code 1 for unreadable runs."""
-    from disentangle_bench.data.load import find_source
-    from disentangle_bench.study.checks import check_study
-    from disentangle_bench.train.estimate import estimate_seconds, whole
-    from disentangle_bench.train.objective import make_objective
-
-    for sentence in check_study(grid):
-        say(f"note: {sentence}", err=True)
-    click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
-    click.echo(
-        f"to train: {len(todo.train)}; to score with further metrics: {len(todo.score)}; device: {device}"
-    )
-    for spec in todo.train:
-        click.echo(f"  {spec.id}")
-    for reason in todo.unreadable.values():
-        say(reason)
-    say_unreadable(study, todo.unreadable)
-    if todo.train:
-        entries = {whole(entry).label: entry for entry in todo.datasets}
-        shapes = {
-            label: find_source(d.name, d.parameters).outline({}, d.size).image_shape
-            for label, d in entries.items()
-        }
-        try:
-            seconds = estimate_seconds(todo.train, shapes, device, make_objective)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # anyone's models at any size; the plan is still worth showing
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
-        else:
-            click.echo(
-                f"about {duration(seconds / processes)} of training, from a few steps timed here; scoring comes on"
-                " top"
-            )
-    if todo.unreadable:
-        sys.exit(1)

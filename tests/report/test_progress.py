@@ -11,7 +11,7 @@ from disentangle_bench.bars import Terminal
 from disentangle_bench.progress import Lines
 from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.study_dir import StudyDir
-from disentangle_bench.shown import shortened
+from disentangle_bench.shown import shortened, wrapped
 from disentangle_bench.study.reported import Reported
 
 LONG = "shapes3d_rendered-factor_vae-gamma40-s12-0123abcd"
@@ -147,3 +147,16 @@ def test_jobs_share_what_is_left_but_no_run() -> None:
     assert costs.left([first.spec, second.spec], {}, 2) == pytest.approx(100)
     assert costs.left([first.spec], {}, 8) == pytest.approx(100)
     assert costs.left([], {}, 2) == 0
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_sentences_break_between_words_in_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "note: reconstruction is compared\n  indented"
+    assert wrapped(text, Tty()) == "note: reconstruction\nis compared\n  indented"
+    assert wrapped("123456 7890123 456789", Tty(), indent=7) == "123456\n7890123 456789"
+    assert wrapped(text, io.StringIO()) == text
