@@ -97,7 +97,7 @@ def print_tables(
     """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
     from rich.text import Text
 
-    from disentangle_bench.report import latex, render
+    from disentangle_bench.report import latex, render, terminal
     from disentangle_bench.report.tables import csv_text
     from disentangle_bench.report.verdict import sentences
 
@@ -111,11 +111,11 @@ def print_tables(
     elif style == "latex":
         say(latex.latex(tables.rows, shown, tables.warnings, digits), nl=False)
     else:
-        terminal = console()
-        for table in render.terminal_tables(tables.rows, shown, title, terminal.width, sort, digits):
-            terminal.print(table)
+        paper = console()
+        for table in terminal.terminal_tables(tables.rows, shown, title, paper.width, sort, digits):
+            paper.print(table)
         for text in sentences(tables, sort):
-            terminal.print(Text(printable(text)))
+            paper.print(Text(printable(text)))
 
 
 def console() -> Console:

@@ -61,9 +61,9 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
     """
     from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report import compare as comparison
-    from disentangle_bench.report.render import comparison_table
     from disentangle_bench.report.study import make_tables
     from disentangle_bench.report.tables import csv_text
+    from disentangle_bench.report.terminal import comparison_table
 
     tables = make_tables([StudyDir(path) for path in studies])
     a, b = (comparison.parse_choice(text, tables.grouped_runs) for text in (first, second))
