@@ -67,10 +67,8 @@ def figures(
     from disentangle_bench.records.study_dir import StudyDir
 
     if tensorboard is not None:
-        from disentangle_bench.report.tensorboard import write_events
-
         with writing(tensorboard):
-            written = write_events(StudyDir(study), tensorboard)
+            written = write_events(study, tensorboard)
         say(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
         return
     from disentangle_bench.report.study import write_figures
@@ -80,6 +78,21 @@ def figures(
         files = write_figures(StudyDir(study), folder, styles, width)
     for path in files:
         say(path)
+
+
+def write_events(study: Path, folder: Path) -> int:
+    """Write an event file for each finished run into `folder`/<run>, unless that is there; how many were written."""
+    from disentangle_bench.callbacks.tensorboard import TensorBoard
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.calls import replay
+
+    board = TensorBoard(study, folder)
+    written = 0
+    for record in StudyDir(study).records():
+        if record.failure is None and not (folder / record.spec.id).exists():
+            replay(record, board)
+            written += 1
+    return written
 
 
 @main.command()

@@ -91,6 +91,13 @@ if TYPE_CHECKING:
     help="CPU cores that a stack takes of a Ray cluster.",
 )
 @metric_limit_option
+@click.option(
+    "--callback",
+    "callbacks",
+    multiple=True,
+    metavar="NAME|MODULE:CLASS",
+    help="Log each run while it trains: tensorboard, wandb, mlflow, or your own class; may be repeated.",
+)
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
 def run_command(**given: Any) -> None:
@@ -125,6 +132,7 @@ class RunCommand:
     gpus_per_job: float | None
     cpus_per_job: int
     metric_seconds: float | None
+    callbacks: tuple[str, ...]
     retry_failed: bool
     dry_run: bool
 
@@ -157,6 +165,8 @@ class RunCommand:
     def check_launcher(self) -> None:
         """Raise BenchError for options that the launcher does not have, and for a launcher that is not there."""
         registry.check("launcher", self.launcher)
+        for name in self.callbacks:
+            registry.check("callback", name)
         if self.launcher != "ray" and (self.address is not None or self.gpus_per_job is not None):
             raise BenchError("--address and --gpus-per-job are for --launcher ray")
         if self.launcher != "local" and (self.jobs is not None or self.threads is not None):
@@ -164,12 +174,14 @@ class RunCommand:
 
     def train(self, grid: Grid, study: StudyDir, todo: Plan, stop: Stop) -> None:
         """Do what is left, or say what that is."""
+        from disentangle_bench.callbacks import make_callbacks
         from disentangle_bench.device import pick_device
         from disentangle_bench.processes.worker import fork_from_here
         from disentangle_bench.study.options import Jobs, Options
         from disentangle_bench.study.study import Study
 
-        fork_from_here()
+        if not self.callbacks:
+            fork_from_here()  # a logger has threads, which a fork would lose while they hold locks
         place = pick_device(self.device)
         refuse_jobs(place.type, self.jobs, self.threads)
         jobs = Jobs(self.jobs, self.threads or 1)
@@ -191,6 +203,7 @@ class RunCommand:
             shard=self.shard,
             metric_seconds=self.metric_seconds,
             launcher=self.make_launcher(),
+            callbacks=make_callbacks(self.callbacks, study.path),
             jobs=jobs,
         )
         with stopping_politely(stop):

@@ -13,6 +13,7 @@ from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.report.status import seconds_left
 from disentangle_bench.specs import RunSpec
+from disentangle_bench.study.calls import Calls
 
 EVERY = 2.0  # seconds between two versions of the file
 
@@ -20,14 +21,18 @@ EVERY = 2.0  # seconds between two versions of the file
 class Reported:
     """Hands everything on to `progress`, and keeps this process's progress file up to date during the work.
 
-    `left` are the runs to train, and `costs` what others took: `progress` hears how long the study will take.
+    `left` are the runs to train, and `costs` what others took: `progress` hears how long the study will take. `calls`
+    hear of each run that begins.
     """
 
-    def __init__(self, progress: Progress, study: StudyDir, left: Iterable[RunSpec], costs: Costs) -> None:
+    def __init__(
+        self, progress: Progress, study: StudyDir, left: Iterable[RunSpec], costs: Costs, calls: Calls
+    ) -> None:
         self.progress = progress
         self.directory = study
         self.left = {spec.id: spec for spec in left}
         self.costs = costs
+        self.calls = calls
         self.phases: dict[str, dict[str, str | int]] = {}  # by run; those that train together share one
         self.written = 0.0
 
@@ -57,6 +62,7 @@ class Reported:
         """These runs begin, together."""
         self._set(ids, "", 0, 0)
         self.progress.run_started(ids)
+        self.calls.started(ids)
 
     def phase(self, ids: Sequence[str], name: str, total: int, done: int = 0) -> None:
         """A phase of these runs begins, or goes on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from disentangle_bench.bars import shown_by_default
+from disentangle_bench.callbacks import Callback
 from disentangle_bench.device import pick_device
 from disentangle_bench.grid import Grid
 from disentangle_bench.grid_file import check_grid, read_grid, with_overrides
@@ -31,6 +32,7 @@ def run(
     jobs: int | None = None,
     threads: int = 1,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Run what is not done yet of a grid, and write its tables: what `bench run` does.
 
@@ -59,6 +61,8 @@ def run(
         Of each of these processes. Another number changes scores as another seed would.
     progress
         Hears how the study gets on; by default bars in a terminal and in a notebook, and nothing elsewhere.
+    callbacks
+        Objects that hear of each run while it trains (`disentangle_bench.callbacks.Callback`), in this process.
 
     Returns
     -------
@@ -94,6 +98,7 @@ def run(
         retry_failed=retry_failed,
         data_dir=data_dir,
         jobs=Jobs(jobs, threads),
+        callbacks=callbacks,
     )
     return Study(checked, directory, options, progress or shown_by_default()).train()
 

@@ -28,6 +28,7 @@ from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.stop import Stopped
+from disentangle_bench.study.calls import Calls
 from disentangle_bench.study.checks import check_pairs, check_study
 from disentangle_bench.study.claims import Claims
 from disentangle_bench.study.core_tasks import ControlTasks, StudyTask
@@ -95,8 +96,10 @@ class Study:
         datasets = self._load(todo, untrained, controls)
         directory.create()
         claims = Claims(directory)
-        reported = Reported(self.progress, directory, untrained, todo.costs)
+        calls = Calls(options.callbacks, untrained, self.progress.note)
+        reported = Reported(self.progress, directory, untrained, todo.costs, calls)
         opened = OpenStudy(grid, directory, options, reported, claims)
+        opened.calls = calls
         opened.datasets, opened.unreadable = datasets, unreadable
         evaluation = Evaluation(opened, controls, todo.score)
         with claims.working():
@@ -127,6 +130,7 @@ class Study:
                 work.save(record)
                 costs.add(record)
                 progress.run_finished(record.spec.id, record.failure)
+                work.study.calls.ended(record)
 
     def _launcher(self, evaluation: Evaluation, work: Work) -> Launcher:
         """Who trains. What is evaluated without training is done first, on this machine."""

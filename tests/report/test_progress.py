@@ -12,6 +12,7 @@ from disentangle_bench.progress import Lines
 from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.shown import shortened, wrapped
+from disentangle_bench.study.calls import Calls
 from disentangle_bench.study.reported import Reported
 
 LONG = "shapes3d_rendered-factor_vae-gamma40-s12-0123abcd"
@@ -123,7 +124,7 @@ def test_the_time_left_follows_finished_runs(tmp_path) -> None:
     study = StudyDir(tmp_path / "study")
     synthetic_study.write(study, iter([]))
     costs, heard = Costs(), Heard()
-    reported = Reported(heard, study, specs, costs)
+    reported = Reported(heard, study, specs, costs, Calls())
     with reported.study(len(specs)):
         assert heard.seconds is None  # no run has finished
         costs.add(records[0])
