@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import StepOfFactor, allow_option, data_dir_option
 from disentangle_bench.cli.output import say
@@ -33,7 +34,13 @@ def board() -> None:
 
 @board.command()
 @board_argument
-@click.option("--dataset", required=True, metavar="NAME", help="The data set that is encoded.")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete.names("data set"),
+    help="The data set that is encoded.",
+)
 @click.option(
     "--every", "kept", multiple=True, type=StepOfFactor(), help="Keep each k-th value of this factor."
 )
@@ -47,6 +54,7 @@ def board() -> None:
     "metrics",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete.names("metric"),
     help=f"May be repeated.  [default: {', '.join(METRICS)}; all of another protocol]",
 )
 @click.option(
@@ -189,10 +197,16 @@ def controls(name: str, results: Path, data_dir: Path | None) -> None:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option("--board", "name", required=True, metavar="NAME", help="The board to enter.")
 @click.option("--entry", required=True, metavar="AuthorYearWord", help="The entry's name.")
-@click.option("--select", default="", metavar="KEY=VALUE,...", help="Which runs: model=beta_vae,beta=4.")
+@click.option(
+    "--select",
+    default="",
+    metavar="KEY=VALUE,...",
+    shell_complete=complete.choices,
+    help="Which runs: model=beta_vae,beta=4.",
+)
 @click.option("--licence", required=True, help="Of the codes, for instance CC-BY-4.0.")
 @click.option(
     "--tuning", required=True, help="How hyper-parameters were chosen: none, labels, unsupervised, or words."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import data_dir_option, parameter_option
 from disentangle_bench.cli.output import make_progress, say
@@ -36,7 +37,7 @@ def data_list(data_dir: Path | None) -> None:
 
 
 @data.command("verify")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names("data set"))
 @data_dir_option
 def data_verify(name: str, data_dir: Path | None) -> None:
     """Check the published files of data set NAME against their published hashes."""
@@ -51,7 +52,7 @@ def data_verify(name: str, data_dir: Path | None) -> None:
 
 
 @data.command("get")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names("data set"))
 @click.option(
     "--mirror", metavar="URL", help="Another address of the file, or of its folder if it ends in /."
 )
@@ -67,7 +68,7 @@ def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
 
 
 @data.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names("data set"))
 @parameter_option
 @click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: <name>.png]")
 @data_dir_option

@@ -50,7 +50,7 @@ class DryRun:
             console().print(table)
         if todo.train:
             self._say_time(seconds, stacks)
-            say(f"`bench show {self.study}` lists the runs once the study is begun.")
+            say("`bench show GRID` lists the runs, and `bench show STUDY` those of a study that is begun.")
         if todo.unreadable:
             sys.exit(1)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.board import results_option, score_entries
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
@@ -37,11 +38,23 @@ if TYPE_CHECKING:
 @main.command()
 @click.argument("what", required=False, metavar="[MODULE:NAME | FILE.pt2]")
 @click.option("--codes", type=click.Path(path_type=Path), help="Score the codes in this file instead.")
-@click.option("--dataset", metavar="NAME", help="On which data set.  [default: the study's]")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    shell_complete=complete.names("data set"),
+    help="On which data set.  [default: the study's]",
+)
 @parameter_option
 @click.option("--every", multiple=True, type=StepOfFactor(), help="Every k-th value of a factor only.")
 @click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.names("metric"),
+    help="May be repeated.",
+)
 @click.option(
     "--protocol", default="default", metavar="NAME", help="Score as a paper does: dlib2019, infogan_cr ..."
 )
@@ -51,7 +64,12 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of points and metrics."
 )
 @click.option(
-    "--into", "study", type=click.Path(path_type=Path), metavar="STUDY", help="Put it in this study's tables."
+    "--into",
+    "study",
+    type=click.Path(path_type=Path),
+    metavar="STUDY",
+    shell_complete=complete.studies,
+    help="Put it in this study's tables.",
 )
 @click.option("--board", metavar="NAME", help="Enter its codes in this board.")
 @click.option("--entry", metavar="AuthorYearWord", help="The entry's name, with --board.")

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def grid_options(command: Any) -> Any:
     for decorate in (
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the grid."),
         click.option("--seeds", type=click.IntRange(min=1), help="Run seeds 0..N-1 instead of the grid's."),
-        click.argument("grid", type=click.Path(path_type=Path)),
+        click.argument("grid", type=click.Path(path_type=Path), shell_complete=complete.grids),
     ):
         command = decorate(command)
     return command

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option, data_dir_option
 from disentangle_bench.cli.output import make_progress, say
@@ -16,9 +17,8 @@ from disentangle_bench.errors import BenchError
 if TYPE_CHECKING:
     from disentangle_bench.data.factor_dataset import FactorDataset
     from disentangle_bench.evaluation.trained_model import TrainedModel
-    from disentangle_bench.records.study_dir import StudyDir
 
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path), shell_complete=complete.runs)
 
 
 @main.command()
@@ -80,7 +80,12 @@ def interpolate(
 
 
 @main.command()
-@run_argument
+@click.argument(
+    "run",
+    type=click.Path(path_type=Path),
+    metavar="RUN|STUDY|GRID",
+    shell_complete=complete.studies_and_runs,
+)
 @click.option(
     "--latents", type=int, nargs=2, help="The two of map and manifold.  [default: those that vary most]"
 )
@@ -94,14 +99,19 @@ def show(
     data_dir: Path | None,
     allow: tuple[str, ...],
 ) -> None:
-    """Say where the pictures of RUN are; draw those that are not there. Of a study, list the runs.
+    """Say where the pictures of RUN are, and draw those that are missing. Of a study or a grid, list the runs.
 
+    A list says which runs are done, failed, running and to do, and has the first scores.
     With --latents or --factor, the map of the data in two latents and the manifold are drawn again.
     """
+    from disentangle_bench.cli.run_list import list_grid, list_study
     from disentangle_bench.records.study_dir import StudyDir
 
     if (run / "grid.toml").is_file():
-        list_runs(StudyDir(run))
+        list_study(StudyDir(run), allow)
+        return
+    if not run.is_dir() and (run.suffix == ".toml" or len(run.parts) == 1):
+        list_grid(run)
         return
     from disentangle_bench.evaluation.labelled_pictures import labelled_pictures
     from disentangle_bench.evaluation.pictures import run_pictures
@@ -120,20 +130,6 @@ def show(
         say(folder / name)
     for name, content in drawn.items():
         write(folder / name, content)
-
-
-def list_runs(study: StudyDir) -> None:
-    """A line a run: its directory, and its reconstruction with the first metric's score, or why it has none."""
-    for record in study.records(curves=False, tell=lambda reason: say(reason, err=True)):
-        if record.failure is not None:
-            told = f"FAILED: {record.failure.splitlines()[0]}"
-        else:
-            scores = record.scores["scores"]
-            metrics = record.scores["metrics"].values()
-            metric = next((headline for about in metrics for headline in about["headlines"]), None)
-            shown = {name: scores.get(name) for name in ("reconstruction_nats", metric)}
-            told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
-        say(f"{study.run_path(record.spec.id)}  {told}")
 
 
 def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[TrainedModel, FactorDataset]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option
 from disentangle_bench.cli.output import say, say_unreadable
@@ -21,7 +22,7 @@ RUNNING_SHOWN = 20
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 def report(study: Path) -> None:
     """Write STUDY/report, a folder of HTML that opens from a disk without a network."""
     from disentangle_bench.files import writing
@@ -34,7 +35,7 @@ def report(study: Path) -> None:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option(
     "--format",
     "styles",
@@ -96,7 +97,7 @@ def write_events(study: Path, folder: Path) -> int:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option("--bibtex", is_flag=True, help="Print the BibTeX entries alone, for a file of their own.")
 def cite(study: Path, bibtex: bool) -> None:
     """Print a paragraph of methods on STUDY in LaTeX, and BibTeX entries of its models, metrics and data.
@@ -113,7 +114,7 @@ def cite(study: Path, bibtex: bool) -> None:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @allow_option
 def status(study: Path, allow: tuple[str, ...]) -> None:
     """Say how STUDY gets on: runs done, running and failed, the rate, the time left.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     Duration,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     default="local",
     show_default=True,
     metavar="NAME",
+    shell_complete=complete.names("launcher"),
     help="Train here, on a Ray cluster (ray), or where an installed launcher does.",
 )
 @click.option(
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     "callbacks",
     multiple=True,
     metavar="NAME|MODULE:CLASS",
+    shell_complete=complete.names("callback"),
     help="Log each run while it trains: tensorboard, wandb, mlflow, or your own class; may be repeated.",
 )
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     allow_option,
@@ -26,13 +27,23 @@ from disentangle_bench.streams import go_on_unread
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.argument("study", type=click.Path(path_type=Path), required=False, shell_complete=complete.studies)
 @click.option(
-    "--metric", "metrics", multiple=True, metavar="NAME", help="A metric to score; may be repeated."
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.names("metric"),
+    help="A metric to score; may be repeated.",
 )
 @plugin_option
 @click.option("--codes", type=click.Path(path_type=Path), help="An .npz, .npy, .csv or .parquet of codes.")
-@click.option("--dataset", metavar="NAME", help="Take the factors of this data set, row for row.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    shell_complete=complete.names("data set"),
+    help="Take the factors of this data set, row for row.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
@@ -97,12 +108,13 @@ def score(
 
 
 @main.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete.names("data set"))
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete.names("metric"),
     help=f"Score these only.  [default: all but {', '.join(registry.ON_REQUEST)}]",
 )
 @click.option("--points", type=click.IntRange(min=2), help="Use this many random images.  [default: all]")

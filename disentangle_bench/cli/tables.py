@@ -7,15 +7,29 @@ from pathlib import Path
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.output import console, print_tables, say
 
+studies_argument = click.argument(
+    "studies",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="STUDY...",
+    shell_complete=complete.studies,
+)
 LISTED = {"models": "model", "datasets": "data set", "metrics": "metric"}
 
 
 @main.command()
-@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY...")
-@click.option("--sort", metavar="METRIC", help="Rank by this measure.  [default: the first metric]")
+@studies_argument
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    shell_complete=complete.measures,
+    help="Rank by this measure.  [default: the first metric]",
+)
 @click.option(
     "--format",
     "style",
@@ -50,9 +64,23 @@ def leaderboard(
 
 
 @main.command()
-@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY...")
-@click.option("--a", "first", required=True, metavar="KEY=VALUE,...", help="Which runs are A.")
-@click.option("--b", "second", required=True, metavar="KEY=VALUE,...", help="Which runs are B.")
+@studies_argument
+@click.option(
+    "--a",
+    "first",
+    required=True,
+    metavar="KEY=VALUE,...",
+    shell_complete=complete.choices,
+    help="Which runs are A.",
+)
+@click.option(
+    "--b",
+    "second",
+    required=True,
+    metavar="KEY=VALUE,...",
+    shell_complete=complete.choices,
+    help="Which runs are B.",
+)
 @click.option("--format", "style", type=click.Choice(["table", "csv"]), default="table", show_default=True)
 def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> None:
     """Compare two choices of runs of STUDY: their means, and how probable it is that A is better.
@@ -82,10 +110,13 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
 
 @main.command("list")
 @click.argument("kind", type=click.Choice(list(LISTED)))
-def list_command(kind: str) -> None:
-    """List the models, datasets or metrics that a grid can name."""
-    for name in registry.names(LISTED[kind]):
-        say(f"{name:<22} {describe(LISTED[kind], name)}")
+@click.argument("name", required=False, shell_complete=complete.listed)
+def list_command(kind: str, name: str | None) -> None:
+    """List the models, datasets or metrics that a grid can name, or say what is known of NAME."""
+    if name is not None:
+        registry.check(LISTED[kind], name)
+    for each in [name] if name is not None else registry.names(LISTED[kind]):
+        say(f"{each:<22} {describe(LISTED[kind], each)}")
 
 
 def describe(kind: str, name: str) -> str:
@@ -108,7 +139,7 @@ def describe(kind: str, name: str) -> str:
 
 
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.grid_names)
 def grids(name: str | None) -> None:
     """List the grids that come with the package, or print the one called NAME.
 

@@ -81,6 +81,11 @@ def study_status(study: StudyDir, expected: Sequence[RunSpec], now: float | None
     )
 
 
+def at_work_now(study: StudyDir) -> tuple[Phase, ...]:
+    """What the runs in work are doing."""
+    return _phases(_alive(study.progress.each(), time.time()))
+
+
 def seconds_left(
     left: Sequence[RunSpec], at_work: Sequence[dict[str, Any]], costs: Costs, now: float | None = None
 ) -> float | None:
