@@ -132,7 +132,7 @@ parameter_option = click.option(
     "parameters",
     multiple=True,
     type=Parameter(),
-    help="Of a data set that has some, such as dsprites_drawn; may be repeated.",
+    help="Set a parameter of a data set such as dsprites_drawn; may be repeated.",
 )
 
 
@@ -157,7 +157,7 @@ data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="DISENTANGLE_BENCH_DATA",
-    help="Where data files are kept.  [default: ./datasets, else a cache of yours]",
+    help="Keep data files here.  [default: ./datasets, else a cache of yours]",
 )
 
 
@@ -182,7 +182,7 @@ allow_option = click.option(
     "--allow",
     multiple=True,
     metavar="MODULE[:NAME]",
-    help="Code that the study names and that may be imported; may be repeated.  [default: this package's, installed]",
+    help="Import this code, which the study names; may be repeated.  [default: this package's, installed]",
 )
 
 

@@ -24,7 +24,10 @@ RUNNING_SHOWN = 20
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 def report(study: Path) -> None:
-    """Write STUDY/report, a folder of HTML that opens from a disk without a network."""
+    """Write STUDY/report, a folder of HTML.
+
+    It opens from a disk, without a network.
+    """
     from disentangle_bench.files import writing
     from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.html import write_report
@@ -41,16 +44,18 @@ def report(study: Path) -> None:
     "styles",
     type=click.Choice(["png", "svg", "pdf"]),
     multiple=True,
-    help="May be repeated.  [default: all three]",
+    help="Write this kind of file; may be repeated.  [default: all three]",
 )
 @click.option(
     "--width",
     type=click.Choice(["text", "column"]),
     default="text",
     show_default=True,
-    help="As wide as a page's text (6.9 inches), or as one of its two columns (3.35).",
+    help="Draw as wide as a page's text (6.9 inches) or one of its two columns (3.35).",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: STUDY/figures]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write into this folder.  [default: STUDY/figures]"
+)
 @click.option(
     "--tensorboard",
     type=click.Path(path_type=Path),
@@ -60,9 +65,10 @@ def report(study: Path) -> None:
 def figures(
     study: Path, styles: tuple[str, ...], width: str, out: Path | None, tensorboard: Path | None
 ) -> None:
-    """Draw the static figures of STUDY for papers, the same byte for byte every time.
+    """Draw the figures of STUDY for papers.
 
-    tradeoff, curves, metric_correlation and, where runs have it, mutual_information.
+    These are tradeoff, curves, metric_correlation and, where runs have it, mutual_information. They are the same byte
+    for byte every time.
     """
     from disentangle_bench.files import writing
     from disentangle_bench.records.study_dir import StudyDir
@@ -100,7 +106,9 @@ def write_events(study: Path, folder: Path) -> int:
 @click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option("--bibtex", is_flag=True, help="Print the BibTeX entries alone, for a file of their own.")
 def cite(study: Path, bibtex: bool) -> None:
-    """Print a paragraph of methods on STUDY in LaTeX, and BibTeX entries of its models, metrics and data.
+    """Print a paragraph of methods on STUDY, and BibTeX.
+
+    The paragraph is LaTeX. The entries are of the study's models, metrics and data sets.
 
     bench cite STUDY --bibtex > study.bib
     """
@@ -117,9 +125,10 @@ def cite(study: Path, bibtex: bool) -> None:
 @click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @allow_option
 def status(study: Path, allow: tuple[str, ...]) -> None:
-    """Say how STUDY gets on: runs done, running and failed, the rate, the time left.
+    """Say how STUDY gets on, and how long it will take.
 
-    It reads the disk alone, so it can be asked from another terminal, or another machine that sees the directory.
+    It counts runs that are done, running and failed. It reads the disk alone: ask from another terminal, or from
+    another machine that sees the directory.
     """
     from disentangle_bench.grid import expand
     from disentangle_bench.grid_file import read_grid

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 @main.command("run")
 @grid_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Study directory.  [default: results/<grid name>]"
+    "--out", type=click.Path(path_type=Path), help="The study's directory.  [default: results/<grid name>]"
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Compute here: auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @plugin_option
 @click.option(
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     type=Duration(),
     default="5m",
     show_default=True,
-    help="Time between checkpoints of training.",
+    help="Keep a checkpoint of training so often.",
 )
 @click.option(
     "--stack-size",
@@ -78,19 +78,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--address",
-    help="The Ray cluster: host:port, or auto for the one of this machine.  [default: a new one of this machine alone]",
+    help="Use this Ray cluster: host:port, or auto for the one of this machine.  [default: a new one here]",
 )
 @click.option(
     "--gpus-per-job",
     type=click.FloatRange(min=0),
-    help="GPUs that a stack takes of a Ray cluster.  [default: 1 where there are any]",
+    help="A stack takes so many GPUs of a Ray cluster.  [default: 1 where there are any]",
 )
 @click.option(
     "--cpus-per-job",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="CPU cores that a stack takes of a Ray cluster.",
+    help="A stack takes so many CPU cores of a Ray cluster.",
 )
 @metric_limit_option
 @click.option(
@@ -104,10 +104,11 @@ if TYPE_CHECKING:
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
 def run_command(**given: Any) -> None:
-    """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
+    """Run what is not done yet of GRID.
 
-    Finished runs are kept and never repeated; stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time and give the
-    same command to go on from its checkpoint. Several such commands at once share the work.
+    GRID is a TOML file, or the name of a grid that comes with the package. Finished runs are kept and never repeated.
+    Stop the command with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time, and give it again to go on from its
+    checkpoint. Several such commands at once share the work. The end is the study's leaderboard.
     """
     go_on_unread("stdout")  # what it prints is kept in the study too
     RunCommand(**given).do()
@@ -240,9 +241,9 @@ def with_precision(grid: Grid, study: StudyDir, device: str, launcher: str) -> G
 @main.command()
 @grid_options
 def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
-    """Check GRID as `bench run` does before it starts, and say how many runs it describes.
+    """Check GRID, and say how many runs it describes.
 
-    Nothing is trained or written, and no image is read.
+    The check is that of `bench run` before it starts. Nothing is trained or written, and no image is read.
     """
     from disentangle_bench.grid import expand
     from disentangle_bench.grid_file import read_grid
