@@ -136,6 +136,10 @@ def test_status_counts_and_foretells(tmp_path: Path) -> None:
     assert [(p.phase, p.done, p.total) for p in found.running] == [("training", 3, 4)]
     assert found.seconds_left == pytest.approx(101 * 2.25)
     assert study_status(study, specs()[:6]).state == "running"
+    working(study, jobs=2)  # which share what is left
+    found = study_status(study, specs())
+    assert found.rate == pytest.approx(2 * 3600 / 101)
+    assert found.seconds_left == pytest.approx(101 * 2.25 / 2)
 
 
 def test_status_tells_who_is_gone(tmp_path: Path) -> None:
