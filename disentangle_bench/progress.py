@@ -1,27 +1,14 @@
-"""How a study shows that it is getting on: bars in a terminal, plain lines in a pipe, or nothing."""
+"""How a study shows that it is getting on: plain lines in a pipe, or nothing. `bars` has what a terminal shows."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
-
-from disentangle_bench.shown import printable
+from disentangle_bench.shown import duration, printable
 
 LINE_EVERY = 10.0  # seconds between plain lines within one phase
 
@@ -41,8 +28,12 @@ class Phases(Protocol):
 class Progress(Protocol):
     """What a study says to whoever watches. Runs that train together are named by all their ids."""
 
-    def study(self, runs: int) -> AbstractContextManager[None]:
-        """Around the whole work of `runs` runs."""
+    def study(self, runs: int, done: int = 0) -> AbstractContextManager[None]:
+        """Around the whole work of `runs` runs, `done` of which were finished before."""
+        ...
+
+    def time_left(self, seconds: float | None) -> None:
+        """The study will take so many seconds more, as far as that is known."""
         ...
 
     def preparing(self, what: str, done: int, total: int) -> None:
@@ -88,10 +79,10 @@ class PhasesOf:
 
 def together(ids: Sequence[str]) -> str:
     """One line for runs that train together."""
-    return ids[0] if len(ids) == 1 else f"{len(ids)} runs together, the first {ids[0]}"
+    return ids[0] if len(ids) == 1 else f"{len(ids)} runs from {ids[0]}"
 
 
-def _rate(units: float) -> str:
+def rate(units: float) -> str:
     """Units a second, to read."""
     return f"{units:,.0f}/s" if units >= 100 else f"{units:.3g}/s"
 
@@ -100,10 +91,13 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def study(self, runs: int) -> Iterator[None]:
+    def study(self, runs: int, done: int = 0) -> Iterator[None]:
         """Nothing around the work."""
         yield
 
+    def time_left(self, seconds: float | None) -> None:
+        """Say nothing."""
+
     def preparing(self, what: str, done: int, total: int) -> None:
         """Say nothing."""
 
@@ -121,80 +115,6 @@ class Silent:
 
     def run_finished(self, run_id: str, failure: str | None) -> None:
         """Say nothing."""
-
-
-class Terminal:
-    """A bar for the study's runs, and one for each job at work with its phase, rate and time left."""
-
-    def __init__(self, console: Console) -> None:
-        self.bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self.overall: TaskID | None = None
-        self.jobs: dict[str, TaskID] = {}
-        self.job_of: dict[str, str] = {}  # by run: the name of those that it trains with
-
-    @contextmanager
-    def study(self, runs: int) -> Iterator[None]:
-        """The bars are live within."""
-        for job in list(self.jobs):
-            self._clear(job)
-        with self.bars:
-            self.overall = self.bars.add_task("study", total=runs, rate="runs")
-            yield
-
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """A bar for the data set, gone when it is ready."""
-        self.bars.start()
-        if what not in self.jobs:
-            self.jobs[what] = self.bars.add_task(what, total=total, rate="")
-        self.bars.update(self.jobs[what], completed=done)
-        if done >= total:
-            self._clear(what)
-            self.bars.stop()
-
-    def note(self, text: str) -> None:
-        """A line above the bars."""
-        self.bars.console.print(printable(text), markup=False)
-
-    def run_started(self, ids: Sequence[str]) -> None:
-        """Remember which runs are together."""
-        self.job_of |= dict.fromkeys(ids, together(ids))
-
-    def phase(self, ids: Sequence[str], name: str, total: int, done: int = 0) -> None:
-        """A fresh bar for the phase."""
-        job = together(ids)
-        self._clear(job)
-        description = f"{job} [dim]{name}[/dim]"
-        self.jobs[job] = self.bars.add_task(description, total=total, completed=done, rate="")
-
-    def advance(self, ids: Sequence[str], units: int) -> None:
-        """Move the phase's bar and its rate."""
-        bar = self.jobs.get(together(ids))
-        if bar is not None:
-            self.bars.advance(bar, units)
-            speed = self.bars.tasks[self.bars.task_ids.index(bar)].speed
-            self.bars.update(bar, rate=_rate(speed) if speed else "")
-
-    def run_finished(self, run_id: str, failure: str | None) -> None:
-        """Move the study's bar; a failure gets a line that stays."""
-        self._clear(self.job_of.pop(run_id, run_id))
-        if self.overall is not None:
-            self.bars.advance(self.overall)
-        if failure is not None:
-            self.bars.console.print(
-                "FAILED", printable(f"{run_id}: {failure.splitlines()[0]}"), style="red", markup=False
-            )
-
-    def _clear(self, job: str) -> None:
-        if job in self.jobs:
-            self.bars.remove_task(self.jobs.pop(job))
 
 
 @dataclass
@@ -215,15 +135,20 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.runs = self.begun = 0
+        self.runs = self.begun = self.done = 0
+        self.left: float | None = None
         self.last = 0.0
         self.jobs: dict[str, _Job] = {}  # by run; those that train together share one
 
     @contextmanager
-    def study(self, runs: int) -> Iterator[None]:
+    def study(self, runs: int, done: int = 0) -> Iterator[None]:
         """Remember how many runs there are."""
-        self.runs = runs
+        self.runs, self.begun, self.done = runs, done, done
         yield
+
+    def time_left(self, seconds: float | None) -> None:
+        """Remember it for the line of the next run that ends."""
+        self.left = seconds
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """A line now and then, and at the end."""
@@ -255,10 +180,10 @@ class Lines:
         job.done += units
         now = time.monotonic()
         if now - self.last > LINE_EVERY and job.done < job.total:
-            rate = (job.done - job.before) / max(now - job.started, 1e-9)
-            left = (job.total - job.done) / max(rate, 1e-9)
+            speed = (job.done - job.before) / max(now - job.started, 1e-9)
+            left = (job.total - job.done) / max(speed, 1e-9)
             self._say(
-                f"  {self._whose(job)}{job.phase} {job.done}/{job.total}, {_rate(rate)}, {left:.0f} s left"
+                f"  {self._whose(job)}{job.phase} {job.done}/{job.total}, {rate(speed)}, {duration(left)} left"
             )
             job.started, job.before = now, job.done
 
@@ -266,8 +191,10 @@ class Lines:
         """Say how the run ended."""
         job = self._job([run_id])
         took = time.monotonic() - job.began
-        end = f"done in {took:.0f} s" if failure is None else f"FAILED: {failure.splitlines()[0]}"
-        self._say(f"  {self._whose(job)}{end}")
+        end = f"done in {duration(took)}" if failure is None else f"FAILED: {failure.splitlines()[0]}"
+        self.done += 1
+        left = f", about {duration(self.left)} left" if self.left and self.done < self.runs else ""
+        self._say(f"  {self._whose(job)}{end}; {self.done} of {self.runs} runs{left}")
         self.jobs.pop(run_id, None)
 
     def _job(self, ids: Sequence[str]) -> _Job:
@@ -283,10 +210,3 @@ class Lines:
         # Nobody's log is worth a run: its reader may be gone, its disk full, the stream closed.
         with suppress(OSError, ValueError):
             print(printable(text), file=self.stream, flush=True)
-
-
-def shown_by_default() -> Progress:
-    """Bars in a terminal and in a notebook, nothing elsewhere: somebody's program says what it likes itself."""
-    # Without ipywidgets rich shows no bar in a notebook, but a warning.
-    notebook = "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
-    return Terminal(Console(stderr=not notebook)) if notebook or sys.stderr.isatty() else Silent()

@@ -96,16 +96,25 @@ LAUNCHERS = {
     "ray": "disentangle_bench.study.launchers.ray:OnRay",
 }
 
+CALLBACKS = {
+    "tensorboard": "disentangle_bench.callbacks.tensorboard:TensorBoard",
+    "wandb": "disentangle_bench.callbacks.wandb:WandB",
+    "mlflow": "disentangle_bench.callbacks.mlflow:MLflow",
+}
+
 # A data set may also be named by its path; this is its source.
 PATH_SOURCE = "disentangle_bench.data.user:UserSource"
 
-TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS, "launcher": LAUNCHERS, "encoder": {}}
+TABLES = {"model": MODELS, "data set": DATASETS, "metric": METRICS, "launcher": LAUNCHERS, "encoder": {}} | {
+    "callback": CALLBACKS
+}
 ENTRY_POINTS = {
     "model": "disentangle_bench.models",
     "data set": "disentangle_bench.datasets",
     "metric": "disentangle_bench.metrics",
     "launcher": "disentangle_bench.launchers",
     "encoder": "disentangle_bench.encoders",
+    "callback": "disentangle_bench.callbacks",
 }
 
 

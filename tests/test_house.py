@@ -12,10 +12,10 @@ ROOT = Path(disentangle_bench.__file__).parent
 FLOORS = [
     {"shown", "errors", "stop", "streams", "version"},
     {"files", "locks", "progress", "source_hash", "device", "shipped_grids"},
-    {"registry"},
+    {"registry", "bars"},
     {"specs", "metrics", "data"},
     {"models"},
-    {"grid", "randomness", "precision"},
+    {"grid", "randomness", "precision", "callbacks"},
     {"build", "grid_file", "splits"},
     {"records", "processes"},
     {"evaluation", "train"},
@@ -26,7 +26,19 @@ FLOORS = [
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 # Rooms and modules that open in an instant.
 WITHOUT_TORCH = {
-    *("cli", "board", "report", "records", "metrics", "registry", "specs", "grid", "grid_file"),
+    *(
+        "bars",
+        "callbacks",
+        "cli",
+        "board",
+        "report",
+        "records",
+        "metrics",
+        "registry",
+        "specs",
+        "grid",
+        "grid_file",
+    ),
     *(
         "errors",
         "files",
@@ -45,6 +57,7 @@ WITHOUT_TORCH = {
         "evaluation/protocols.py",
         "evaluation/protocol_metrics.py",
         "study/plan.py",
+        "study/calls.py",
         "study/finished.py",
         "study/claims.py",
     ),

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import StepOfFactor, allow_option, data_dir_option
 from disentangle_bench.cli.output import say
@@ -20,7 +21,7 @@ results_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="The folder that holds boards/ and entries/.",
+    help="The folder with boards/ and entries/.",
 )
 board_argument = click.argument("name")
 entries_argument = click.argument("entries", nargs=-1, metavar="[ENTRY]...")
@@ -28,32 +29,48 @@ entries_argument = click.argument("entries", nargs=-1, metavar="[ENTRY]...")
 
 @main.group()
 def board() -> None:
-    """Leaderboards made of files that anyone can enter: a frozen question, and codes that answer it."""
+    """Make leaderboards of files that anyone can enter.
+
+    A board is a frozen question. Its entries are codes that answer it.
+    """
 
 
 @board.command()
 @board_argument
-@click.option("--dataset", required=True, metavar="NAME", help="The data set that is encoded.")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete.names("data set"),
+    help="The data set that is encoded.",
+)
 @click.option(
     "--every", "kept", multiple=True, type=StepOfFactor(), help="Keep each k-th value of this factor."
 )
-@click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
+@click.option("--size", type=click.IntRange(min=4), help="Average images to so many pixels a side.")
 @click.option(
-    "--points", type=click.IntRange(min=2), default=20_000, show_default=True, help="So many images."
+    "--points",
+    type=click.IntRange(min=2),
+    default=20_000,
+    show_default=True,
+    help="Score so many random images.",
 )
-@click.option("--point-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Other images.")
+@click.option(
+    "--point-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draw other images."
+)
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
-    help=f"May be repeated.  [default: {', '.join(METRICS)}; all of another protocol]",
+    shell_complete=complete.names("metric"),
+    help=f"Score this metric; may be repeated.  [default: {', '.join(METRICS)}; all of another protocol]",
 )
 @click.option(
-    "--protocol", default="default", show_default=True, metavar="NAME", help="Whose way of scoring."
+    "--protocol", default="default", show_default=True, metavar="NAME", help="Score as this protocol does."
 )
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds an entry needs."
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="An entry needs so many seeds."
 )
 @results_option
 @data_dir_option
@@ -65,7 +82,10 @@ def new(
     data_dir: Path | None,
     **asked: Any,
 ) -> None:
-    """Freeze a question as the board NAME: which points of which data set, and which metrics."""
+    """Make the board NAME.
+
+    It freezes a question: which points of which data set, and which metrics.
+    """
     from disentangle_bench.board.definition import NAME, new_board
     from disentangle_bench.data.load import load_dataset
     from disentangle_bench.evaluation.protocols import find_protocol
@@ -88,7 +108,10 @@ def new(
 @board.command("list")
 @results_option
 def list_boards(results: Path) -> None:
-    """List the boards with their data sets and the number of their entries."""
+    """List the boards.
+
+    A line has a board's data set and the number of its entries.
+    """
     from disentangle_bench.board.definition import board_names, read_board
     from disentangle_bench.board.entries import entry_names
 
@@ -104,9 +127,10 @@ def list_boards(results: Path) -> None:
 @results_option
 @data_dir_option
 def check(name: str, entries: tuple[str, ...], fetch: bool, results: Path, data_dir: Path | None) -> None:
-    """Check entries of the board NAME, all unless named: files, codes, and scores, which are computed again.
+    """Check entries of the board NAME.
 
-    Exit code 1 where something is wrong, a line for each.
+    All are checked unless you name some: their files, their codes, and their scores, which are computed again. A line
+    says what is wrong, and the exit code is 1 then.
     """
     from disentangle_bench.board.check import check_entries
     from disentangle_bench.board.definition import read_board
@@ -125,13 +149,16 @@ def check(name: str, entries: tuple[str, ...], fetch: bool, results: Path, data_
 @board.command()
 @board_argument
 @entries_argument
-@click.option("--all", "everything", is_flag=True, help="Also what has scores of these codes and revisions.")
+@click.option("--all", "everything", is_flag=True, help="Score again what has scores already.")
 @results_option
 @data_dir_option
 def score(
     name: str, entries: tuple[str, ...], everything: bool, results: Path, data_dir: Path | None
 ) -> None:
-    """Score what entries of the board NAME lack: new codes, new metrics, and metrics whose revision has risen."""
+    """Score what entries of the board NAME lack.
+
+    That is new codes, new metrics, and metrics whose revision has risen.
+    """
     from disentangle_bench.board.definition import read_board
 
     score_entries(results, read_board(results, name), entries, data_dir, everything)
@@ -164,7 +191,10 @@ def score_entries(
 @click.argument("name", required=False)
 @results_option
 def build(name: str | None, results: Path) -> None:
-    """Write the tables and the page of the board NAME, or of all boards, from the entries' scores."""
+    """Write the tables and the page of a board.
+
+    All boards are written where no NAME is given.
+    """
     from disentangle_bench.board.definition import board_names
     from disentangle_bench.board.tables import build as build_board
 
@@ -177,7 +207,10 @@ def build(name: str | None, results: Path) -> None:
 @results_option
 @data_dir_option
 def controls(name: str, results: Path, data_dir: Path | None) -> None:
-    """Enter codes of known worth in the board NAME: the factors, an untrained encoder, PCA and noise."""
+    """Enter codes of known worth in the board NAME.
+
+    These are the factors, an untrained encoder, PCA and noise.
+    """
     from disentangle_bench.board.controls import enter_controls
     from disentangle_bench.board.definition import read_board
     from disentangle_bench.processes.worker import fork_from_here
@@ -189,26 +222,35 @@ def controls(name: str, results: Path, data_dir: Path | None) -> None:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option("--board", "name", required=True, metavar="NAME", help="The board to enter.")
 @click.option("--entry", required=True, metavar="AuthorYearWord", help="The entry's name.")
-@click.option("--select", default="", metavar="KEY=VALUE,...", help="Which runs: model=beta_vae,beta=4.")
-@click.option("--licence", required=True, help="Of the codes, for instance CC-BY-4.0.")
+@click.option(
+    "--select",
+    default="",
+    metavar="KEY=VALUE,...",
+    shell_complete=complete.choices,
+    help="Choose runs: model=beta_vae,beta=4.",
+)
+@click.option("--licence", required=True, help="The licence of the codes, for instance CC-BY-4.0.")
 @click.option(
     "--tuning", required=True, help="How hyper-parameters were chosen: none, labels, unsupervised, or words."
 )
-@click.option("--name", "called", help="What tables call the method.  [default: model and hyper-parameters]")
-@click.option("--method", help="A line on the method.  [default: what the runs tell]")
-@click.option("--paper", help="[default: the model's]")
+@click.option("--name", "called", help="The method's name in tables.  [default: model and hyper-parameters]")
+@click.option("--method", help="A line on the method.  [default: made of the runs]")
+@click.option("--paper", help="The paper of the method.  [default: the model's]")
 @click.option("--code", help="Where the code is.")
-@click.option("--budget", help="[default: steps, batch size and device of the runs]")
+@click.option("--budget", help="What training took.  [default: steps, batch size and device of the runs]")
 @click.option("--contact", help="Whom to ask.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Compute here: auto, cpu, cuda or cuda:N.")
 @results_option
 @data_dir_option
 @allow_option
 def submit(study: Path, name: str, entry: str, results: Path, data_dir: Path | None, **given: Any) -> None:
-    """Enter finished runs of STUDY in a board: runs of one setting that differ in their seed, with their weights."""
+    """Enter finished runs of STUDY in a board.
+
+    The runs have one setting and differ in their seed. Their weights are entered with them.
+    """
     from disentangle_bench.board.definition import read_board
     from disentangle_bench.board.submit import submit as submit_runs
     from disentangle_bench.device import pick_device

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import data_dir_option, parameter_option
 from disentangle_bench.cli.output import make_progress, say
@@ -25,7 +26,10 @@ def data() -> None:
 @data.command("list")
 @data_dir_option
 def data_list(data_dir: Path | None) -> None:
-    """The published files: what is there, how large, whether it is whole, and where it is from."""
+    """List the published files of data sets.
+
+    A line says whether a file is there, how large it is, whether it is whole, and where it is from.
+    """
     from disentangle_bench.data import official
     from disentangle_bench.data.load import default_data_dir
 
@@ -36,10 +40,10 @@ def data_list(data_dir: Path | None) -> None:
 
 
 @data.command("verify")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names("data set"))
 @data_dir_option
 def data_verify(name: str, data_dir: Path | None) -> None:
-    """Check the published files of data set NAME against their published hashes."""
+    """Check the files of data set NAME against published hashes."""
     from disentangle_bench.data import official
     from disentangle_bench.data.load import default_data_dir
 
@@ -51,13 +55,16 @@ def data_verify(name: str, data_dir: Path | None) -> None:
 
 
 @data.command("get")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names("data set"))
 @click.option(
-    "--mirror", metavar="URL", help="Another address of the file, or of its folder if it ends in /."
+    "--mirror", metavar="URL", help="Download from here: the file, or its folder with / at the end."
 )
 @data_dir_option
 def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
-    """Download the published files of data set NAME, resuming a broken download, and check them."""
+    """Download the files of data set NAME, and check them.
+
+    A broken download goes on where it ended.
+    """
     from disentangle_bench.data import download
     from disentangle_bench.data.load import default_data_dir
 
@@ -67,14 +74,17 @@ def data_get(name: str, mirror: str | None, data_dir: Path | None) -> None:
 
 
 @data.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.names("data set"))
 @parameter_option
-@click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: <name>.png]")
+@click.option("--out", type=click.Path(path_type=Path), help="Write this PNG file.  [default: <name>.png]")
 @data_dir_option
 def data_show(
     name: str, parameters: tuple[tuple[str, Any], ...], out: Path | None, data_dir: Path | None
 ) -> None:
-    """Draw a contact sheet of data set NAME: a row per factor, sweeping its values."""
+    """Draw a contact sheet of data set NAME.
+
+    Each row sweeps the values of a factor.
+    """
     from disentangle_bench.data.contact_sheet import save_contact_sheet
     from disentangle_bench.specs import DatasetSpec
     from disentangle_bench.study.study import load

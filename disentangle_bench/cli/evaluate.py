@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.board import results_option, score_entries
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
@@ -37,21 +38,38 @@ if TYPE_CHECKING:
 @main.command()
 @click.argument("what", required=False, metavar="[MODULE:NAME | FILE.pt2]")
 @click.option("--codes", type=click.Path(path_type=Path), help="Score the codes in this file instead.")
-@click.option("--dataset", metavar="NAME", help="On which data set.  [default: the study's]")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    shell_complete=complete.names("data set"),
+    help="Evaluate on this data set.  [default: the study's]",
+)
 @parameter_option
-@click.option("--every", multiple=True, type=StepOfFactor(), help="Every k-th value of a factor only.")
-@click.option("--size", type=click.IntRange(min=4), help="Images averaged to so many pixels a side.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
+@click.option("--every", multiple=True, type=StepOfFactor(), help="Keep each k-th value of this factor.")
+@click.option("--size", type=click.IntRange(min=4), help="Average images to so many pixels a side.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.names("metric"),
+    help="Score this metric; may be repeated.",
+)
 @click.option(
     "--protocol", default="default", metavar="NAME", help="Score as a paper does: dlib2019, infogan_cr ..."
 )
-@click.option("--points", type=PointCount(), help="How many random images are encoded.  [default: all]")
-@click.option("--name", help="What tables call it.  [default: its own name]")
+@click.option("--points", type=PointCount(), help="Encode so many random images.  [default: all]")
+@click.option("--name", help="Its name in tables.  [default: its own name]")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of points and metrics."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of points and metrics."
 )
 @click.option(
-    "--into", "study", type=click.Path(path_type=Path), metavar="STUDY", help="Put it in this study's tables."
+    "--into",
+    "study",
+    type=click.Path(path_type=Path),
+    metavar="STUDY",
+    shell_complete=complete.studies,
+    help="Put it in this study's tables.",
 )
 @click.option("--board", metavar="NAME", help="Enter its codes in this board.")
 @click.option("--entry", metavar="AuthorYearWord", help="The entry's name, with --board.")
@@ -59,7 +77,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write the record of the evaluation here, as JSON."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Compute here: auto, cpu, cuda or cuda:N.")
 @plugin_option
 @allow_option
 @data_dir_option

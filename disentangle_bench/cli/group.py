@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.shown import printable
+from disentangle_bench.shown import printable, wrapped
 from disentangle_bench.streams import go_on_unread, open_closed
 from disentangle_bench.version import __version__
 
@@ -19,6 +19,10 @@ class Mistake(click.ClickException):
     """A user's mistake: its message alone, exit code 2."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        """The message, broken between words in a terminal."""
+        return wrapped(self.message, sys.stderr, indent=len("Error: "))
 
 
 class Group(click.Group):
@@ -41,7 +45,8 @@ class Group(click.Group):
             what = f"{error.filename}: " if error.filename else ""
             raise Mistake(printable(f"{what}{error.strerror or error}")) from error
         except KeyboardInterrupt:
-            click.echo("\nStopped. Finished runs are kept; the same command goes on from there.", err=True)
+            message = "Stopped. Finished runs are kept; the same command goes on from there."
+            click.echo("\n" + wrapped(message, sys.stderr), err=True)
             sys.exit(130)
 
 

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def grid_options(command: Any) -> Any:
     for decorate in (
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the grid."),
         click.option("--seeds", type=click.IntRange(min=1), help="Run seeds 0..N-1 instead of the grid's."),
-        click.argument("grid", type=click.Path(path_type=Path)),
+        click.argument("grid", type=click.Path(path_type=Path), shell_complete=complete.grids),
     ):
         command = decorate(command)
     return command
@@ -131,7 +132,7 @@ parameter_option = click.option(
     "parameters",
     multiple=True,
     type=Parameter(),
-    help="Of a data set that has some, such as dsprites_drawn; may be repeated.",
+    help="Set a parameter of a data set such as dsprites_drawn; may be repeated.",
 )
 
 
@@ -156,7 +157,7 @@ data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="DISENTANGLE_BENCH_DATA",
-    help="Where data files are kept.  [default: ./datasets, else a cache of yours]",
+    help="Keep data files here.  [default: ./datasets, else a cache of yours]",
 )
 
 
@@ -181,7 +182,7 @@ allow_option = click.option(
     "--allow",
     multiple=True,
     metavar="MODULE[:NAME]",
-    help="Code that the study names and that may be imported; may be repeated.  [default: this package's, installed]",
+    help="Import this code, which the study names; may be repeated.  [default: this package's, installed]",
 )
 
 

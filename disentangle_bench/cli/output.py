@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from disentangle_bench.shown import printable
+from disentangle_bench.shown import printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from disentangle_bench.report.tables import Tables
     from disentangle_bench.study.plan import Outcome
 
-UNREADABLE_SHOWN = 5
+RUNS_NAMED = 5
 
 
 def say(text: object, err: bool = False, nl: bool = True) -> None:
-    """Print a text, which may hold names from anyone's files: what a terminal would obey is shown instead."""
-    click.echo(printable(str(text)), err=err, nl=nl)
+    """Print a text, which may hold names from anyone's files: what a terminal would obey is shown instead.
+
+    In a terminal, lines are broken between words.
+    """
+    shown = printable(str(text))
+    click.echo(wrapped(shown, sys.stderr if err else sys.stdout) if nl else shown, err=err, nl=nl)
 
 
 def finish(outcome: Outcome) -> None:
@@ -33,6 +37,7 @@ def finish(outcome: Outcome) -> None:
         print_leaderboard(outcome.path, said=outcome.unreadable.values())
     for name, reason in outcome.metric_failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)
+    say_failed(outcome.failures)
     say(f"{outcome.done} runs done, {outcome.failed} failed. Tables and figures: {outcome.path}")
     if outcome.left:
         say(
@@ -44,6 +49,16 @@ def finish(outcome: Outcome) -> None:
         sys.exit(1)
 
 
+def say_failed(failures: Mapping[str, str]) -> None:
+    """Which runs have failed, and why: runs that failed for one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for run_id, reason in failures.items():
+        by_reason.setdefault(reason, []).append(run_id)
+    for reason, runs in by_reason.items():
+        more = f" and {len(runs) - RUNS_NAMED} more" if len(runs) > RUNS_NAMED else ""
+        say(f"FAILED {', '.join(runs[:RUNS_NAMED])}{more}: {reason}", err=True)
+
+
 def say_unreadable(study: Path, unreadable: Collection[str]) -> None:
     """How many runs cannot be read, and what is to be done, where there are any."""
     if not unreadable:
@@ -53,8 +68,8 @@ def say_unreadable(study: Path, unreadable: Collection[str]) -> None:
         if len(unreadable) == 1
         else f"{len(unreadable)} runs cannot be read and are"
     )
-    names = ", ".join(sorted(unreadable)[:UNREADABLE_SHOWN])
-    more = len(unreadable) - UNREADABLE_SHOWN
+    names = ", ".join(sorted(unreadable)[:RUNS_NAMED])
+    more = len(unreadable) - RUNS_NAMED
     say(
         f"{what} left alone: {names}{f' and {more} more' if more > 0 else ''} in {study / 'runs'}. The messages above"
         " say why, and what to do; then give the same command again."
@@ -82,7 +97,7 @@ def print_tables(
     """The leaderboard of these tables on standard output, and on standard error what keeps runs apart."""
     from rich.text import Text
 
-    from disentangle_bench.report import latex, render
+    from disentangle_bench.report import latex, render, terminal
     from disentangle_bench.report.tables import csv_text
     from disentangle_bench.report.verdict import sentences
 
@@ -96,11 +111,11 @@ def print_tables(
     elif style == "latex":
         say(latex.latex(tables.rows, shown, tables.warnings, digits), nl=False)
     else:
-        terminal = console()
-        for table in render.terminal_tables(tables.rows, shown, title, terminal.width, sort, digits):
-            terminal.print(table)
+        paper = console()
+        for table in terminal.terminal_tables(tables.rows, shown, title, paper.width, sort, digits):
+            paper.print(table)
         for text in sentences(tables, sort):
-            terminal.print(Text(printable(text)))
+            paper.print(Text(printable(text)))
 
 
 def console() -> Console:
@@ -114,14 +129,7 @@ def make_progress() -> Progress:
     """Bars where somebody watches, lines in a pipe."""
     from rich.console import Console
 
-    from disentangle_bench.progress import Lines, Terminal
+    from disentangle_bench.bars import Terminal
+    from disentangle_bench.progress import Lines
 
     return Terminal(Console(stderr=True)) if sys.stderr.isatty() else Lines(sys.stderr)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h` or `12 days`, whichever reads best."""
-    for unit, size, below in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172800)):
-        if seconds < below:
-            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86400:.0f} days"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option, data_dir_option
 from disentangle_bench.cli.output import make_progress, say
@@ -16,19 +17,22 @@ from disentangle_bench.errors import BenchError
 if TYPE_CHECKING:
     from disentangle_bench.data.factor_dataset import FactorDataset
     from disentangle_bench.evaluation.trained_model import TrainedModel
-    from disentangle_bench.records.study_dir import StudyDir
 
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path), shell_complete=complete.runs)
 
 
 @main.command()
 @run_argument
-@click.option("-n", "count", type=click.IntRange(1, 4096), default=64, show_default=True, help="How many.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Other samples.")
-@click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: samples-<run>.png]")
+@click.option(
+    "-n", "count", type=click.IntRange(1, 4096), default=64, show_default=True, help="Draw so many."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draw other samples.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write this PNG file.  [default: samples-<run>.png]"
+)
 @allow_option
 def sample(run: Path, count: int, seed: int, out: Path | None, allow: tuple[str, ...]) -> None:
-    """Draw images decoded from the prior of the run directory RUN."""
+    """Draw images that RUN decodes from its prior."""
     from disentangle_bench.evaluation.load import load_run
     from disentangle_bench.evaluation.pictures import sample_picture
 
@@ -37,18 +41,21 @@ def sample(run: Path, count: int, seed: int, out: Path | None, allow: tuple[str,
 
 @main.command()
 @run_argument
-@click.option("--image", type=int, help="The image to start from.  [default: one at random, always the same]")
+@click.option("--image", type=int, help="Start from this image.  [default: one at random, always the same]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="PNG or GIF file.  [default: traversals-<run>.png]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write this PNG or GIF file.  [default: traversals-<run>.png]",
 )
 @data_dir_option
 @allow_option
 def traverse(
     run: Path, image: int | None, out: Path | None, data_dir: Path | None, allow: tuple[str, ...]
 ) -> None:
-    """Draw what each latent of RUN does: a row per latent, moved while the others stay as an image's code has them.
+    """Draw what each latent of RUN does.
 
-    As a GIF (--out moves.gif), all latents move at once.
+    Each row moves a latent. The others stay as an image's code has them. In a GIF (--out moves.gif) all rows move at
+    once.
     """
     from disentangle_bench.evaluation import pictures
 
@@ -64,15 +71,20 @@ def traverse(
 
 @main.command()
 @run_argument
-@click.option("--from", "first", type=int, required=True, help="Position of an image in the data set.")
-@click.option("--to", "last", type=int, required=True, help="Position of another.")
-@click.option("--out", type=click.Path(path_type=Path), help="PNG file.  [default: interpolation-<run>.png]")
+@click.option("--from", "first", type=int, required=True, help="Start at the image of this number.")
+@click.option("--to", "last", type=int, required=True, help="End at the image of this number.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write this PNG file.  [default: interpolation-<run>.png]"
+)
 @data_dir_option
 @allow_option
 def interpolate(
     run: Path, first: int, last: int, out: Path | None, data_dir: Path | None, allow: tuple[str, ...]
 ) -> None:
-    """Draw what RUN decodes between the codes of two images, which stand at the ends."""
+    """Draw what RUN decodes between the codes of two images.
+
+    The two images stand at the ends.
+    """
     from disentangle_bench.evaluation.pictures import interpolation_picture
 
     content = interpolation_picture(*load(run, data_dir, allow), first, last)
@@ -80,11 +92,21 @@ def interpolate(
 
 
 @main.command()
-@run_argument
-@click.option(
-    "--latents", type=int, nargs=2, help="The two of map and manifold.  [default: those that vary most]"
+@click.argument(
+    "run",
+    type=click.Path(path_type=Path),
+    metavar="RUN|STUDY|GRID",
+    shell_complete=complete.studies_and_runs,
 )
-@click.option("--factor", help="What colours the map.  [default: the factor that the two latents tell best]")
+@click.option(
+    "--latents",
+    type=int,
+    nargs=2,
+    help="Draw map and manifold of these two.  [default: those that vary most]",
+)
+@click.option(
+    "--factor", help="Colour the map by this factor.  [default: the one that the two latents show best]"
+)
 @data_dir_option
 @allow_option
 def show(
@@ -94,14 +116,19 @@ def show(
     data_dir: Path | None,
     allow: tuple[str, ...],
 ) -> None:
-    """Say where the pictures of RUN are; draw those that are not there. Of a study, list the runs.
+    """List the runs of a study or a grid, or the pictures of RUN.
 
-    With --latents or --factor, the map of the data in two latents and the manifold are drawn again.
+    A list says which runs are done, failed, running and to do, and has their first scores. Pictures that are missing
+    are drawn. With --latents or --factor, the map of the data in two latents and the manifold are drawn again.
     """
+    from disentangle_bench.cli.run_list import list_grid, list_study
     from disentangle_bench.records.study_dir import StudyDir
 
     if (run / "grid.toml").is_file():
-        list_runs(StudyDir(run))
+        list_study(StudyDir(run), allow)
+        return
+    if not run.is_dir() and (run.suffix == ".toml" or len(run.parts) == 1):
+        list_grid(run)
         return
     from disentangle_bench.evaluation.labelled_pictures import labelled_pictures
     from disentangle_bench.evaluation.pictures import run_pictures
@@ -120,20 +147,6 @@ def show(
         say(folder / name)
     for name, content in drawn.items():
         write(folder / name, content)
-
-
-def list_runs(study: StudyDir) -> None:
-    """A line a run: its directory, and its reconstruction with the first metric's score, or why it has none."""
-    for record in study.records(curves=False, tell=lambda reason: say(reason, err=True)):
-        if record.failure is not None:
-            told = f"FAILED: {record.failure.splitlines()[0]}"
-        else:
-            scores = record.scores["scores"]
-            metrics = record.scores["metrics"].values()
-            metric = next((headline for about in metrics for headline in about["headlines"]), None)
-            shown = {name: scores.get(name) for name in ("reconstruction_nats", metric)}
-            told = ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
-        say(f"{study.run_path(record.spec.id)}  {told}")
 
 
 def load(run: Path, data_dir: Path | None, allow: tuple[str, ...]) -> tuple[TrainedModel, FactorDataset]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import allow_option
-from disentangle_bench.cli.output import duration, say, say_unreadable
+from disentangle_bench.cli.output import say, say_unreadable
 from disentangle_bench.errors import BenchError
+from disentangle_bench.shown import duration
 
 if TYPE_CHECKING:
     from disentangle_bench.report.status import Status
@@ -20,9 +22,12 @@ RUNNING_SHOWN = 20
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 def report(study: Path) -> None:
-    """Write STUDY/report, a folder of HTML that opens from a disk without a network."""
+    """Write STUDY/report, a folder of HTML.
+
+    It opens from a disk, without a network.
+    """
     from disentangle_bench.files import writing
     from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.html import write_report
@@ -33,22 +38,24 @@ def report(study: Path) -> None:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option(
     "--format",
     "styles",
     type=click.Choice(["png", "svg", "pdf"]),
     multiple=True,
-    help="May be repeated.  [default: all three]",
+    help="Write this kind of file; may be repeated.  [default: all three]",
 )
 @click.option(
     "--width",
     type=click.Choice(["text", "column"]),
     default="text",
     show_default=True,
-    help="As wide as a page's text (6.9 inches), or as one of its two columns (3.35).",
+    help="Draw as wide as a page's text (6.9 inches) or one of its two columns (3.35).",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: STUDY/figures]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write into this folder.  [default: STUDY/figures]"
+)
 @click.option(
     "--tensorboard",
     type=click.Path(path_type=Path),
@@ -58,18 +65,17 @@ def report(study: Path) -> None:
 def figures(
     study: Path, styles: tuple[str, ...], width: str, out: Path | None, tensorboard: Path | None
 ) -> None:
-    """Draw the static figures of STUDY for papers, the same byte for byte every time.
+    """Draw the figures of STUDY for papers.
 
-    tradeoff, curves, metric_correlation and, where runs have it, mutual_information.
+    These are tradeoff, curves, metric_correlation and, where runs have it, mutual_information. They are the same byte
+    for byte every time.
     """
     from disentangle_bench.files import writing
     from disentangle_bench.records.study_dir import StudyDir
 
     if tensorboard is not None:
-        from disentangle_bench.report.tensorboard import write_events
-
         with writing(tensorboard):
-            written = write_events(StudyDir(study), tensorboard)
+            written = write_events(study, tensorboard)
         say(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
         return
     from disentangle_bench.report.study import write_figures
@@ -81,11 +87,28 @@ def figures(
         say(path)
 
 
+def write_events(study: Path, folder: Path) -> int:
+    """Write an event file for each finished run into `folder`/<run>, unless that is there; how many were written."""
+    from disentangle_bench.callbacks.tensorboard import TensorBoard
+    from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.study.calls import replay
+
+    board = TensorBoard(study, folder)
+    written = 0
+    for record in StudyDir(study).records():
+        if record.failure is None and not (folder / record.spec.id).exists():
+            replay(record, board)
+            written += 1
+    return written
+
+
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @click.option("--bibtex", is_flag=True, help="Print the BibTeX entries alone, for a file of their own.")
 def cite(study: Path, bibtex: bool) -> None:
-    """Print a paragraph of methods on STUDY in LaTeX, and BibTeX entries of its models, metrics and data.
+    """Print a paragraph of methods on STUDY, and BibTeX.
+
+    The paragraph is LaTeX. The entries are of the study's models, metrics and data sets.
 
     bench cite STUDY --bibtex > study.bib
     """
@@ -99,12 +122,13 @@ def cite(study: Path, bibtex: bool) -> None:
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), shell_complete=complete.studies)
 @allow_option
 def status(study: Path, allow: tuple[str, ...]) -> None:
-    """Say how STUDY gets on: runs done, running and failed, the rate, the time left.
+    """Say how STUDY gets on, and how long it will take.
 
-    It reads the disk alone, so it can be asked from another terminal, or another machine that sees the directory.
+    It counts runs that are done, running and failed. It reads the disk alone: ask from another terminal, or from
+    another machine that sees the directory.
     """
     from disentangle_bench.grid import expand
     from disentangle_bench.grid_file import read_grid

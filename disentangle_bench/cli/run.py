@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     Duration,
@@ -24,7 +24,7 @@ from disentangle_bench.cli.options import (
     threads_option,
     with_metrics,
 )
-from disentangle_bench.cli.output import duration, finish, make_progress, say, say_unreadable
+from disentangle_bench.cli.output import finish, make_progress, say
 from disentangle_bench.cli.signals import stopping_politely
 from disentangle_bench.errors import BenchError
 from disentangle_bench.streams import go_on_unread
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 @main.command("run")
 @grid_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Study directory.  [default: results/<grid name>]"
+    "--out", type=click.Path(path_type=Path), help="The study's directory.  [default: results/<grid name>]"
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Compute here: auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @plugin_option
 @click.option(
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     type=Duration(),
     default="5m",
     show_default=True,
-    help="Time between checkpoints of training.",
+    help="Keep a checkpoint of training so often.",
 )
 @click.option(
     "--stack-size",
@@ -73,32 +73,42 @@ if TYPE_CHECKING:
     default="local",
     show_default=True,
     metavar="NAME",
+    shell_complete=complete.names("launcher"),
     help="Train here, on a Ray cluster (ray), or where an installed launcher does.",
 )
 @click.option(
     "--address",
-    help="The Ray cluster: host:port, or auto for the one of this machine.  [default: a new one of this machine alone]",
+    help="Use this Ray cluster: host:port, or auto for the one of this machine.  [default: a new one here]",
 )
 @click.option(
     "--gpus-per-job",
     type=click.FloatRange(min=0),
-    help="GPUs that a stack takes of a Ray cluster.  [default: 1 where there are any]",
+    help="A stack takes so many GPUs of a Ray cluster.  [default: 1 where there are any]",
 )
 @click.option(
     "--cpus-per-job",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="CPU cores that a stack takes of a Ray cluster.",
+    help="A stack takes so many CPU cores of a Ray cluster.",
 )
 @metric_limit_option
+@click.option(
+    "--callback",
+    "callbacks",
+    multiple=True,
+    metavar="NAME|MODULE:CLASS",
+    shell_complete=complete.names("callback"),
+    help="Log each run while it trains: tensorboard, wandb, mlflow, or your own class; may be repeated.",
+)
 @click.option("--retry-failed", is_flag=True, help="Run again what failed before.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
 def run_command(**given: Any) -> None:
-    """Run what is not done yet of GRID, a TOML file, and write its leaderboard.
+    """Run what is not done yet of GRID.
 
-    Finished runs are kept and never repeated; stop it with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time and give the
-    same command to go on from its checkpoint. Several such commands at once share the work.
+    GRID is a TOML file, or the name of a grid that comes with the package. Finished runs are kept and never repeated.
+    Stop the command with Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 at any time, and give it again to go on from its
+    checkpoint. Several such commands at once share the work. The end is the study's leaderboard.
     """
     go_on_unread("stdout")  # what it prints is kept in the study too
     RunCommand(**given).do()
@@ -126,6 +136,7 @@ class RunCommand:
     gpus_per_job: float | None
     cpus_per_job: int
     metric_seconds: float | None
+    callbacks: tuple[str, ...]
     retry_failed: bool
     dry_run: bool
 
@@ -145,9 +156,7 @@ class RunCommand:
             grid = with_precision(grid, study, self.device, self.launcher)
         todo = plan(grid, study, self.retry_failed, self.shard)
         if todo.failed and not self.dry_run:
-            click.echo(
-                f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again."
-            )
+            say(f"{len(todo.failed)} runs failed earlier and are left alone; --retry-failed runs them again.")
         at_once = self.device in ("auto", "cpu") and not self.dry_run
         if at_once and is_finished(todo, grid, study, self.retry_failed):
             with stopping_politely(stop):
@@ -160,6 +169,8 @@ class RunCommand:
     def check_launcher(self) -> None:
         """Raise BenchError for options that the launcher does not have, and for a launcher that is not there."""
         registry.check("launcher", self.launcher)
+        for name in self.callbacks:
+            registry.check("callback", name)
         if self.launcher != "ray" and (self.address is not None or self.gpus_per_job is not None):
             raise BenchError("--address and --gpus-per-job are for --launcher ray")
         if self.launcher != "local" and (self.jobs is not None or self.threads is not None):
@@ -167,20 +178,24 @@ class RunCommand:
 
     def train(self, grid: Grid, study: StudyDir, todo: Plan, stop: Stop) -> None:
         """Do what is left, or say what that is."""
+        from disentangle_bench.callbacks import make_callbacks
         from disentangle_bench.device import pick_device
         from disentangle_bench.processes.worker import fork_from_here
         from disentangle_bench.study.options import Jobs, Options
         from disentangle_bench.study.study import Study
 
-        fork_from_here()
+        if not self.callbacks:
+            fork_from_here()  # a logger has threads, which a fork would lose while they hold locks
         place = pick_device(self.device)
         refuse_jobs(place.type, self.jobs, self.threads)
         jobs = Jobs(self.jobs, self.threads or 1)
         if self.launcher == "local":
             warn_of_slow_precisions(todo, str(place))
         if self.dry_run:
+            from disentangle_bench.cli.dry_run import DryRun
+
             processes = jobs.processes(len(todo.train)) if place.type == "cpu" else 1
-            print_plan(grid, study.path, todo, str(place), processes)
+            DryRun(grid, study.path, todo, str(place), processes).print()
             return
         options = Options(
             device=place,
@@ -192,6 +207,7 @@ class RunCommand:
             shard=self.shard,
             metric_seconds=self.metric_seconds,
             launcher=self.make_launcher(),
+            callbacks=make_callbacks(self.callbacks, study.path),
             jobs=jobs,
         )
         with stopping_politely(stop):
@@ -219,15 +235,15 @@ def with_precision(grid: Grid, study: StudyDir, device: str, launcher: str) -> G
             'training.precision = "auto" asks this machine, and a Ray cluster has others; set it to "float32" or'
             ' "bfloat16"'
         )
-    return settled(grid, study, str(pick_device(device)), lambda line: click.echo(f"note: {line}", err=True))
+    return settled(grid, study, str(pick_device(device)), lambda line: say(f"note: {line}", err=True))
 
 
 @main.command()
 @grid_options
 def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
-    """Check GRID as `bench run` does before it starts, and say how many runs it describes.
+    """Check GRID, and say how many runs it describes.
 
-    Nothing is trained or written, and no image is read.
+    The check is that of `bench run` before it starts. Nothing is trained or written, and no image is read.
     """
     from disentangle_bench.grid import expand
     from disentangle_bench.grid_file import read_grid
@@ -235,9 +251,7 @@ def validate(grid: Path, overrides: tuple[str, ...], seeds: int | None) -> None:
 
     checked = read_grid(grid, overrides, seeds)
     words = check_study(checked)
-    click.echo(
-        f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid."
-    )
+    say(f"{grid}: {len(expand(checked))} runs, {', '.join(checked.metrics)}. All keys and values are valid.")
     for sentence in words:
         say(f"note: {sentence}")
     for dataset in checked.datasets:
@@ -255,49 +269,8 @@ def warn_of_slow_precisions(todo: Plan, device: str) -> None:
 
     for name in sorted({spec.training.precision for spec in todo.train}):
         if not has_instructions(name, device):
-            click.echo(
+            say(
                 f"note: {device} has no instructions for {name}: training will take several times as long as"
                 " with --set training.precision=float32",
                 err=True,
             )
-
-
-def print_plan(grid: Grid, study: Path, todo: Plan, device: str, processes: int) -> None:
-    """What `bench run` would do, and how long it may take with so many processes; exit code 1 for unreadable runs."""
-    from disentangle_bench.data.load import find_source
-    from disentangle_bench.study.checks import check_study
-    from disentangle_bench.train.estimate import estimate_seconds, whole
-    from disentangle_bench.train.objective import make_objective
-
-    for sentence in check_study(grid):
-        say(f"note: {sentence}", err=True)
-    click.echo(f"study {study}: {len(todo.done)} runs done, {len(todo.failed)} failed earlier")
-    click.echo(
-        f"to train: {len(todo.train)}; to score with further metrics: {len(todo.score)}; device: {device}"
-    )
-    for spec in todo.train:
-        click.echo(f"  {spec.id}")
-    for reason in todo.unreadable.values():
-        say(reason)
-    say_unreadable(study, todo.unreadable)
-    if todo.train:
-        entries = {whole(entry).label: entry for entry in todo.datasets}
-        shapes = {
-            label: find_source(d.name, d.parameters).outline({}, d.size).image_shape
-            for label, d in entries.items()
-        }
-        try:
-            seconds = estimate_seconds(todo.train, shapes, device, make_objective)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # anyone's models at any size; the plan is still worth showing
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            click.echo(f"a few steps could not be timed, so that training would fail here too: {reason}")
-        else:
-            click.echo(
-                f"about {duration(seconds / processes)} of training, from a few steps timed here; scoring comes on"
-                " top"
-            )
-    if todo.unreadable:
-        sys.exit(1)

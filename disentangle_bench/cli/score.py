@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.options import (
     allow_option,
@@ -26,15 +27,33 @@ from disentangle_bench.streams import go_on_unread
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.argument("study", type=click.Path(path_type=Path), required=False, shell_complete=complete.studies)
 @click.option(
-    "--metric", "metrics", multiple=True, metavar="NAME", help="A metric to score; may be repeated."
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.names("metric"),
+    help="Score this metric; may be repeated.",
 )
 @plugin_option
-@click.option("--codes", type=click.Path(path_type=Path), help="An .npz, .npy, .csv or .parquet of codes.")
-@click.option("--dataset", metavar="NAME", help="Take the factors of this data set, row for row.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed, with --codes.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--codes", type=click.Path(path_type=Path), help="Score the codes in this .npz, .npy, .csv or .parquet."
+)
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    shell_complete=complete.names("data set"),
+    help="Take the factors of this data set, row for row.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The seed of metrics, with --codes.",
+)
+@click.option("--device", default="auto", show_default=True, help="Compute here: auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @metric_limit_option
 @allow_option
@@ -52,9 +71,10 @@ def score(
     allow: tuple[str, ...],
     jobs: int | None,
 ) -> None:
-    """Score without training: finished runs of STUDY with further metrics, or any codes with --codes.
+    """Score runs of STUDY, or codes, without training.
 
-    Runs are encoded again from their saved weights, and the study's tables are rebuilt.
+    Finished runs are scored with further metrics: they are encoded again from their weights, and the study's tables are
+    rebuilt. With --codes, a file of codes is scored.
     """
     if (study is None) == (codes is None):
         raise BenchError("name either a study directory or --codes FILE")
@@ -97,12 +117,13 @@ def score(
 
 
 @main.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete.names("data set"))
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete.names("metric"),
     help=f"Score these only.  [default: all but {', '.join(registry.ON_REQUEST)}]",
 )
 @click.option("--points", type=click.IntRange(min=2), help="Use this many random images.  [default: all]")
@@ -110,9 +131,11 @@ def score(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat with seeds 0..N-1."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="CSV file.  [default: calibration-<dataset>.csv]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write this CSV file.  [default: calibration-<dataset>.csv]",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Compute here: auto, cpu, cuda or cuda:N.")
 @data_dir_option
 @metric_limit_option
 @jobs_option
@@ -127,7 +150,10 @@ def calibrate(
     metric_seconds: float | None,
     jobs: int | None,
 ) -> None:
-    """Score codes whose worth is known on DATASET: ceilings, chance, and an encoder that never trained."""
+    """Score codes of known worth on DATASET.
+
+    These are ceilings, chance, and an encoder that never trained.
+    """
     import pandas as pd
 
     from disentangle_bench.device import pick_device

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import click
-
+from disentangle_bench.cli.output import say
 from disentangle_bench.errors import BenchError
 from disentangle_bench.stop import TIME_LIMIT, Stop, Stopped
 
@@ -54,7 +53,7 @@ def stopping_politely(stop: Stop) -> Iterator[None]:
             " metrics and data sets must raise an error instead"
         ) from error
     except Stopped as stopped:
-        click.echo(
+        say(
             f"\nStopped: {stopped}. Finished runs and checkpoints are kept; the same command goes on from there.",
             err=True,
         )

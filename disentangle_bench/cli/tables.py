@@ -7,33 +7,50 @@ from pathlib import Path
 import click
 
 from disentangle_bench import registry
+from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
 from disentangle_bench.cli.output import console, print_tables, say
 
+studies_argument = click.argument(
+    "studies",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="STUDY...",
+    shell_complete=complete.studies,
+)
 LISTED = {"models": "model", "datasets": "data set", "metrics": "metric"}
 
 
 @main.command()
-@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY...")
-@click.option("--sort", metavar="METRIC", help="Rank by this measure.  [default: the first metric]")
+@studies_argument
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    shell_complete=complete.measures,
+    help="Rank by this measure.  [default: the first metric]",
+)
 @click.option(
     "--format",
     "style",
     type=click.Choice(["table", "csv", "markdown", "latex"]),
     default="table",
     show_default=True,
+    help="Print it in this form.",
 )
 @click.option("--columns", metavar="MEASURE,...", help="Show these measures alone, in this order.")
 @click.option(
-    "--digits", type=click.IntRange(0, 10), help="Digits behind the point.  [default: 3, above 10 one]"
+    "--digits",
+    type=click.IntRange(0, 10),
+    help="Show so many digits behind the point.  [default: 3, above 10 one]",
 )
 def leaderboard(
     studies: tuple[Path, ...], sort: str | None, style: str, columns: str | None, digits: int | None
 ) -> None:
-    """Print the leaderboard of the study directory STUDY, or of several together, from their runs.
+    """Print the leaderboard of one or more studies.
 
-    The tables in the directory of a single study are written anew. Runs that cannot be compared (other data, other
-    revisions of a metric, scored on other images) are ranked apart, and a note says so.
+    STUDY is a study's directory. The tables in the directory of a single study are written anew. Runs that cannot be
+    compared (other data, other revisions of a metric, scored on other images) are ranked apart, and a note says so.
     """
     from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report.study import make_tables, write_csv
@@ -50,20 +67,42 @@ def leaderboard(
 
 
 @main.command()
-@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY...")
-@click.option("--a", "first", required=True, metavar="KEY=VALUE,...", help="Which runs are A.")
-@click.option("--b", "second", required=True, metavar="KEY=VALUE,...", help="Which runs are B.")
-@click.option("--format", "style", type=click.Choice(["table", "csv"]), default="table", show_default=True)
+@studies_argument
+@click.option(
+    "--a",
+    "first",
+    required=True,
+    metavar="KEY=VALUE,...",
+    shell_complete=complete.choices,
+    help="Choose the runs of A.",
+)
+@click.option(
+    "--b",
+    "second",
+    required=True,
+    metavar="KEY=VALUE,...",
+    shell_complete=complete.choices,
+    help="Choose the runs of B.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv"]),
+    default="table",
+    show_default=True,
+    help="Print it in this form.",
+)
 def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> None:
-    """Compare two choices of runs of STUDY: their means, and how probable it is that A is better.
+    """Compare two choices of runs of STUDY.
 
-    A choice names columns of scores.csv: --a model=beta_vae,beta=4 --b model=factor_vae.
+    A table has their means, and how probable it is that A is better. A choice names columns of scores.csv: --a
+    model=beta_vae,beta=4 --b model=factor_vae.
     """
     from disentangle_bench.records.study_dir import StudyDir
     from disentangle_bench.report import compare as comparison
-    from disentangle_bench.report.render import comparison_table
     from disentangle_bench.report.study import make_tables
     from disentangle_bench.report.tables import csv_text
+    from disentangle_bench.report.terminal import comparison_table
 
     tables = make_tables([StudyDir(path) for path in studies])
     a, b = (comparison.parse_choice(text, tables.grouped_runs) for text in (first, second))
@@ -82,10 +121,16 @@ def compare(studies: tuple[Path, ...], first: str, second: str, style: str) -> N
 
 @main.command("list")
 @click.argument("kind", type=click.Choice(list(LISTED)))
-def list_command(kind: str) -> None:
-    """List the models, datasets or metrics that a grid can name."""
-    for name in registry.names(LISTED[kind]):
-        say(f"{name:<22} {describe(LISTED[kind], name)}")
+@click.argument("name", required=False, shell_complete=complete.listed)
+def list_command(kind: str, name: str | None) -> None:
+    """List the models, datasets or metrics.
+
+    These are what a grid can name. With NAME, only that one is listed.
+    """
+    if name is not None:
+        registry.check(LISTED[kind], name)
+    for each in [name] if name is not None else registry.names(LISTED[kind]):
+        say(f"{each:<22} {describe(LISTED[kind], each)}")
 
 
 def describe(kind: str, name: str) -> str:
@@ -108,11 +153,12 @@ def describe(kind: str, name: str) -> str:
 
 
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.grid_names)
 def grids(name: str | None) -> None:
-    """List the grids that come with the package, or print the one called NAME.
+    """List the grids that come with the package.
 
-    `bench run NAME` runs one of them from any directory; `bench grids NAME > my.toml` is a start for one of your own.
+    `bench grids NAME` prints one, `bench run NAME` runs it from any directory, and `bench grids NAME > my.toml` is a
+    start for one of your own.
     """
     from disentangle_bench.shipped_grids import grid_path, shipped_grids
 

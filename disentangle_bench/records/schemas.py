@@ -173,6 +173,7 @@ class ProgressKept(_Kept):
     host: str
     pid: Annotated[int, Field(ge=1, lt=2**31)]
     updated: float
+    jobs: Count = 1
     runs: dict[str, PhaseKept] = {}
 
 

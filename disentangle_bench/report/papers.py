@@ -133,3 +133,8 @@ def name_of(kind: str, name: str) -> str:
     """What people call a model or metric, in LaTeX."""
     known = NAMES if kind == "model" else METRIC_NAMES
     return known.get(name) or latex_text(name.replace("_", " ") if name in registry.TABLES[kind] else name)
+
+
+def plain_name(headline: str) -> str:
+    """What people call the column that a metric fills, without LaTeX; its own name where they call it nothing else."""
+    return HEADLINE_NAMES.get(headline, headline).replace(r"$\beta$", "β")

@@ -1,24 +1,19 @@
-"""A leaderboard for people: rounded, with intervals and the best values marked, for a terminal or Markdown."""
+"""A leaderboard for people: rounded, with intervals and the best values marked, and as Markdown."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from disentangle_bench.errors import unknown_name
 from disentangle_bench.report.comparison import compared_by
 from disentangle_bench.report.leaderboard import APART
-from disentangle_bench.report.runs_table import RECONSTRUCTION
 from disentangle_bench.report.statistics import FEWEST
 from disentangle_bench.report.words import TITLES, in_words, plain
-from disentangle_bench.shown import printable
 
 HIDDEN = ("excess_nats", "mse", "kl", "elbo")
 NO_SETTINGS = (
@@ -27,7 +22,6 @@ NO_SETTINGS = (
     "reconstruction_likelihood",
 )  # columns between the model and the numbers of seeds
 FEW = 10  # runs a row: with fewer a table says that its intervals lean on the normal distribution
-FOLDED = 24  # characters of a terminal's column that is no measure; what is longer goes on in the next line
 MANY_SETTINGS = 4  # columns; from so many on, one column of words is easier to read
 CAPTION = (
     "Mean [95 % interval over seeds]. Bold: no other row is significantly better. *: none significantly beats it in"
@@ -197,98 +191,6 @@ def missing_values(rows: pd.DataFrame, measures: Sequence[str], title: Callable[
     if not short:
         return ""
     return f"n=: the mean is over so many of the row's seeds, the others have no value ({', '.join(short)})."
-
-
-def terminal_tables(
-    rows: pd.DataFrame,
-    shown: pd.DataFrame,
-    title: str,
-    width: int,
-    sort: str | None = None,
-    digits: int | None = None,
-) -> list[Table]:
-    """The leaderboard for a terminal `width` characters wide, a table a data set: best values bold, controls apart.
-
-    What all rows of a data set share stands above its table, and an interval below its mean. Of the measures there are
-    as many as there is room for, reconstruction and `sort` (by default the first metric) in any case; the caption of
-    the last table says what the marks mean, where seeds are few or lack a measure, and names the rest.
-    """
-    text = readable(rows, shown, digits)
-    measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
-    head = [name for name in text.columns if name not in measures]
-    groups = rows["group"].to_numpy()
-    values = text[head].groupby(groups).nunique().max()
-    shared = [name for name in head if name not in ("rank", "model") and values[name] == 1]
-    head = [name for name in head if name not in shared]
-    own = [name for name in measures if name not in {TITLES.get(m, m) for m in RECONSTRUCTION}]
-    second = TITLES.get(sort, sort) if sort else next(iter(own), None)
-    if second in measures[1:]:
-        measures.remove(second)
-        measures.insert(1, second)
-    fitting = _fitting(text, head, measures, width)
-    tables: list[Table] = []
-    for group in dict.fromkeys(groups):
-        part, control = text[groups == group], rows["control"].to_numpy(bool)[groups == group]
-        heading = ", ".join(f"{name}: {part[name].iloc[0]}" for name in shared)
-        lines = [heading] if tables else [title, heading]
-        # Text, not markup: a label may hold brackets.
-        table = Table(title=_plain("\n".join(filter(None, lines))))
-        for name in (*head, *fitting):
-            table.add_column(_plain(name), overflow="fold")
-        for i, (_, cells) in enumerate(part[[*head, *fitting]].iterrows()):
-            if i and control[i] != control[i - 1]:
-                table.add_section()
-            bold = ["bold" if isinstance(cell, Cell) and cell.best else "" for cell in cells]
-            table.add_row(*(_plain(_two_lines(cell), style) for cell, style in zip(cells, bold, strict=True)))
-        tables.append(table)
-    caption = notes(rows, shown)
-    if left_out := measures[len(fitting) :]:
-        caption.append(f"no room here for {', '.join(left_out)}: leaderboard.csv has all")
-    tables[-1].caption = _plain("\n".join(caption))
-    return tables
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """The text as it is, neither rich's markup nor anything that a terminal obeys."""
-    return Text(printable(text), style=style)
-
-
-def _fitting(text: pd.DataFrame, head: Sequence[str], measures: list[str], width: int) -> list[str]:
-    """The first of the measures, two at least, that fit beside the columns `head` into a table so wide."""
-
-    def wide(name: str) -> int:
-        lines = (line for cell in text[name] for line in _two_lines(cell).split("\n"))
-        return max(map(len, (*name.split(), *lines))) + len("│  ")
-
-    room = width - len("│") - sum(min(wide(name), FOLDED) for name in head)
-    taken = accumulate(map(wide, measures))
-    return measures[: max(2, sum(total <= room for total in taken))]
-
-
-def _two_lines(cell: object) -> str:
-    return str(cell).replace(" ", "\n", 1) if isinstance(cell, Cell) else str(cell)
-
-
-def comparison_table(table: pd.DataFrame, title: str) -> Table:
-    """What `compare` found, for a terminal."""
-    shown = Table(
-        title=_plain(title),
-        caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better; p of the exact"
-        " rank test, and the same with Holm's correction over the measures: significant up to .05.",
-    )
-    for name in ("dataset", "measure", "A", "B", "A better than B", "p-value", "p-value (Holm)"):
-        shown.add_column(name, overflow="fold")
-    for _, row in table.iterrows():
-        sides = []
-        for side in "ab":
-            columns = {f"x_{s}": row[f"{s}_{side}"] for s in ("mean", "ci_low", "ci_high")}
-            failed = f"+{row[f'n_failed_{side}']}" if row[f"n_failed_{side}"] else ""
-            sides.append(f"{measure(pd.Series(columns), 'x')} n={row[f'n_{side}']}{failed}")
-        probability = {"x_mean": row["probability"], "x_ci_low": row["ci_low"], "x_ci_high": row["ci_high"]}
-        p_values = ["-" if pd.isna(row[name]) else f"{row[name]:.3g}" for name in ("p_value", "p_holm")]
-        cells = (row["dataset"], row["measure"], *sides, str(measure(pd.Series(probability), "x")), *p_values)
-        shown.add_row(*(_plain(str(cell)) for cell in cells))
-    return shown
 
 
 def markdown(

@@ -64,6 +64,8 @@ class TrainTask(StudyTask):
         yield from super().heard(kind, content)
         if kind == "checkpoint":
             self.work.keep(unpacked(content))
+        elif kind == "losses":
+            self.work.losses(content)
         elif kind == "record":
             yield with_losses(content, self.lost)
         elif kind == "died" and len(self.lost) >= RETRIES:

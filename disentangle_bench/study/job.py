@@ -23,6 +23,7 @@ from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.source_hash import source_hash
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.stop import Stop
+from disentangle_bench.study.calls import Losses
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.fit import train_fitted
 from disentangle_bench.train.loop import CheckpointKeeper, Result, train
@@ -55,12 +56,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Control:
-    """Who hears of a job, and what it heeds: phases, checkpoints every so many seconds, a request to stop."""
+    """Who hears of a job, and what it heeds: phases, checkpoints every so many seconds, a request to stop, losses."""
 
     phases: Phases
     keep: Callable[[Checkpoint], None] = lambda checkpoint: None
     checkpoint_every: float = 300.0
     stop: Stop | None = None
+    losses: Callable[[Losses], None] = lambda rows: None
 
 
 def run_job(job: Job, dataset: FactorDataset, control: Control) -> Iterator[RunRecord]:
@@ -105,7 +107,7 @@ def _train(
     """The trained models with how their training went."""
     objective = make_objective(job.specs[0], dataset)
     if is_fitted(objective):
-        return [_fit(objective, spec, dataset, control.phases) for spec in job.specs]
+        return [_fit(objective, spec, dataset, control) for spec in job.specs]
     done = 0 if job.resume is None else job.resume.step
     control.phases.phase("training", job.specs[0].training.steps, done)
     training = make_training(objective, job.specs, dataset)
@@ -115,6 +117,7 @@ def _train(
         keeper=CheckpointKeeper(control.keep, control.checkpoint_every),
         stop=control.stop,
         on_steps=control.phases.advance,
+        on_losses=control.losses,
     )
     about |= {"compiled": training.compilation, "captured": training.capture}
     return [
@@ -127,12 +130,14 @@ def _train(
 
 
 def _fit(
-    objective: Fitted, spec: RunSpec, dataset: FactorDataset, phases: Phases
+    objective: Fitted, spec: RunSpec, dataset: FactorDataset, control: Control
 ) -> tuple[TrainedModel, Result]:
     """The model fitted at once."""
-    phases.phase("fitting", 1)
+    control.phases.phase("fitting", 1)
     found = train_fitted(objective, spec, dataset)
-    phases.advance(1)
+    control.phases.advance(1)
+    for row in found.curves:
+        control.losses({spec.id: row})
     model = TrainedModel(spec, objective, found.networks, dataset.device, dataset.image_shape)
     return model, Result(found.curves, found.seconds)
 

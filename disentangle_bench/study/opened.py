@@ -11,6 +11,7 @@ from disentangle_bench.grid import Grid
 from disentangle_bench.progress import Progress
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import DatasetSpec, RunSpec
+from disentangle_bench.study.calls import Calls
 from disentangle_bench.study.claims import Claims
 from disentangle_bench.study.options import Options
 from disentangle_bench.study.tasks import Data
@@ -30,6 +31,7 @@ class OpenStudy:
     claims: Claims
     datasets: Mapping[str, FactorDataset] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    calls: Calls = field(default_factory=Calls)
 
     def scoring(self) -> Scoring:
         """What is asked of codes of a data set: the grid's metrics."""

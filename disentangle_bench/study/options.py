@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from disentangle_bench.callbacks import Callback
 from disentangle_bench.data.load import default_data_dir
 from disentangle_bench.processes.cores import count_cores
 from disentangle_bench.stop import Stop
@@ -37,7 +38,8 @@ class Options:
     `checkpoint_every`: seconds of training. `stop` may be asked to end the work early, which raises Stopped.
     `shard` (i, n): of n parts into which the grid's runs fall, the i-th, from 1. `metric_seconds`: what a metric may
     take for one run. `launcher` trains; None stands for this machine. `allow`: code beyond the grid that the study's
-    runs may name. `jobs`: the processes that work on a CPU's cores; None for this process alone.
+    runs may name. `jobs`: the processes that work on a CPU's cores; None for this process alone. `callbacks` hear of
+    each run while it trains.
     """
 
     device: torch.device
@@ -51,6 +53,7 @@ class Options:
     launcher: Launcher | None = None
     allow: Collection[str] = ()
     jobs: Jobs | None = None
+    callbacks: Sequence[Callback] = ()
 
     @property
     def on_cores(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from disentangle_bench.evaluation.scores import (
     on,
 )
 from disentangle_bench.grid import Grid, expand
+from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.run_record import FAILED
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import DatasetSpec, RunSpec
@@ -27,7 +28,8 @@ from disentangle_bench.specs import DatasetSpec, RunSpec
 class Plan:
     """What a study still needs: runs to train, finished runs that lack a metric; and what is done or has failed.
 
-    `unreadable` says of each run that is there and cannot be read, by its id, why; it is left alone.
+    `unreadable` says of each run that is there and cannot be read, by its id, why; it is left alone. `costs` are those
+    of the finished runs.
     """
 
     train: tuple[RunSpec, ...]
@@ -35,6 +37,12 @@ class Plan:
     done: tuple[RunSpec, ...]
     failed: tuple[RunSpec, ...]
     unreadable: Mapping[str, str]
+    costs: Costs = field(default_factory=Costs)
+
+    @property
+    def before(self) -> int:
+        """How many runs were finished before, or have failed and are left alone."""
+        return len(self.done) + len(self.failed)
 
     @property
     def datasets(self) -> tuple[DatasetSpec, ...]:
@@ -47,7 +55,8 @@ class Outcome:
     """How a study ended: where it is, how many of its runs are done and have failed, and metrics that raised.
 
     `left` runs are not done, because other processes work on them. `unreadable` says of each run that cannot be read,
-    by its id, why and what to do; it counts as neither done nor failed.
+    by its id, why and what to do; it counts as neither done nor failed. `failures` says of each failed run, by its id,
+    why it has no result.
     """
 
     path: Path
@@ -56,6 +65,7 @@ class Outcome:
     left: int
     metric_failures: Mapping[str, str]
     unreadable: Mapping[str, str]
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(
@@ -72,6 +82,7 @@ def plan(
     now = revisions(grid)
     train, score, done, failed = [], [], [], []
     unreadable: dict[str, str] = {}
+    costs = Costs()
     for spec in expand(grid) if specs is None else specs:
         if not in_shard(spec, shard):
             continue
@@ -84,13 +95,14 @@ def plan(
         except BenchError as error:
             unreadable[spec.id] = str(error)
             continue
+        costs.add(record)
         if status == FAILED:
             failed.append(spec)
         elif missing_metrics(record.scores, spec, grid, now, retry_failed):
             score.append(spec)
         else:
             done.append(spec)
-    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed), unreadable)
+    return Plan(tuple(train), tuple(score), tuple(done), tuple(failed), unreadable, costs)
 
 
 def all_runs(
@@ -184,10 +196,10 @@ def outcome(
     """How these runs, or those of one shard, stand in this study; `unreadable` are those that could not be read."""
     specs = [spec for spec in runs if in_shard(spec, shard)]
     odd = dict(unreadable or {})
-    failures: dict[str, str] = {}
+    metrics: dict[str, str] = {}
     for entry in study.controls():
-        failures |= entry["failures"]
-    done = failed = 0
+        metrics |= entry["failures"]
+    done, failures = 0, {}
     for spec in specs:
         if spec.id in odd or not study.status(spec.id):
             continue
@@ -196,11 +208,13 @@ def outcome(
         except BenchError as error:
             odd[spec.id] = str(error)
             continue
-        failures |= record.scores.get("failures", {})
-        failed += record.failure is not None
+        metrics |= record.scores.get("failures", {})
+        if record.failure is not None:
+            failures[spec.id] = record.failure.splitlines()[0]
         done += record.failure is None
-    left = len(specs) - done - failed - sum(spec.id in odd for spec in specs)
-    return Outcome(study.path, done, failed, left, failures, odd)
+    left = len(specs) - done - len(failures) - sum(spec.id in odd for spec in specs)
+    about = {"metric_failures": metrics, "unreadable": odd, "failures": failures}
+    return Outcome(study.path, done, len(failures), left, **about)
 
 
 def check_same_data(grid: Grid, study: StudyDir) -> None:

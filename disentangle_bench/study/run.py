@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from disentangle_bench.bars import shown_by_default
+from disentangle_bench.callbacks import Callback
 from disentangle_bench.device import pick_device
 from disentangle_bench.grid import Grid
 from disentangle_bench.grid_file import check_grid, read_grid, with_overrides
-from disentangle_bench.progress import Progress, shown_by_default
+from disentangle_bench.progress import Progress
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.stop import Stop
 from disentangle_bench.study.options import Jobs, Options
@@ -30,6 +32,7 @@ def run(
     jobs: int | None = None,
     threads: int = 1,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Run the unfinished runs of a grid and write its tables, as `bench run` does.
 
@@ -58,6 +61,8 @@ def run(
         The number of threads of each process. Another number changes scores as another seed would.
     progress
         Gets the progress of the study. The default is bars in a terminal and in a notebook, and nothing elsewhere.
+    callbacks
+        Objects that are called while runs train, in this process (`disentangle_bench.callbacks.Callback`).
 
     Returns
     -------
@@ -93,6 +98,7 @@ def run(
         retry_failed=retry_failed,
         data_dir=data_dir,
         jobs=Jobs(jobs, threads),
+        callbacks=callbacks,
     )
     return Study(checked, directory, options, progress or shown_by_default()).train()
 

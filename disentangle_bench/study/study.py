@@ -24,9 +24,11 @@ from disentangle_bench.grid import Grid, expand
 from disentangle_bench.precision import automatic
 from disentangle_bench.processes.cores import Cores, count_cores
 from disentangle_bench.progress import PhasesOf, Progress, Silent
+from disentangle_bench.records.costs import Costs
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.stop import Stopped
+from disentangle_bench.study.calls import Calls
 from disentangle_bench.study.checks import check_pairs, check_study
 from disentangle_bench.study.claims import Claims
 from disentangle_bench.study.core_tasks import ControlTasks, StudyTask
@@ -94,15 +96,20 @@ class Study:
         datasets = self._load(todo, untrained, controls)
         directory.create()
         claims = Claims(directory)
-        reported = Reported(self.progress, directory)
+        calls = Calls(options.callbacks, untrained, self.progress.note)
+        reported = Reported(self.progress, directory, untrained, todo.costs, calls)
         opened = OpenStudy(grid, directory, options, reported, claims)
+        opened.calls = calls
         opened.datasets, opened.unreadable = datasets, unreadable
         evaluation = Evaluation(opened, controls, todo.score)
         with claims.working():
             directory.write_grid(grid)  # not before: another process could take it for what a killed one left
             try:
-                with reported.study(runs=len(untrained) + len(todo.score) + len(controls)):
-                    self._do(evaluation, Work(untrained, opened))
+                before, now = todo.before, len(untrained) + len(todo.score)
+                if before and now:
+                    self.progress.note(f"{before} of {before + now} runs were finished before")
+                with reported.study(before + now + len(controls), before):
+                    self._do(evaluation, Work(untrained, opened), todo.costs)
             except Stopped:
                 self._rebuild(claims)
                 raise
@@ -114,14 +121,16 @@ class Study:
         if self.directory.has_runs():
             rebuild_tables(self.directory, claims)
 
-    def _do(self, evaluation: Evaluation, work: Work) -> None:
+    def _do(self, evaluation: Evaluation, work: Work, costs: Costs) -> None:
         """Evaluate and train, and save every record."""
         launcher = self._launcher(evaluation, work)
         progress = work.study.progress
         with closing(launcher.run(work, progress, self.options.stop)) as records:
             for record in records:
                 work.save(record)
+                costs.add(record)
                 progress.run_finished(record.spec.id, record.failure)
+                work.study.calls.ended(record)
 
     def _launcher(self, evaluation: Evaluation, work: Work) -> Launcher:
         """Who trains. What is evaluated without training is done first, on this machine."""

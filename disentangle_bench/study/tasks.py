@@ -82,7 +82,8 @@ def train(caller: Caller, job: Job, resume: Packed | None, data: Data, checkpoin
     if resume is not None:
         job = replace(job, resume=unpacked(resume))
     keep = lambda checkpoint: caller.tell("checkpoint", packed(checkpoint))  # noqa: E731
-    for record in run_job(job, data.load(), Control(caller, keep, checkpoint_every, caller.stop)):
+    losses = lambda rows: caller.tell("losses", rows)  # noqa: E731
+    for record in run_job(job, data.load(), Control(caller, keep, checkpoint_every, caller.stop, losses)):
         caller.tell("record", record)
         caller.stop.check()
 

@@ -14,6 +14,7 @@ from disentangle_bench.errors import Damaged
 from disentangle_bench.records.run_record import DONE, RunRecord
 from disentangle_bench.source_hash import source_hash
 from disentangle_bench.specs import RunSpec
+from disentangle_bench.study.calls import Losses
 from disentangle_bench.study.job import Job, provenance_of
 from disentangle_bench.study.opened import OpenStudy
 from disentangle_bench.study.plan import asked_metrics
@@ -87,6 +88,10 @@ class Work:
             "model_source": _model_source(spec),
         }
         self.directory.checkpoints.save(about, tensors)
+
+    def losses(self, rows: Losses) -> None:
+        """Callbacks get the losses of claimed runs."""
+        self.study.calls.losses(rows)
 
     def save(self, record: RunRecord) -> None:
         """Write a run, and drop its stack's checkpoint with the last of its stack."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.models.objective import Fitted, Objective, is_fitted
+from disentangle_bench.records.costs import Kind, kind_of
 from disentangle_bench.specs import DatasetSpec, RunSpec
 from disentangle_bench.train.plan import make_training, stack_size, stacks
 from disentangle_bench.train.timing import seconds_per_step
@@ -36,16 +38,24 @@ def whole(dataset: DatasetSpec) -> DatasetSpec:
     return DatasetSpec(name=dataset.name, parameters=dataset.parameters, size=dataset.size)
 
 
-def estimate_seconds(
+@dataclass
+class Estimate:
+    """What training will cost on a device: the mean seconds of a run by kind, and how many runs each stack has.
+
+    The kinds are those of `whole` data sets. Models that are fitted at once have no seconds and no stack.
+    """
+
+    seconds: dict[Kind, float] = field(default_factory=dict)
+    stacks: list[int] = field(default_factory=list)
+
+
+def estimate(
     specs: Sequence[RunSpec],
     shapes: Mapping[str, tuple[int, int, int]],
     device: str,
     objective_of: Callable[[RunSpec, FactorDataset], Objective | Fitted],
-) -> float:
-    """Seconds of training for these runs, stack after stack; `shapes` gives image shapes by `whole` data sets' labels.
-
-    Models that are fitted at once do not count.
-    """
+) -> Estimate:
+    """What training these runs will cost; `shapes` gives image shapes by `whole` data sets' labels."""
     datasets = {name: noise_dataset(shape, torch.device(device)) for name, shape in shapes.items()}
     bare = {spec.dataset.label: whole(spec.dataset) for spec in specs}
     plain = [
@@ -59,8 +69,10 @@ def estimate_seconds(
     objectives = {
         program: objective_of(spec, datasets[spec.dataset.label]) for program, spec in programs.items()
     }
-    seconds: dict[tuple[str, int], float] = {}
-    total = 0.0
+    found = Estimate()
+    step: dict[tuple[str, int], float] = {}  # seconds of one, by program and size of the stack
+    total: dict[Kind, float] = {}
+    runs: dict[Kind, int] = {}
 
     def size(group: Sequence[RunSpec]) -> int:
         # By memory alone: timing the sizes would take longer than anybody waits for an estimate.
@@ -68,15 +80,18 @@ def estimate_seconds(
         return stack_size(objectives[group[0].program], group, dataset, timed=False).runs
 
     for stack in stacks(plain, size):
-        program = stack[0].program
-        objective = objectives[program]
+        first = stack[0]
+        objective = objectives[first.program]
         if is_fitted(objective):
             continue
-        kind = (program, len(stack))
-        if kind not in seconds:
-            seconds[kind] = _seconds_per_step(objective, stack, datasets[stack[0].dataset.label])
-        total += seconds[kind] * stack[0].training.steps
-    return total
+        found.stacks.append(len(stack))
+        case, kind = (first.program, len(stack)), kind_of(first)
+        if case not in step:
+            step[case] = _seconds_per_step(objective, stack, datasets[first.dataset.label])
+        total[kind] = total.get(kind, 0.0) + step[case] * first.training.steps
+        runs[kind] = runs.get(kind, 0) + len(stack)
+    found.seconds = {kind: total[kind] / runs[kind] for kind in total}
+    return found
 
 
 def noise_dataset(shape: tuple[int, int, int], device: torch.device) -> FactorDataset:

@@ -89,11 +89,13 @@ def train(
     keeper: CheckpointKeeper | None = None,
     stop: Stop | None = None,
     on_steps: Callable[[int], None] = lambda steps: None,
+    on_losses: Callable[[dict[str, dict[str, float]]], None] = lambda rows: None,
 ) -> list[Result]:
     """Train `training` to its end, from `resume` where one is given; a Result for each of its runs.
 
     A run whose loss or weights are not finite gets a failure, and the others go on. When `stop` is asked for, a
-    checkpoint goes to `keeper` and Stopped is raised; without `keeper` the steps since the start are lost.
+    checkpoint goes to `keeper` and Stopped is raised; without `keeper` the steps since the start are lost. `on_losses`
+    gets each new row of curves by its run's id.
     """
     steps = training.specs[0].training.steps
     interval = max(1, steps // CURVE_POINTS)
@@ -117,6 +119,7 @@ def train(
                 # The only point of the loop where the host waits for the device.
                 _record(training, results, (training.step - 1) % interval + 1)
                 on_steps(training.step - reported)
+                on_losses(_new_rows(training, results))
                 reported = training.step
             if training.step == steps:
                 break
@@ -144,6 +147,12 @@ def _record(training: Training, results: list[Result], steps: int) -> None:
             result.failure = f"{broken[0]} is not finite by step {training.step}"
         else:
             result.curves.append(row)
+
+
+def _new_rows(training: Training, results: list[Result]) -> dict[str, dict[str, float]]:
+    """The last row of each run that has not failed, by its id."""
+    each = zip(training.specs, results, strict=True)
+    return {spec.id: result.curves[-1] for spec, result in each if result.failure is None}
 
 
 def curve_row(step: int, sums: dict[str, Tensor], steps: int) -> dict[str, float]:

@@ -18,10 +18,11 @@ from disentangle_bench.report.figures import all_figures, picture, tradeoff
 from disentangle_bench.report.foreign import TRAINED, ForeignRow
 from disentangle_bench.report.html import page
 from disentangle_bench.report.latex import latex
-from disentangle_bench.report.render import markdown, readable, terminal_tables
+from disentangle_bench.report.render import markdown, readable
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import make_tables
 from disentangle_bench.report.tables import Tables, tables_of
+from disentangle_bench.report.terminal import terminal_tables
 
 METRICS = tuple(FOREIGN_METRICS)
 MODELS = {"vae": ("", [0.0]), "beta_vae": ("beta", [4.0])}

@@ -23,10 +23,11 @@ from disentangle_bench.report.compare import compare, parse_choice
 from disentangle_bench.report.comparison import group_runs
 from disentangle_bench.report.figures import all_figures, picture, tradeoff
 from disentangle_bench.report.latex import latex
-from disentangle_bench.report.render import markdown, only, ranks_with_ties, readable, terminal_tables
+from disentangle_bench.report.render import markdown, only, ranks_with_ties, readable
 from disentangle_bench.report.runs_table import runs_table
 from disentangle_bench.report.study import load_scores, make_tables, write_tables
 from disentangle_bench.report.tables import Tables, tables_of
+from disentangle_bench.report.terminal import terminal_tables
 from disentangle_bench.report.words import in_words
 
 # model, beta -> per seed (reconstruction, mig, factor_vae); None is a failed run
@@ -263,19 +264,22 @@ def printed(made: Tables, width: int, sort: str | None = None) -> list[str]:
 
 def test_a_terminal_shows_the_measures_that_it_has_room_for_and_names_the_others() -> None:
     made = tables(CONTROLS, many(THREE))
-    wide, narrow = printed(made, 130), printed(made, 100)
+    wide, narrow = printed(made, 130), printed(made, 80)
     # What all rows share stands above; its brackets are no markup.
-    assert wide[1].strip() == "dataset: dsprites_rendered[posX/4], provenance: rendered, failed: 0"
-    assert " mig " in wide[3]
-    assert " factor_vae " in wide[3]
-    assert not any("no room" in line for line in wide)
-    assert " mig " in narrow[3]
-    assert " factor_vae " not in narrow[3]
-    assert any("no room here for factor_vae: leaderboard.csv has all" in line for line in narrow)
+    assert wide[1].strip() == "dataset: dsprites_rendered[posX/4], provenance: rendered"
+    # Metrics have people's names, models those of the grid.
+    titles = " ".join(wide[3:6])
+    assert " MIG " in titles
+    assert "FactorVAE" in titles
+    assert any("│ beta_vae" in line for line in wide)
+    assert not any("No room" in line for line in wide)
+    assert " MIG " in " ".join(narrow[3:6])
+    assert "FactorVAE" not in " ".join(narrow[3:6])
+    assert "No room here for FactorVAE metric: leaderboard.csv has all" in " ".join(narrow)
     assert any("[0.150, 0.250]" in line for line in narrow)  # an interval is not broken
-    other = printed(made, 100, "factor_vae")
-    assert " factor_vae " in other[3]
-    assert " mig " not in other[3]
+    other = " ".join(printed(made, 80, "factor_vae")[3:6])
+    assert "FactorVAE" in other
+    assert " MIG " not in other
     assert max(map(len, printed(made, 60))) <= 60
 
 

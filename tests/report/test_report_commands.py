@@ -97,7 +97,8 @@ def test_figures_are_drawn_and_events_written(study: Path, tmp_path: Path) -> No
     (file,) = (tmp_path / "events" / done[0]).iterdir()
     events = [e for e in loader.EventFileLoader(str(file)).Load() if e.summary.value]
     curve = pd.read_csv(study / "runs" / done[0] / "curves.csv")
-    assert [e.step for e in events] == list(curve["step"])
+    assert [e.step for e in events[:-1]] == list(curve["step"])
+    assert "scores/mig" in {value.tag for value in events[-1].summary.value}
     assert {value.tag for value in events[0].summary.value} == {"reconstruction", "kl"}
     assert "0 runs written" in bench("figures", study, "--tensorboard", tmp_path / "events").output
 
@@ -135,6 +136,10 @@ def test_status_counts_and_foretells(tmp_path: Path) -> None:
     assert [(p.phase, p.done, p.total) for p in found.running] == [("training", 3, 4)]
     assert found.seconds_left == pytest.approx(101 * 2.25)
     assert study_status(study, specs()[:6]).state == "running"
+    working(study, jobs=2)  # which share what is left
+    found = study_status(study, specs())
+    assert found.rate == pytest.approx(2 * 3600 / 101)
+    assert found.seconds_left == pytest.approx(101 * 2.25 / 2)
 
 
 def test_status_tells_who_is_gone(tmp_path: Path) -> None:

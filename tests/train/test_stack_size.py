@@ -279,4 +279,6 @@ def test_steps_are_timed_in_the_precision_that_the_runs_ask_for(monkeypatch: pyt
     monkeypatch.setattr(estimate, "seconds_per_step", lambda program, warm_up, timed: 2.0)
     tf32 = [spec.model_copy(update={"dataset": spec.dataset, "seed": seed}) for seed in range(2)]
     shapes = {spec.dataset.name: squares.image_shape}
-    assert estimate.estimate_seconds(tf32, shapes, "cpu", make_objective) == 2 * 2.0 * spec.training.steps
+    found = estimate.estimate(tf32, shapes, "cpu", make_objective)
+    assert found.seconds == {(spec.dataset.label, "vae"): 2.0 * spec.training.steps}
+    assert found.stacks == [1, 1]

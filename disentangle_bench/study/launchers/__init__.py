@@ -22,7 +22,8 @@ class Launcher(Protocol):
     def run(self, work: Work, progress: Progress, stop: Stop) -> Generator[RunRecord, None, None]:
         """The record of every run of `work.jobs`, finished or failed, each as soon as it is there.
 
-        `study.job.run_job` makes records of a job. Checkpoints go to `work.keep`. A job that was lost is asked for
-        again by `work.again`. Raises Stopped soon after `stop` is asked for, and BenchError for the user's mistakes.
+        `study.job.run_job` makes records of a job. Checkpoints go to `work.keep`, losses to `work.losses`. A job that
+        was lost is asked for again by `work.again`. Raises Stopped soon after `stop` is asked for, and BenchError for
+        the user's mistakes.
         """
         ...

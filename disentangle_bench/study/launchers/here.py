@@ -39,7 +39,8 @@ def _run_on(
     for job in work.jobs(label, size):
         stop.check()
         progress.run_started(job.ids)
-        control = Control(PhasesOf(progress, job.ids), work.keep, work.options.checkpoint_every, stop)
+        phases, every = PhasesOf(progress, job.ids), work.options.checkpoint_every
+        control = Control(phases, work.keep, every, stop, work.losses)
         yield from run_job(job, dataset, control)
 
 

@@ -173,6 +173,8 @@ class _Driver:
                 self.progress.advance(sent.job.ids, content)
             elif kind == "checkpoint":
                 self.work.keep(content)
+            elif kind == "losses":
+                self.work.losses(content)
             elif kind == "record" and content.spec.id in self.work.open:
                 yield with_losses(content, sent.lost)
 

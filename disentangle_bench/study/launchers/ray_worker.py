@@ -95,7 +95,9 @@ def run_one(
                     f" {dataset.fingerprint}, not {fingerprint}"
                 )
             keep = lambda checkpoint: tell("checkpoint", checkpoint)  # noqa: E731
-            for record in run_job(job, dataset, Control(PhaseMessages(tell), keep, checkpoint_every, stop)):
+            losses = lambda rows: tell("losses", rows)  # noqa: E731
+            control = Control(PhaseMessages(tell), keep, checkpoint_every, stop, losses)
+            for record in run_job(job, dataset, control):
                 where = {"launcher": "ray", "node": platform.node()}
                 tell("record", replace(record, provenance={**record.provenance, **where}))
                 stop.check()
