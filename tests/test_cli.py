@@ -416,3 +416,12 @@ def test_a_model_of_pairs_on_images_that_make_none_is_refused_before_anything_is
     assert result.exit_code == 2
     assert "every combination" in result.output
     assert not (here / "results").exists()
+
+
+def test_controls_of_several_seeds_are_shown_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["calibrate", "tiny_data:SQUARES", "--metric", "mig", "--seeds", "3", "--jobs", "2"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    began = [line for line in result.output.splitlines() if line.startswith("[")]
+    assert began == ["[1/1] tiny_data:SQUARES"]

@@ -177,7 +177,7 @@ def calibrate(
     refuse_jobs(place.type, jobs)
     scoring = Scoring(tuple(names), ScoringSpec(points=points or "all"), metric_seconds)
     options = Options(place, data_dir=data_dir, jobs=Jobs(jobs))
-    with stopping_politely(options.stop):
+    with stopping_politely(options.stop, kept="Nothing is written."):
         found = calibrated(spec, images, scoring, range(seeds), options, progress)
     for name, reason in found.failures.items():
         say(f"metric {name} gave no score: {reason}", err=True)

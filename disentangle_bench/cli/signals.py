@@ -29,8 +29,10 @@ EXIT_CODES = {said: 128 + number for number, said in NAMES.items()} | {TIME_LIMI
 
 
 @contextmanager
-def stopping_politely(stop: Stop) -> Iterator[None]:
-    """Within, the signals of `NAMES` ask `stop`; a study that stops says so and ends with its exit code.
+def stopping_politely(
+    stop: Stop, kept: str = "Finished runs and checkpoints are kept; the same command goes on from there."
+) -> Iterator[None]:
+    """Within, the signals of `NAMES` ask `stop`; what stops says so, and what is `kept`, and ends with its exit code.
 
     Nobody's code ends the command unheard: where a model or a data set calls sys.exit, BenchError is raised.
     """
@@ -53,10 +55,7 @@ def stopping_politely(stop: Stop) -> Iterator[None]:
             " metrics and data sets must raise an error instead"
         ) from error
     except Stopped as stopped:
-        say(
-            f"\nStopped: {stopped}. Finished runs and checkpoints are kept; the same command goes on from there.",
-            err=True,
-        )
+        say(f"\nStopped: {stopped}. {kept}", err=True)
         sys.exit(EXIT_CODES[str(stopped)])
 
 

@@ -106,7 +106,7 @@ class ControlTasks:
         self, name: str, seeds: Sequence[int], progress: Progress, save: Callable[[Calibration], None]
     ) -> None:
         self.name, self.seeds, self.progress, self.save = name, seeds, progress, save
-        self.begun = False
+        self.shown: set[str] = set()
         self.found: dict[int, Calibration] = {}
 
     def tasks(self, scoring: Scoring, data: Data) -> Iterator[StudyTask]:
@@ -116,9 +116,14 @@ class ControlTasks:
 
     def phase(self, name: str, total: int) -> None:
         """One phase for all seeds."""
-        if not self.begun:
+        if self.first("phase"):
             self.progress.phase([self.name], name, total * len(self.seeds))
-        self.begun = True
+
+    def first(self, kind: str) -> bool:
+        """Whether no seed has come so far yet."""
+        seen = kind in self.shown
+        self.shown.add(kind)
+        return not seen
 
     def done(self, seed: int, found: Calibration) -> None:
         """Keep what was found with the last seed."""
@@ -148,6 +153,6 @@ class ControlTask(StudyTask):
             self.whole.phase(*content[:2])
         elif kind == "done":
             self.whole.done(self.seed, content)
-        elif kind != "began" or not self.whole.begun:
+        elif kind != "began" or self.whole.first(kind):
             return super().heard(kind, content)
         return iter(())
