@@ -96,7 +96,7 @@ def table(dataset: str, lines: Sequence[Line], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from disentangle_bench.report.papers import plain_name
+    from disentangle_bench.report.words import metric_title
 
     chosen = _varied(lines)
     cells: dict[str, list[str]] = {
@@ -106,7 +106,7 @@ def table(dataset: str, lines: Sequence[Line], width: int) -> Table:
         "seed": [str(line.spec.seed) for line in lines],
     }
     scores = list(dict.fromkeys(name for line in lines for name in line.scores))
-    titles = {name: plain_name(name).replace("reconstruction_nats", "nats") for name in scores}
+    titles = {name: metric_title(name).replace("reconstruction_nats", "nats") for name in scores}
     numbers = {titles[name]: [_number(line.scores.get(name)) for line in lines] for name in scores}
     names = [line.spec.id for line in lines]
     room = width - sum(min(_wide(title, of), FOLDED) for title, of in cells.items())

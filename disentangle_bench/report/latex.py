@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from disentangle_bench.report.papers import HEADLINE_NAMES, NAMES
+from disentangle_bench.report.papers import NAMES, in_latex
 from disentangle_bench.report.render import NO_SETTINGS, Cell, notes, readable
-from disentangle_bench.report.words import TITLES, in_words, latex_text
+from disentangle_bench.report.words import METRIC_TITLES, TITLES, in_words, latex_text
 
 # Columns that stand above the rows of a data set, or nowhere.
 NOT_SHOWN = ("rank", "dataset", "provenance", "setting")
@@ -36,7 +36,7 @@ def latex(
     measures = [name for name in text.columns if isinstance(text[name].iloc[0], Cell)]
     columns = [*(name for name in head if name not in shared), *measures]
 
-    titles = [HEADLINE_NAMES.get(name) or latex_text(_title(name)) for name in columns]
+    titles = [in_latex(_title(name)) for name in columns]
     lines = [" & ".join(["model", *titles]) + r" \\"]
     before = None
     for i, (_, cells) in enumerate(text[columns].iterrows()):
@@ -67,7 +67,7 @@ def latex(
 
 def _title(name: str) -> str:
     """A column's title; an underscore of a measure's name becomes a space."""
-    return name if name in TITLES.values() else name.replace("_", " ")
+    return name if name in TITLES.values() else METRIC_TITLES.get(name) or name.replace("_", " ")
 
 
 def _model(model: str, settings: str) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from disentangle_bench import registry
-from disentangle_bench.report.words import latex_text
+from disentangle_bench.report.words import METRIC_TITLES, latex_text
 
 # Which entries of papers.bib a name of the registry stands for. The first is the one that introduced it.
 PAPERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -89,32 +89,8 @@ NAMES = {
     "ada_gvae": "Ada-GVAE",
     "qlae": "QLAE",
 }
-METRIC_NAMES = {
-    "factor_vae": "FactorVAE metric",
-    "mig": "MIG",
-    "beta_vae": r"$\beta$-VAE metric",
-    "sap": "SAP",
-    "sap_continuous": "SAP (regression)",
-    "dci": "DCI",
-    "irs": "IRS",
-    "mig_sup": "MIG-sup",
-    "jemmig": "JEMMIG",
-    "dcimig": "DCIMIG",
-    "infomec": "InfoMEC",
-    "omes": "OMES",
-    "mcc": "MCC",
-    "unsupervised": "unsupervised scores",
-}
-# Of the columns that a metric fills, where they are called otherwise than it.
-HEADLINE_NAMES = METRIC_NAMES | {
-    "dci_disentanglement": "DCI disentanglement",
-    "dci_completeness": "DCI completeness",
-    "dci_informativeness": "DCI informativeness",
-    "infom": "InfoM",
-    "infoc": "InfoC",
-    "infoe": "InfoE",
-    "udr": "UDR",
-}
+# Metrics that fill several columns.
+TOGETHER = {"dci": "DCI", "infomec": "InfoMEC", "unsupervised": "unsupervised scores"}
 
 
 def entries() -> dict[str, str]:
@@ -131,10 +107,13 @@ def cited(kind: str, name: str) -> str:
 
 def name_of(kind: str, name: str) -> str:
     """What people call a model or metric, in LaTeX."""
-    known = NAMES if kind == "model" else METRIC_NAMES
-    return known.get(name) or latex_text(name.replace("_", " ") if name in registry.TABLES[kind] else name)
+    if kind == "model" and name in NAMES:
+        return NAMES[name]
+    if kind == "metric" and (title := TOGETHER.get(name) or METRIC_TITLES.get(name)):
+        return in_latex(title)
+    return latex_text(name.replace("_", " ") if name in registry.TABLES[kind] else name)
 
 
-def plain_name(headline: str) -> str:
-    """What people call the column that a metric fills, without LaTeX; its own name where they call it nothing else."""
-    return HEADLINE_NAMES.get(headline, headline).replace(r"$\beta$", "β")
+def in_latex(title: str) -> str:
+    """A column's title in LaTeX."""
+    return latex_text(title).replace("beta-VAE", r"$\beta$-VAE")

@@ -9,9 +9,9 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report.papers import plain_name
 from disentangle_bench.report.render import NO_SETTINGS, TITLES, Cell, measure, notes, readable
 from disentangle_bench.report.runs_table import RECONSTRUCTION
+from disentangle_bench.report.words import metric_title
 from disentangle_bench.shown import printable
 
 FOLDED = 24  # characters of a column that is no measure; what is longer goes on in the next line
@@ -47,7 +47,7 @@ def terminal_tables(
         )
     above = text[[name for name in shared if name != "failed" or (text[name] != "0").any()]]
     text = pd.concat([_head(text, [name for name in head if name not in shared]), text[measures]], axis=1)
-    names = {name: plain_name(name) for name in measures}
+    names = {name: metric_title(name) for name in measures}
     text, measures = text.rename(columns=names), [names[name] for name in measures]
     head = [name for name in text.columns if name not in measures]
     fitting = _fitting(text, head, measures, width)

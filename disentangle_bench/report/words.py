@@ -31,7 +31,7 @@ TITLES = {
 # Metrics by the names that papers give them: `factor_vae` and `beta_vae` are models too.
 METRIC_TITLES = {
     "factor_vae": "FactorVAE metric",
-    "beta_vae": "BetaVAE metric",
+    "beta_vae": "beta-VAE metric",
     "mig": "MIG",
     "mig_sup": "MIG-sup",
     "sap": "SAP",
@@ -41,6 +41,7 @@ METRIC_TITLES = {
     "dci_informativeness": "DCI informativeness",
     "irs": "IRS",
     "jemmig": "JEMMIG",
+    "omes": "OMES",
     "dcimig": "DCIMIG",
     "infom": "InfoM",
     "infoc": "InfoC",
