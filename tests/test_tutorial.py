@@ -37,6 +37,11 @@ def place(tmp_path_factory: pytest.TempPathFactory):
         patch.syspath_prepend(folder)
         if DRAWN.is_dir():
             patch.setenv("DISENTANGLE_BENCH_DATA", str(DRAWN))
+        # Other tests of this process may have imported modules of the same names.
+        for page in PAGES:
+            for _, text in all_blocks(page):
+                if named := NAMED.match(text):
+                    patch.delitem(sys.modules, Path(named[1]).stem, raising=False)
         yield folder
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
