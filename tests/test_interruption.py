@@ -16,7 +16,7 @@ STEPS = "training.steps=600"
 
 
 def start(folder: Path, out: str) -> Bench:
-    """The study as a process."""
+    """The study as a process, which trains two runs at a time however many cores there are."""
     return Bench(
         "run", "tiny.toml", "--out", out, "--set", STEPS, "--seeds", "2", "--jobs", "2", folder=folder
     )
@@ -60,8 +60,7 @@ def test_a_stopped_study_goes_on(folder: Path, how: signal.Signals) -> None:
     else:
         assert code == -signal.SIGKILL
     finished = weights(folder, out)
-    # Two of the six run while the third begins. On a busy machine the signal comes late, and more have ended.
-    assert 1 <= len(finished) < 6
+    assert 1 <= len(finished) <= 3  # two processes at most are in the middle of a run
     ends_well(start(folder, out))
     assert numbers(folder, out).equals(numbers(folder, "undisturbed"))
     assert {path: stamp for path, stamp in weights(folder, out).items() if path in finished} == finished

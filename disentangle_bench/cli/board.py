@@ -10,7 +10,7 @@ import click
 
 from disentangle_bench.cli import complete
 from disentangle_bench.cli.group import main
-from disentangle_bench.cli.options import StepOfFactor, allow_option, data_dir_option
+from disentangle_bench.cli.options import StepOfFactor, allow_option, data_dir_option, metrics_option
 from disentangle_bench.cli.output import say
 from disentangle_bench.errors import BenchError
 
@@ -58,13 +58,8 @@ def board() -> None:
 @click.option(
     "--point-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draw other images."
 )
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete.names("metric"),
-    help=f"Score this metric; may be repeated.  [default: {', '.join(METRICS)}; all of another protocol]",
+@metrics_option(
+    f"Score this metric; may be repeated.  [default: {', '.join(METRICS)}; all of another protocol]"
 )
 @click.option(
     "--protocol", default="default", show_default=True, metavar="NAME", help="Score as this protocol does."

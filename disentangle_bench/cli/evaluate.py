@@ -18,6 +18,7 @@ from disentangle_bench.cli.options import (
     allow_option,
     data_dir_option,
     metric_limit_option,
+    metrics_option,
     parameter_option,
     plugin_metrics,
     plugin_option,
@@ -47,14 +48,7 @@ if TYPE_CHECKING:
 @parameter_option
 @click.option("--every", multiple=True, type=StepOfFactor(), help="Keep each k-th value of this factor.")
 @click.option("--size", type=click.IntRange(min=4), help="Average images to so many pixels a side.")
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete.names("metric"),
-    help="Score this metric; may be repeated.",
-)
+@metrics_option("Score this metric; may be repeated.")
 @click.option(
     "--protocol", default="default", metavar="NAME", help="Score as a paper does: dlib2019, infogan_cr ..."
 )

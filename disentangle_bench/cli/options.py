@@ -161,6 +161,18 @@ data_dir_option = click.option(
 )
 
 
+def metrics_option(help: str) -> Any:
+    """`--metric NAME`, as often as one likes."""
+    return click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete.names("metric"),
+        help=help,
+    )
+
+
 metric_limit_option = click.option(
     "--metric-limit",
     "metric_seconds",

@@ -14,6 +14,7 @@ from disentangle_bench.cli.options import (
     data_dir_option,
     jobs_option,
     metric_limit_option,
+    metrics_option,
     plugin_metrics,
     plugin_option,
     refuse_jobs,
@@ -28,14 +29,7 @@ from disentangle_bench.streams import go_on_unread
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path), required=False, shell_complete=complete.studies)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete.names("metric"),
-    help="Score this metric; may be repeated.",
-)
+@metrics_option("Score this metric; may be repeated.")
 @plugin_option
 @click.option(
     "--codes", type=click.Path(path_type=Path), help="Score the codes in this .npz, .npy, .csv or .parquet."
@@ -118,14 +112,7 @@ def score(
 
 @main.command()
 @click.argument("dataset", shell_complete=complete.names("data set"))
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete.names("metric"),
-    help=f"Score these only.  [default: all but {', '.join(registry.ON_REQUEST)}]",
-)
+@metrics_option(f"Score these only.  [default: all but {', '.join(registry.ON_REQUEST)}]")
 @click.option("--points", type=click.IntRange(min=2), help="Use this many random images.  [default: all]")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat with seeds 0..N-1."

@@ -107,8 +107,7 @@ def outer(
     """
     runs, images, height, width, b = small.shape
     a, pixels = large.shape[4], images * height * width
-    chosen = tile(kernel**2 * a, b, pixels, small.element_size())
-    found, sums = _parts(large, small, kernel, of_large)
+    chosen, found, sums = _parts(large, small, kernel, of_large)
     parts = found.shape[1]
     grid = (triton.cdiv(kernel**2 * a, chosen.rows), triton.cdiv(b, chosen.columns), runs * parts)
     kernels.outer_blocks[grid](
@@ -120,15 +119,16 @@ def outer(
     return found, sums
 
 
-def _parts(large: Tensor, small: Tensor, kernel: int, of_large: bool) -> tuple[Tensor, Tensor]:
-    """What `outer` fills."""
+def _parts(large: Tensor, small: Tensor, kernel: int, of_large: bool) -> tuple[Tile, Tensor, Tensor]:
+    """The tile of `outer`, and what it fills."""
     runs, images, height, width, b = small.shape
     a, pixels = large.shape[4], images * height * width
     chosen = tile(kernel**2 * a, b, pixels, small.element_size())
     parts = parts_of(runs * triton.cdiv(kernel**2 * a, chosen.rows) * triton.cdiv(b, chosen.columns), pixels)
     kept = torch.float64 if small.dtype == torch.float64 else torch.float32
     found = small.new_empty(runs, parts, kernel**2, a, b, dtype=kept)
-    return found, small.new_empty(runs, parts, *((kernel**2, a) if of_large else (b,)), dtype=kept)
+    sums = small.new_empty(runs, parts, *((kernel**2, a) if of_large else (b,)), dtype=kept)
+    return chosen, found, sums
 
 
 def _sizes(small: Tensor, matrix: Tensor) -> dict[str, int]:
@@ -181,7 +181,7 @@ def _(small: Tensor, matrix: Tensor, mask: Tensor | None, bias: Tensor | None, r
 def _(
     large: Tensor, small: Tensor, mask: Tensor | None, kernel: int, of_large: bool
 ) -> tuple[Tensor, Tensor]:
-    return _parts(large, small, kernel, of_large)
+    return _parts(large, small, kernel, of_large)[1:]
 
 
 def _over_runs(operation: Any) -> None:

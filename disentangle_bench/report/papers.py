@@ -90,7 +90,7 @@ NAMES = {
     "qlae": "QLAE",
 }
 # Metrics that fill several columns.
-TOGETHER = {"dci": "DCI", "infomec": "InfoMEC", "unsupervised": "unsupervised scores"}
+SEVERAL_COLUMNS = {"dci": "DCI", "infomec": "InfoMEC", "unsupervised": "unsupervised scores"}
 
 
 def entries() -> dict[str, str]:
@@ -109,7 +109,7 @@ def name_of(kind: str, name: str) -> str:
     """What people call a model or metric, in LaTeX."""
     if kind == "model" and name in NAMES:
         return NAMES[name]
-    if kind == "metric" and (title := TOGETHER.get(name) or METRIC_TITLES.get(name)):
+    if kind == "metric" and (title := SEVERAL_COLUMNS.get(name) or METRIC_TITLES.get(name)):
         return in_latex(title)
     return latex_text(name.replace("_", " ") if name in registry.TABLES[kind] else name)
 

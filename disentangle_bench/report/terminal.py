@@ -133,7 +133,7 @@ def comparison_table(table: pd.DataFrame, title: str) -> Table:
     shown = Table(
         title=_plain(title),
         caption="Mean [95 % interval over runs], runs (+ failed). Probability that a run of A is better; p of the exact"
-        " rank test, and the same with Holm's correction over the measures: significant up to .05.",
+        " rank test, and the same with Holm's correction over the measures: significant up to 0.05.",
     )
     for name in ("dataset", "measure", "A", "B", "A better than B", "p-value", "p-value (Holm)"):
         shown.add_column(name, overflow="fold")
