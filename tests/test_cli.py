@@ -349,6 +349,7 @@ MISTAKES = [
     (["leaderboard", "nowhere"], "nowhere"),
     (["list", "model"], "models"),
     (["calibrate", "tiny_data:SQUARES", "--metric", "mig", "--out", "nowhere/c.csv"], "cannot be written"),
+    (["show", "nowhere"], "nowhere is no folder of a study or run, and no grid"),
     (["data", "show", "tiny_data:SQUARES", "--out", "nowhere/sheet.png"], "cannot be written"),
     (["score", "nowhere", "--metric", "mig"], "no grid file"),
     (["score", "--codes", "nowhere.npz"], "no file nowhere.npz"),

@@ -123,11 +123,14 @@ def show(
     """
     from disentangle_bench.cli.run_list import list_grid, list_study
     from disentangle_bench.records.study_dir import StudyDir
+    from disentangle_bench.shipped_grids import shipped_grids
 
     if (run / "grid.toml").is_file():
         list_study(StudyDir(run), allow)
         return
     if not run.is_dir() and (run.suffix == ".toml" or len(run.parts) == 1):
+        if not run.suffix and str(run) not in shipped_grids():
+            raise BenchError(f"{run} is no folder of a study or run, and no grid; bench grids lists the grids")
         list_grid(run)
         return
     from disentangle_bench.evaluation.labelled_pictures import labelled_pictures
