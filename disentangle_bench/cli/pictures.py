@@ -130,7 +130,9 @@ def show(
         return
     if not run.is_dir() and (run.suffix == ".toml" or len(run.parts) == 1):
         if not run.suffix and str(run) not in shipped_grids():
-            raise BenchError(f"{run} is no folder of a study or run, and no grid; bench grids lists the grids")
+            raise BenchError(
+                f"{run} is no folder of a study or run, and no grid; bench grids lists the grids"
+            )
         list_grid(run)
         return
     from disentangle_bench.evaluation.labelled_pictures import labelled_pictures
