@@ -1,7 +1,7 @@
 """How fast stacks train on a GPU, row by row, beside a plain loop and its compiled form.
 
     python benchmarks/gpu_speed.py [--rows vae:eager,vae:ours:bfloat16:64] [--seconds 1] [--json-lines FILE]
-    python benchmarks/gpu_speed.py --profile-only vae,factor_vae
+    python benchmarks/gpu_speed.py --profile-only --rows vae:ours:bfloat16:64
     python benchmarks/gpu_speed.py --compile-only --rows vae:ours:bfloat16:64
 
 A row is MODEL:TRAINER[:PRECISION[:RUNS]]. The model is vae, beta_vae or factor_vae; the trainer is one of
@@ -146,8 +146,8 @@ def main() -> None:
         print(f"{row.row}: {row.failure or f'first step {row.compile_seconds:.1f} s'}", flush=True)
         return
     if arguments.profile_only:
-        for model in arguments.profile_only.split(","):
-            profile(model, dataset, arguments.profile_runs, compiled)
+        for spec in arguments.rows:
+            profile(spec, place)
         return
     lines = Lines(arguments.json_lines)
     about = {
@@ -178,8 +178,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--compile-only", action="store_true", help="no timing: the stacks' first steps, side by side"
     )
-    parser.add_argument("--profile-only", metavar="MODELS", help="no rows: the kernels of a step of a stack")
-    parser.add_argument("--profile-runs", type=int, default=64)
+    parser.add_argument(
+        "--profile-only", action="store_true", help="no rates: the kernels of a step of each row's stack"
+    )
     return parser.parse_args()
 
 
@@ -349,10 +350,10 @@ def ceilings(device: torch.device, seconds: float) -> dict[str, float]:
     }
 
 
-def profile(model: str, dataset: FactorDataset, runs: int, compiled: bool) -> None:
+def profile(spec: RowSpec, place: Place) -> None:
     """Print which kernels a step of a stack spends its time in."""
-    kind = "cuda" if dataset.device.type == "cuda" else "cpu"
-    program = stack_of(RowSpec(model, "ours", "bfloat16", runs), dataset, compiled)
+    kind = "cuda" if place.device.type == "cuda" else "cpu"
+    program = stack_of(spec, place.dataset, place.compiled and spec.trainer != "captured")
     for _ in range(6):
         program.advance()
     wait()
@@ -360,8 +361,7 @@ def profile(model: str, dataset: FactorDataset, runs: int, compiled: bool) -> No
         for _ in range(PROFILED):
             program.advance()
         wait()
-    how = f"compilation: {program.compilation}, capture: {program.capture}"
-    print(f"\n{model}, {runs} runs, bfloat16, {PROFILED} steps, {how}")
+    print(f"\n{spec}, {PROFILED} steps, compilation: {program.compilation}, capture: {program.capture}")
     kernels = sorted(found.key_averages(), key=lambda one: -microseconds(one, kind))
     print(f"{sum(microseconds(one, kind) for one in kernels) / PROFILED:>9.1f} us a step")
     for one in kernels:

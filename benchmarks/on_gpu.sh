@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, in two calls on a machine that has torch and no network:
+# Everything that wants a GPU, in two calls, either of which may come alone, on a machine that has torch and no network:
 #
-#   bash benchmarks/wheels.sh                      before, where packages can be had
-#   bash benchmarks/on_gpu.sh first OUT [DEVICE]   590 s at most: a study of 300,000 steps a run, the tests, both forms
-#                                                  of a stack's layers
-#   bash benchmarks/on_gpu.sh second OUT [DEVICE]  the rest of that study, then the speed table; SECONDS_LEFT=N (200) at most
+#   bash benchmarks/wheels.sh                        before, where packages can be had
+#   bash benchmarks/on_gpu.sh measure OUT [DEVICE]   SECONDS_LEFT=N (400) at most: the tests; then, with nothing beside
+#                                                    them, the speed table, the kernels' tiles, the kernels of a step
+#   bash benchmarks/on_gpu.sh study OUT [DEVICE] [OPTION...]
+#                                                    SECONDS_LEFT=N (590) at most: nine runs of 300,000 steps; OPTIONs
+#                                                    are those of `bench run`
 #
 # What is to be kept lies in OUT (a folder of its own for each call), eight files at most, written as it comes:
 # OUT/output.txt has what was printed, OUT/log.txt says how each part ended. A part that fails does not stop the others.
-# The second goes on with the first's study where it finds it, and else measures speed alone. What speed needs
-# compiled is compiled in the first call, beside the study. DEVICE cpu is a rehearsal.
+# What speed needs compiled is compiled beside the tests. DEVICE cpu is a rehearsal.
 set -uo pipefail
-[[ $# -ge 2 && ($1 == first || $1 == second) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
+[[ $# -ge 2 && ($1 == measure || $1 == study) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
 part=$1 device=${3:-cuda}
-declare -A allowed=([first]=590 [second]=${SECONDS_LEFT:-200})
-end=$((SECONDS + allowed[$part]))
+declare -A usual=([measure]=400 [study]=590)
+allowed=${SECONDS_LEFT:-${usual[$part]}}
+end=$((SECONDS + allowed))
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
+shift $(($# < 3 ? $# : 3))
 scratch=${SCRATCH:-$HOME/.disentangle_bench_gpu}/$device # a fixed place: a later call finds what one compiled
 mkdir -p "$scratch/data"
 scratch=$(cd "$scratch" && pwd)
@@ -47,14 +50,18 @@ install() { # a wheel is a zip file: where pip is missing, unpacking is enough f
   for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" "$scratch/site" || return 1; done
 }
 
-first() {
-  output=checks.txt checks >/dev/null &
-  study $(($(left) - 30))
+measure() {
+  compile &
+  checks
   wait
-  pack
+  speed speed 200 "$rows"
+  speed shapes 60 "$shapes" --dataset shapes3d_rendered
+  [[ $device == cpu ]] && return
+  box tiles 90 python3 benchmarks/kernel_tiles.py --json-lines "$out/tiles.jsonl"
+  box profile 60 python3 benchmarks/gpu_speed.py --profile-only --rows "$profiled"
 }
 
-checks() { # beside the study, which leaves most cores idle
+checks() {
   box tests 200 python3 -m pytest -m gpu -n "$workers" -vv --tb=short -p no:cacheprovider \
     tests/test_gpu.py tests/train/test_gpu_stack.py
   if [[ $device == cpu ]]; then
@@ -64,19 +71,15 @@ checks() { # beside the study, which leaves most cores idle
   fi
   box smoke "$smoke" python3 benchmarks/gpu_smoke.py --device "$device"
   box facts 40 bash -c 'nvidia-smi; python3 -m torch.utils.collect_env; cc --version; df -h .'
-  [[ $device == cpu ]] || speed forms 90 "$forms"
-  speed compile 200 "$rows" --compile-only
-  speed compile_shapes 100 "$shapes" --compile-only --dataset shapes3d_rendered
 }
 
-second() {
-  if [[ -d $scratch/study ]]; then
-    study $(($(left) - 60))
-    pack
-  fi
-  speed speed 200 "$rows"
-  speed shapes 60 "$shapes" --dataset shapes3d_rendered
-}
+compile() { # beside the tests, which leave most cores idle
+  output=compile.txt
+  speed compile 200 "$rows" --compile-only &
+  speed compile_shapes 200 "$shapes" --compile-only --dataset shapes3d_rendered &
+  [[ $device == cpu ]] || box compile_tiles 200 python3 benchmarks/kernel_tiles.py --compile-only &
+  wait
+} >/dev/null
 
 speed() { # NAME LIMIT ROWS [OPTION...]
   local name=$1 limit=$2 rows=$3
@@ -85,21 +88,21 @@ speed() { # NAME LIMIT ROWS [OPTION...]
     --json-lines "$out/$name.jsonl" --rows "$rows" "${speed_options[@]}" "$@"
 }
 
-study() { # SECONDS, of which the last 25 are for scores and tables
-  box study "$1" python3 -m disentangle_bench run grids/gpu_short.toml --out "$scratch/study" --device "$device" \
-    --time-limit "$(($1 - 25))s" --checkpoint-every 1h --set 'training.precision="bfloat16"' "${study_options[@]}"
+study() { # OPTION...; the last 40 seconds are for scores, tables and packing
+  box study $(($(left) - 10)) python3 -m disentangle_bench run grids/gpu_short.toml --out "$scratch/study" \
+    --device "$device" --time-limit "$(($(left) - 40))s" --checkpoint-every 1h --set 'training.precision="bfloat16"' \
+    "${study_options[@]}" "$@"
+  box pack 40 python3 benchmarks/gpu_study.py "$scratch/study" "$out" # with weights that no call has packed
 }
-
-pack() { box pack 40 python3 benchmarks/gpu_study.py "$scratch/study" "$out"; } # with weights that no call has packed
 
 smoke=80 workers=6 row_seconds=1 speed_options=() study_options=()
 # What is worth most comes first: the time may be up at any row.
-rows=vae:eager,vae:ours:bfloat16:64,vae:compiled,factor_vae:eager,factor_vae:compiled,factor_vae:ours:bfloat16:64
-rows+=,vae:ours:bfloat16:16,vae:ours:float32:64,factor_vae:ours:tf32:64,vae:ours:bfloat16:256,factor_vae:ours:bfloat16:16
-rows+=,vae:ours:tf32:64,vae:kernels:bfloat16:64,factor_vae:kernels:bfloat16:64
-# Both forms of the layers, beside the study: their ratio says which to choose, and no row says how fast either is.
-forms=vae:ours:bfloat16:64,vae:kernels:bfloat16:64
-shapes=vae:eager,vae:ours:bfloat16:64
+rows=vae:eager,vae:ours:bfloat16:64,vae:kernels:bfloat16:64
+rows+=,factor_vae:eager,factor_vae:ours:bfloat16:64,factor_vae:kernels:bfloat16:64
+rows+=,vae:kernels:bfloat16:16,vae:kernels:bfloat16:256,factor_vae:compiled,factor_vae:kernels:bfloat16:4
+rows+=,vae:kernels:tf32:64
+shapes=vae:eager,vae:ours:bfloat16:64,vae:kernels:bfloat16:64
+profiled=vae:kernels:bfloat16:64,factor_vae:kernels:bfloat16:64
 if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
   smoke=150 workers=2 row_seconds=0.2 # C++ takes longer to compile than Triton
   rows=factor_vae:eager,factor_vae:ours:bfloat16:2,vae:compiled,vae:ours:tf32:2
@@ -110,7 +113,7 @@ if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
 fi
 log "== $part on $device, $(date -u +%FT%TZ), commit $(git rev-parse HEAD 2>/dev/null || echo unknown)"
 install || { log "== install: failed; is wheels/ here (bash benchmarks/wheels.sh)?"; exit 1; }
-"$part"
+"$part" "$@"
 rc=$?
-log "== $part took $((SECONDS - end + allowed[$part])) s of ${allowed[$part]}"
+log "== $part took $((SECONDS - end + allowed)) s of $allowed"
 exit $rc

@@ -21,6 +21,7 @@ class Tile:
     columns: int
     depth: int
     warps: int
+    stages: int = 3  # loads of so many depths are under way at once
 
 
 def tile(rows: int, columns: int, depth: int, bytes_of_a_value: int) -> Tile:
@@ -154,7 +155,7 @@ def _product_options(mask: Tensor | None, bias: Tensor | None, relu: bool, like:
 
 def _tiles(chosen: Tile) -> dict[str, int]:
     tiles = {"ROWS": chosen.rows, "COLUMNS": chosen.columns, "DEPTH": chosen.depth}
-    return tiles | {"num_warps": chosen.warps, "num_stages": 3}
+    return tiles | {"num_warps": chosen.warps, "num_stages": chosen.stages}
 
 
 def _sums(like: Tensor) -> tl.dtype:
