@@ -65,11 +65,10 @@ class Built:
     def line(self) -> dict[str, object]:
         """A row of the table."""
         sizes, tile = self.sizes, "{ROWS} x {COLUMNS} x {DEPTH}".format(**self.sizes)
-        masked = any(sizes.get(name) for name in ("MASKED", "MASK_LARGE", "MASK_SMALL"))
         small, large = sizes["H"], 2 * sizes["H"]
         sides = f"{small} to {large}" if self.name == "double_blocks" else f"{large} to {small}"
         return {
-            "kernel": self.name.removesuffix("_blocks") + (" (masked)" if masked else ""),
+            "kernel": self.name.removesuffix("_blocks"),
             "sides": sides,
             "k": sizes["K"],
             "channels": f"{sizes['A']}, {sizes['B']}",

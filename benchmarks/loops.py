@@ -15,6 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
 from disentangle_bench.data.factor_dataset import FactorDataset
+from disentangle_bench.models.forms import Formed
 from disentangle_bench.models.networks import Decoder, Discriminator, Encoder
 from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.specs import RunSpec
@@ -70,12 +71,8 @@ def specs_of(model: str, precision: str, runs: int, dataset: str = "dsprites_ren
     ]
 
 
-class PlainTransposed(nn.ConvTranspose2d):
-    """torch's own transposed convolution where the decoder expects a layer that takes an activation."""
-
-    def forward(self, images: Tensor, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        values = super().forward(images)
-        return values if activation is None else activation(values)
+class PlainTransposed(Formed, nn.ConvTranspose2d):
+    """torch's own transposed convolution where the decoder expects a layer with a form."""
 
 
 # The standard networks, and those of the small track, by the side of the images.
@@ -159,6 +156,7 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
             second.zero_grad()  # what the first loss left in the discriminator
             against(latents, batch_of(pixels)).backward()
             second.step()
+            second.zero_grad()  # or the next first loss would add to gradients that it has written over
 
     return step
 

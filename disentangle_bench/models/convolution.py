@@ -12,11 +12,11 @@ blocks before it and one that adds up blocks after it; the layer takes the one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from itertools import product
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ from torch.nn.grad import conv2d_weight
 
 from disentangle_bench.models.forms import Formed
 
-Activation = Callable[[Tensor], Tensor]
 PART = 2048  # rows that one processor adds up for a weight's gradient
 
 
@@ -35,17 +34,20 @@ class HalvingConvolution(Formed, nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1, bias=bias)
 
-    def forward(self, images: Tensor, activation: Activation | None = None) -> Tensor:
-        """Convolve; `activation` is applied to each value of the result."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve."""
         if self.form == "native":
-            values = super().forward(channels_last(images) if images.device.type == "cpu" else images)
-            return values if activation is None else activation(values)
-        turned = images.permute(0, 2, 3, 1)
-        if self.form == "product":
-            return _finished(convolve(turned, self.weight), self.bias, activation)
-        relu = activation is torch.relu
-        values = _kernels().convolve(turned, self.weight, self.bias, relu)
-        return _finished(values, None, None if relu else activation)
+            return super().forward(channels_last(images) if images.device.type == "cpu" else images)
+        return with_relu_between([self], images)
+
+    def by_products(self, images: Tensor) -> Tensor:
+        """The product form, channels last."""
+        values = convolve(images, self.weight)
+        return values if self.bias is None else values + self.bias
+
+    def by_kernels(self, images: Tensor, relu: bool, cut: bool) -> Tensor:
+        """The kernel form, channels last; see `kernel_form.convolve`."""
+        return _kernels().convolve(images, self.weight, self.bias, relu, cut)
 
 
 class DoublingConvolution(Formed, nn.ConvTranspose2d):
@@ -54,20 +56,44 @@ class DoublingConvolution(Formed, nn.ConvTranspose2d):
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, stride=2, padding=kernel // 2 - 1)
 
-    def forward(self, images: Tensor, activation: Activation | None = None) -> Tensor:  # type: ignore[override]
-        """Convolve, transposed; `activation` is applied to each value of the result."""
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        """Convolve, transposed."""
         if self.form == "native":
             if images.device.type == "cpu":
-                values = _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
-            else:
-                values = super().forward(images)
-            return values if activation is None else activation(values)
-        turned = images.permute(0, 2, 3, 1)
-        if self.form == "product":
-            return _finished(convolve_transposed(turned, self.weight), self.bias, activation)
-        relu = activation is torch.relu
-        values = _kernels().convolve_transposed(turned, self.weight, self.bias, relu)
-        return _finished(values, None, None if relu else activation)
+                return _Transposed.apply(channels_last(images), self.weight, self.bias, self.padding[0])
+            return super().forward(images)
+        return with_relu_between([self], images)
+
+    def by_products(self, images: Tensor) -> Tensor:
+        """The product form, channels last."""
+        values = convolve_transposed(images, self.weight)
+        return values if self.bias is None else values + self.bias
+
+    def by_kernels(self, images: Tensor, relu: bool, cut: bool) -> Tensor:
+        """The kernel form, channels last; see `kernel_form.convolve`."""
+        return _kernels().convolve_transposed(images, self.weight, self.bias, relu, cut)
+
+
+def with_relu_between(convolutions: Iterable[nn.Module], images: Tensor) -> Tensor:
+    """Apply layers of this module one after the other, with ReLU between them.
+
+    Kernels apply ReLU before a result is stored, and cut a gradient where the next layer makes it.
+    """
+    layers = cast("list[HalvingConvolution | DoublingConvolution]", list(convolutions))
+    if layers[0].form == "native":
+        values = layers[0](images)
+        for layer in layers[1:]:
+            values = layer(torch.relu(values))
+        return values
+    # Rectified while channels are last: what is kept for the backward pass then lies as the next layer reads it.
+    values = images.permute(0, 2, 3, 1)
+    for number, layer in enumerate(layers):
+        relu = number < len(layers) - 1
+        if layer.form == "kernel":
+            values = layer.by_kernels(values, relu, cut=number > 0)
+        else:
+            values = torch.relu(layer.by_products(values)) if relu else layer.by_products(values)
+    return values.permute(0, 3, 1, 2)
 
 
 def _kernels() -> ModuleType:
@@ -75,18 +101,6 @@ def _kernels() -> ModuleType:
     from disentangle_bench.models import kernel_form
 
     return kernel_form
-
-
-def _finished(values: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
-    """[n, h, w, c] to [n, c, h, w] with bias and activation, in memory still channels last.
-
-    Both come before the turn: what is kept for the backward pass then lies as the next layer's product reads it.
-    """
-    if bias is not None:
-        values = values + bias
-    if activation is not None:
-        values = activation(values)
-    return values.permute(0, 3, 1, 2)
 
 
 class _Transposed(torch.autograd.Function):

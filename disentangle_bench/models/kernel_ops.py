@@ -58,7 +58,7 @@ SUMS = {torch.float64: tl.float64}
 def halve(large: Tensor, matrix: Tensor, mask: Tensor | None, bias: Tensor | None, relu: bool) -> Tensor:
     """`small` [runs, n, h, w, b] from `large` [runs, n, 2h, 2w, a] and `matrix` [runs, k * k, a, b].
 
-    `mask` is of the shape of `large`, `bias` [runs, b].
+    `mask` is of the shape of `small`, `bias` [runs, b].
     """
     runs, images, height, width, a = large.shape
     small = large.new_empty(runs, images, height // 2, width // 2, matrix.shape[3])
@@ -80,7 +80,7 @@ def halve(large: Tensor, matrix: Tensor, mask: Tensor | None, bias: Tensor | Non
 def double(small: Tensor, matrix: Tensor, mask: Tensor | None, bias: Tensor | None, relu: bool) -> Tensor:
     """`large` [runs, n, 2h, 2w, a] from `small` [runs, n, h, w, b] and `matrix` [runs, k * k, a, b].
 
-    `mask` is of the shape of `small`, `bias` [runs, a].
+    `mask` is of the shape of `large`, `bias` [runs, a].
     """
     runs, images, height, width, b = small.shape
     a, kernel = matrix.shape[2], _kernel(matrix)
@@ -97,39 +97,31 @@ def double(small: Tensor, matrix: Tensor, mask: Tensor | None, bias: Tensor | No
 
 
 @torch.library.custom_op("disentangle_bench::outer", mutates_args=())
-def outer(
-    large: Tensor, small: Tensor, mask: Tensor | None, kernel: int, of_large: bool
-) -> tuple[Tensor, Tensor]:
+def outer(large: Tensor, small: Tensor, kernel: int) -> Tensor:
     """`matrix` [runs, parts, kernel * kernel, a, b], to be summed over the parts of the pixels that each adds up.
 
-    `large` is [runs, n, 2h, 2w, a] and `small` [runs, n, h, w, b]. The second result has sums over pixels of the one of
-    them that is a gradient: of `large`, where `of_large` is set, [runs, parts, kernel * kernel, a] as each tap sees it,
-    and else of `small`, [runs, parts, b]. `mask` is of its shape. Both results are float32 (float64 for float64).
+    `large` is [runs, n, 2h, 2w, a] and `small` [runs, n, h, w, b]. The result is float32 (float64 for float64).
     """
     runs, images, height, width, b = small.shape
     a, pixels = large.shape[4], images * height * width
-    chosen, found, sums = _parts(large, small, kernel, of_large)
+    chosen, found = _parts(large, small, kernel)
     parts = found.shape[1]
     grid = (triton.cdiv(kernel**2 * a, chosen.rows), triton.cdiv(b, chosen.columns), runs * parts)
     kernels.outer_blocks[grid](
-        *_contiguous(large, small, mask), found, sums, images, triton.cdiv(pixels, parts),
-        H=height, W=width, A=a, B=b, K=kernel, MASK_LARGE=mask is not None and of_large,
-        MASK_SMALL=mask is not None and not of_large, SUM_LARGE=of_large, SUMS=_sums(small), TF32=_tf32(small),
-        PARTS=parts, **_tiles(chosen),
+        *_contiguous(large, small), found, images, triton.cdiv(pixels, parts),
+        H=height, W=width, A=a, B=b, K=kernel, SUMS=_sums(small), TF32=_tf32(small), PARTS=parts, **_tiles(chosen),
     )  # fmt: skip
-    return found, sums
+    return found
 
 
-def _parts(large: Tensor, small: Tensor, kernel: int, of_large: bool) -> tuple[Tile, Tensor, Tensor]:
+def _parts(large: Tensor, small: Tensor, kernel: int) -> tuple[Tile, Tensor]:
     """The tile of `outer`, and what it fills."""
     runs, images, height, width, b = small.shape
     a, pixels = large.shape[4], images * height * width
     chosen = tile(kernel**2 * a, b, pixels, small.element_size())
     parts = parts_of(runs * triton.cdiv(kernel**2 * a, chosen.rows) * triton.cdiv(b, chosen.columns), pixels)
     kept = torch.float64 if small.dtype == torch.float64 else torch.float32
-    found = small.new_empty(runs, parts, kernel**2, a, b, dtype=kept)
-    sums = small.new_empty(runs, parts, *((kernel**2, a) if of_large else (b,)), dtype=kept)
-    return chosen, found, sums
+    return chosen, small.new_empty(runs, parts, kernel**2, a, b, dtype=kept)
 
 
 def _sizes(small: Tensor, matrix: Tensor) -> dict[str, int]:
@@ -179,10 +171,8 @@ def _(small: Tensor, matrix: Tensor, mask: Tensor | None, bias: Tensor | None, r
 
 
 @outer.register_fake
-def _(
-    large: Tensor, small: Tensor, mask: Tensor | None, kernel: int, of_large: bool
-) -> tuple[Tensor, Tensor]:
-    return _parts(large, small, kernel, of_large)[1:]
+def _(large: Tensor, small: Tensor, kernel: int) -> Tensor:
+    return _parts(large, small, kernel)[1]
 
 
 def _over_runs(operation: Any) -> None:
@@ -195,10 +185,7 @@ def _over_runs(operation: Any) -> None:
             value = value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
             return value.flatten(0, 1)
 
-        found = operation(*map(joined, arguments, dims))
-        if isinstance(found, Tensor):
-            return found.unflatten(0, (info.batch_size, -1)), 0
-        return tuple(each.unflatten(0, (info.batch_size, -1)) for each in found), (0,) * len(found)
+        return operation(*map(joined, arguments, dims)).unflatten(0, (info.batch_size, -1)), 0
 
     operation.register_vmap(rule)
 

@@ -11,8 +11,9 @@ small image, taps t of the kernel and channels a and b:
 - `outer`, by `matrix`: the gradient of either by its weight.
 
 Each is a matrix product that gathers its rows from the image while it multiplies, so that no patches are written to
-memory. Sums are float32 (float64 for float64). A bias and ReLU are applied to a product before it is stored. Where an
-operand is a gradient that ReLU lets through in part, `mask` is what ReLU gave: the operand counts where it is above 0.
+memory. Sums are float32 (float64 for float64). A bias and ReLU are applied to a product before it is stored, and so is
+`mask`, of the result's shape: where it is not above 0 the result is 0. So a gradient is cut once, where it is made;
+where it is used each value is loaded several times, and its mask would be too.
 """
 
 import triton
@@ -34,7 +35,6 @@ def halve_blocks(
     image, y, x = row // (H * W), row // W % H, row % W
     there, kept = row < pixels, column < B
     large += run * pixels * 4 * A
-    mask += run * pixels * 4 * A
     matrix += run * (K * K * A * B)
     total = tl.zeros((ROWS, COLUMNS), SUMS)
     for start in range(0, K * K * A, DEPTH):
@@ -52,8 +52,6 @@ def halve_blocks(
         )
         place = ((image[:, None] * (2 * H) + sy) * (2 * W) + sx) * A + a[None, :]
         left = tl.load(large + place, mask=inside, other=0.0)
-        if MASKED:
-            left = tl.where(tl.load(mask + place, mask=inside, other=0.0) > 0, left, 0.0)
         right = tl.load(
             matrix + inner[:, None] * B + column[None, :],
             mask=(inner < K * K * A)[:, None] & kept[None, :], other=0.0,
@@ -64,7 +62,10 @@ def halve_blocks(
     if RELU:
         total = tl.where(total < 0, 0.0, total)
     place = (run * pixels + row)[:, None] * B + column[None, :]
-    tl.store(small + place, total.to(small.dtype.element_ty), mask=there[:, None] & kept[None, :])
+    inside = there[:, None] & kept[None, :]
+    if MASKED:
+        total = tl.where(tl.load(mask + place, mask=inside, other=0.0) > 0, total, 0.0)
+    tl.store(small + place, total.to(small.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -89,7 +90,6 @@ def double_blocks(
     a, r, s = column % A, column // (2 * A), column // A % 2
     pixels = images * H * W
     small += run * pixels * B
-    mask += run * pixels * B
     matrix += run * (K * K * A * B)
     total = tl.zeros((ROWS, COLUMNS), SUMS)
     for start in range(0, HALF * HALF * B, DEPTH):
@@ -100,8 +100,6 @@ def double_blocks(
         inside = (y >= 0) & (y < H) & (x >= 0) & (x < W) & there[:, None] & (inner < HALF * HALF * B)[None, :]
         place = ((image[:, None] * H + y) * W + x) * B + b[None, :]
         left = tl.load(small + place, mask=inside, other=0.0)
-        if MASKED:
-            left = tl.where(tl.load(mask + place, mask=inside, other=0.0) > 0, left, 0.0)
         tap = (2 * i[:, None] + r[None, :]) * K + 2 * j[:, None] + s[None, :]
         right = tl.load(
             matrix + (tap * A + a[None, :]) * B + b[:, None],
@@ -114,22 +112,20 @@ def double_blocks(
         total = tl.where(total < 0, 0.0, total)
     y, x = 2 * u[:, None] - E + r[None, :], 2 * v[:, None] - E + s[None, :]
     inside = (y >= 0) & (y < 2 * H) & (x >= 0) & (x < 2 * W) & there[:, None] & kept[None, :]
-    place = ((image[:, None] * (2 * H) + y) * (2 * W) + x) * A + a[None, :]
-    tl.store(large + run * pixels * 4 * A + place, total.to(large.dtype.element_ty), mask=inside)
+    place = run * pixels * 4 * A + ((image[:, None] * (2 * H) + y) * (2 * W) + x) * A + a[None, :]
+    if MASKED:
+        total = tl.where(tl.load(mask + place, mask=inside, other=0.0) > 0, total, 0.0)
+    tl.store(large + place, total.to(large.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def outer_blocks(
-    large, small, mask, parts, sums, images, share,
+    large, small, parts, images, share,
     H: tl.constexpr, W: tl.constexpr, A: tl.constexpr, B: tl.constexpr, K: tl.constexpr,
-    MASK_LARGE: tl.constexpr, MASK_SMALL: tl.constexpr, SUM_LARGE: tl.constexpr,
     SUMS: tl.constexpr, TF32: tl.constexpr, PARTS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """Rows are (t, a), columns b, summed over the pixels p of one of PARTS shares, each `share` pixels.
-
-    `sums` are the sums over p of `large` by (t, a), or of `small` by b, for the gradient of a bias.
-    """
+    """Rows are (t, a), columns b, summed over the pixels p of one of PARTS shares, each `share` pixels."""
     part = tl.program_id(2) % PARTS
     run = (tl.program_id(2) // PARTS).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -139,9 +135,7 @@ def outer_blocks(
     pixels = images * H * W
     large += run * pixels * 4 * A
     small += run * pixels * B
-    mask += run * pixels * (4 * A if MASK_LARGE else B)
     total = tl.zeros((ROWS, COLUMNS), SUMS)
-    summed = tl.zeros((ROWS if SUM_LARGE else COLUMNS,), SUMS)
     end = tl.minimum((part + 1) * share, pixels)
     for start in range(part * share, end, DEPTH):
         p = start + tl.arange(0, DEPTH)
@@ -151,24 +145,10 @@ def outer_blocks(
         inside = (sy >= 0) & (sy < 2 * H) & (sx >= 0) & (sx < 2 * W) & there[:, None] & (p < end)[None, :]
         place = ((image[None, :] * (2 * H) + sy) * (2 * W) + sx) * A + a[:, None]
         left = tl.load(large + place, mask=inside, other=0.0)
-        if MASK_LARGE:
-            left = tl.where(tl.load(mask + place, mask=inside, other=0.0) > 0, left, 0.0)
         present = (p < end)[:, None] & kept[None, :]
         place = p[:, None] * B + column[None, :]
         right = tl.load(small + place, mask=present, other=0.0)
-        if MASK_SMALL:
-            right = tl.where(tl.load(mask + place, mask=present, other=0.0) > 0, right, 0.0)
         total = tl.dot(left, right, total, input_precision="tf32" if TF32 else "ieee", out_dtype=SUMS)
-        if SUM_LARGE:
-            summed += tl.sum(left.to(SUMS), axis=1)
-        else:
-            summed += tl.sum(right.to(SUMS), axis=0)
     slot = run * PARTS + part
     place = (slot * (K * K * A) + row)[:, None] * B + column[None, :]
     tl.store(parts + place, total, mask=there[:, None] & kept[None, :])
-    if SUM_LARGE:
-        if tl.program_id(1) == 0:
-            tl.store(sums + slot * (K * K * A) + row, summed, mask=there)
-    else:
-        if tl.program_id(0) == 0:
-            tl.store(sums + slot * B + column, summed, mask=kept)

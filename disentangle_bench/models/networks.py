@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution
+from disentangle_bench.models.convolution import DoublingConvolution, HalvingConvolution, with_relu_between
 from disentangle_bench.models.forms import Linear
 from disentangle_bench.models.objective import NetworkSize
 
@@ -35,12 +35,9 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to the encoder's outputs."""
-        values = images
-        *first, last = self.convolutions
-        for convolution in first:
-            values = convolution(values, torch.relu)
+        values = with_relu_between(self.convolutions, images)
         # Flattening turns the memory's order. Rectified behind it, values and their gradients lie alike.
-        values = torch.relu(last(values).flatten(1))
+        values = torch.relu(values.flatten(1))
         return self.output(torch.relu(self.hidden(values)))
 
 
@@ -59,10 +56,7 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents to logits."""
         values = torch.relu(self.spread(torch.relu(self.hidden(latents)))).unflatten(1, self.start)
-        *first, last = self.convolutions  # a slice would be a module made anew
-        for convolution in first:
-            values = convolution(values, torch.relu)
-        return last(values)
+        return with_relu_between(self.convolutions, values)
 
 
 class Discriminator(nn.Module):
