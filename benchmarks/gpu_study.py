@@ -2,9 +2,9 @@
 
     python benchmarks/gpu_study.py STUDY OUT
 
-OUT/study.tgz has scores, curves, provenance and tables. The weights of finished runs are one archive in up to four
-parts; what does not fit comes when the command is called again, for STUDY/packed.txt says what was packed. Unpacked in
-one place all of it is the study again:
+OUT/study.tgz has scores, curves, provenance and tables. The weights of finished runs and the checkpoints of others are
+one archive in up to four parts; what does not fit comes when the command is called again, for STUDY/packed.txt says
+what was packed. Unpacked in one place all of it is the study again, which a later call of `on_gpu.sh` goes on with:
 
     tar xzf OUT/study.tgz && cat OUT/weights.tar.? | tar x
 """
@@ -51,25 +51,31 @@ def without_bulk(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def pack_weights(study: Path, out: Path) -> None:
-    """Write the weights that no earlier call has packed, as many as the parts hold, and say what is left out."""
+    """Write weights that no earlier call has packed, and checkpoints, as the parts hold them; say what is left out."""
     note = study / "packed.txt"
     packed = note.read_text().split() if note.exists() else []
     room = PARTS * PART_BYTES - 10 * TAR_BYTES
     chosen = []
-    for path in weights_by_seed(study):
+    new = [path for path in weights_by_seed(study) if name_of(path) not in packed]
+    checkpoints = sorted((study / "checkpoints").glob("*.safetensors"))
+    for path in (*new, *checkpoints):
         size = path.stat().st_size + TAR_BYTES
-        if path.parent.name in packed:
-            continue
         if size > room:
-            print(f"left out: the weights of {path.parent.name}, {size / 2**20:.1f} MiB")
+            print(f"left out: {name_of(path)}, {size / 2**20:.1f} MiB")
             continue
         room -= size
         chosen.append(path)
     with Parts(out / "weights.tar", PART_BYTES) as parts, tarfile.open(fileobj=parts, mode="w|") as archive:
         for path in chosen:
             archive.add(path, arcname=str(Path("study") / path.relative_to(study)))
-    note.write_text("\n".join([*packed, *(path.parent.name for path in chosen)]))
-    print(f"{parts.number} parts with the weights of " + ", ".join(path.parent.name for path in chosen))
+    kept = [name_of(path) for path in chosen if path not in checkpoints]
+    note.write_text("\n".join([*packed, *kept]))
+    print(f"{parts.number} parts with " + (", ".join(map(name_of, chosen)) or "nothing new"))
+
+
+def name_of(path: Path) -> str:
+    """The run whose weights these are, or the checkpoint's own name."""
+    return path.parent.name if path.name == "weights.safetensors" else path.name
 
 
 def weights_by_seed(study: Path) -> Iterator[Path]:

@@ -6,7 +6,8 @@
 #                                                    them, the speed table, the kernels' tiles, the kernels of a step
 #   bash benchmarks/on_gpu.sh study OUT [DEVICE] [OPTION...]
 #                                                    SECONDS_LEFT=N (590) at most: nine runs of 300,000 steps; OPTIONs
-#                                                    are those of `bench run`
+#                                                    are those of `bench run`. It goes on with the study in carried/,
+#                                                    where an earlier call's study.tgz and weights.tar.? are put
 #
 # What is to be kept lies in OUT (a folder of its own for each call), eight files at most, written as it comes:
 # OUT/output.txt has what was printed, OUT/log.txt says how each part ended. A part that fails does not stop the others.
@@ -89,6 +90,10 @@ speed() { # NAME LIMIT ROWS [OPTION...]
 }
 
 study() { # OPTION...; the last 40 seconds are for scores, tables and packing
+  if [[ -f carried/study.tgz && ! -d $scratch/study ]]; then
+    { tar xzf carried/study.tgz -C "$scratch" && cat carried/weights.tar.? | tar x -C "$scratch"; } ||
+      log "== carried: damaged; what could be unpacked is gone on with"
+  fi
   box study $(($(left) - 10)) python3 -m disentangle_bench run grids/gpu_short.toml --out "$scratch/study" \
     --device "$device" --time-limit "$(($(left) - 40))s" --checkpoint-every 1h --set 'training.precision="bfloat16"' \
     "${study_options[@]}" "$@"

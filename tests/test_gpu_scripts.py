@@ -122,6 +122,9 @@ def test_weights_come_home_in_parts_and_calls(tmp_path: Path, monkeypatch: pytes
         path.write_bytes(bytes([number]) * 30_000)
     monkeypatch.setattr(gpu_study, "weights_by_seed", lambda study: iter(paths))
     monkeypatch.setattr(gpu_study, "PART_BYTES", 25_000)
+    checkpoint = study / "checkpoints" / "d.safetensors"  # of what is not finished: it comes with every call
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"step 7")
     for call, names in enumerate([["a", "b"], ["c"]]):
         out = tmp_path / str(call)
         out.mkdir()
@@ -129,7 +132,8 @@ def test_weights_come_home_in_parts_and_calls(tmp_path: Path, monkeypatch: pytes
         parts = sorted(out.glob("weights.tar.*"))
         assert all(part.stat().st_size <= 25_000 for part in parts)
         with tarfile.open(fileobj=io.BytesIO(b"".join(part.read_bytes() for part in parts))) as archive:
-            assert archive.getnames() == [f"study/runs/{name}/weights.safetensors" for name in names]
+            weights = [f"study/runs/{name}/weights.safetensors" for name in names]
+            assert archive.getnames() == [*weights, "study/checkpoints/d.safetensors"]
             archive.extractall(out, filter="data")
         for name in names:
             file = Path("runs", name, "weights.safetensors")
