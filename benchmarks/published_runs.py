@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from disentangle_bench import registry
@@ -13,6 +14,7 @@ from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import read_grid
 from disentangle_bench.records.run_record import RunRecord
 from disentangle_bench.report.runs_table import runs_table
+from disentangle_bench.report.statistics import spreads
 from disentangle_bench.report.tables import Tables, tables_of
 from disentangle_bench.specs import RunSpec
 
@@ -35,6 +37,15 @@ def table(lines: Iterable[Mapping[str, object]]) -> str:
         return "| " + " | ".join(map(str, cells)) + " |\n"
 
     return row(lines[0]) + row(["---"] * len(lines[0])) + "".join(row(line.values()) for line in lines)
+
+
+def mean_and_interval(values: pd.Series, digits: int) -> str:
+    """`mean [low, high]`, the package's interval of a mean; the mean alone where it gives none."""
+    if values.isna().any():
+        return "-"
+    found = spreads(values.to_numpy(float)[:, None])["mean"]
+    mean, low, high = (f"{ends[0]:.{digits}f}" for ends in (found.value, found.low, found.high))
+    return mean if np.isnan(found.low[0]) else f"{mean} [{low}, {high}]"
 
 
 def setting_of(spec: RunSpec) -> str:

@@ -15,12 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import small_track
-from published_runs import read_runs, table
-
-from disentangle_bench.report.statistics import spreads
+from published_runs import mean_and_interval, read_runs, table
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "docs" / "results"
@@ -43,6 +40,7 @@ def main() -> None:
     for page in PAGES:
         page.write_text(rebuilt(page.read_text(encoding="utf-8")), encoding="utf-8")
     draw_tradeoff()
+    small_track.draw()
 
 
 def rebuilt(text: str) -> str:
@@ -60,15 +58,6 @@ def experiments(*patterns: str) -> pd.DataFrame:
     runs = read_runs()
     named = runs["experiment"].map(lambda name: any(fnmatch(name, pattern) for pattern in patterns))
     return runs[named & ~runs["model"].str.startswith("control")]
-
-
-def mean_and_interval(values: pd.Series, digits: int) -> str:
-    """`mean [low, high]`, the package's interval of a mean; the mean alone where it gives none."""
-    if values.isna().any():
-        return "-"
-    found = spreads(values.to_numpy(float)[:, None])["mean"]
-    mean, low, high = (f"{ends[0]:.{digits}f}" for ends in (found.value, found.low, found.high))
-    return mean if np.isnan(found.low[0]) else f"{mean} [{low}, {high}]"
 
 
 def leaderboard() -> str:
@@ -165,6 +154,7 @@ def run_table(name: str) -> str:
     """A table of single runs, see RUN_TABLES."""
     patterns, beside_study, varied, metrics = RUN_TABLES[name]
     runs = experiments(*patterns)
+    runs = runs[~runs["experiment"].str.startswith(small_track.EXPERIMENT)]  # another size
     if beside_study:
         study = experiments(*STUDY)
         models = set(zip(runs["dataset"], runs["model"], strict=True))
@@ -288,13 +278,20 @@ RUN_TABLES: dict[str, tuple[list[str], bool, list[str], list[str]]] = {
     ),
 }
 BLOCKS: dict[str, Callable[[], str]] = {
-    "leaderboard": leaderboard,
+    "leaderboard": partial(small_track.short_leaderboard, "dsprites"),
+    "reference leaderboard": leaderboard,
     "every metric": every_metric,
     "gpu": gpu,
     "published": published,
     "cost": cost,
     "pca": pca,
     "triples": small_track.triples,
+    "small leaderboard": partial(small_track.leaderboard, "dsprites"),
+    "small against vae": partial(small_track.against_vae, "dsprites"),
+    "small told apart": small_track.told_apart,
+    "small variance": small_track.variance,
+    "small choice": partial(small_track.choice, "dsprites"),
+    "small steps": partial(small_track.steps, "dsprites"),
     **{name: partial(run_table, name) for name in RUN_TABLES},
     **{name: partial(from_file, name) for name in ("shares", "protocols", "infogan")},
 }

@@ -1,7 +1,4 @@
-"""Tables of the small track from its rows in results/runs.csv.
-
-Only that of the quickstart's triples stands in a page yet: the track has not been run whole.
-"""
+"""Tables and figures of the small track from its rows in results/runs.csv, of the data sets that have been run."""
 
 from __future__ import annotations
 
@@ -10,28 +7,48 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from published_runs import ROOT, published_tables, read_runs, setting_of, table
+from matplotlib.figure import Figure
+from published_runs import ROOT, mean_and_interval, published_tables, read_runs, setting_of, table
 
 from disentangle_bench import registry
 from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import read_grid
+from disentangle_bench.report import figures
 from disentangle_bench.report.render import markdown
 from disentangle_bench.report.statistics import differences, significant_pairs
+from disentangle_bench.report.styles import COLOURS, MARKERS, model_styles
 from disentangle_bench.report.tables import Tables
 from disentangle_bench.report.verdict import verdicts
+from disentangle_bench.report.words import measure_title
 
 EXPERIMENT, GRID = "small", "small.toml"
+STEPS = "small-steps"
 MORE_SEEDS, QUICKSTART = "small-seeds", "quickstart.toml"
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 BASELINE = "vae"
+FITTED = ("pca", "ica")  # no steps; their nats are a Gaussian's
+CONTROLS = ("rotated", "pca", "random")
+IMAGES = ROOT / "docs" / "images"
 
 
 @cache
-def tables() -> dict[str, Tables]:
-    """The tables of each of the track's data sets, by the first word of its name."""
+def tables(fitted: bool = True) -> dict[str, Tables]:
+    """The tables of each of the track's data sets, by the first word of its name; `fitted` says whether with FITTED."""
     runs = read_runs()
+    runs = runs[runs["experiment"] == EXPERIMENT]
+    if not fitted:
+        runs = runs[~runs["model"].isin(FITTED)]
     labels = [dataset.label for dataset in read_grid(ROOT / "grids" / GRID).datasets]
-    return {label.split("_")[0]: published_tables(runs, EXPERIMENT, GRID, label) for label in labels}
+    found = {
+        label.split("_")[0]: published_tables(runs, EXPERIMENT, GRID, label)
+        for label in labels
+        if label in set(runs["dataset"])
+    }
+    for one in found.values():
+        one.runs.attrs["headlines"] = [
+            *SHOWN, *(name for name in one.runs.attrs["headlines"] if name not in SHOWN)
+        ]  # fmt: skip
+    return found
 
 
 def leaderboard(name: str) -> str:
@@ -47,13 +64,50 @@ def leaderboard(name: str) -> str:
     )
 
 
+def short_leaderboard(name: str) -> str:
+    """A row a model: its only setting, or the middle one of three; some controls below."""
+    found = tables()[name]
+    rows, hypers = found.rows, found.runs.attrs["settings"]
+    control = rows["control"].astype(bool)
+    models = [middle(same, hypers) for _, same in rows[~control].groupby("model")]
+    models.sort(key=lambda row: -row["mig_mean"])
+    lines = models + [rows[control & (rows["model"] == f"control: {name}")].iloc[0] for name in CONTROLS]
+    return table(
+        {
+            "model": row["model"],
+            "setting": row["setting"],
+            "seeds": int(row[f"{SHOWN[0]}_n"]),
+            "reconstruction (nats)": "-"
+            if row["model"] in FITTED
+            else interval_of(row, "reconstruction_nats", 1),
+            **{metric: interval_of(row, metric, 3) for metric in SHOWN},
+        }
+        for row in lines
+    )
+
+
+def middle(rows: pd.DataFrame, hypers: list[str]) -> pd.Series:
+    """The row in the middle by the one hyper-parameter that differs; the only row where none does."""
+    varied = [name for name in hypers if rows[name].nunique() > 1]
+    return rows.sort_values(varied).iloc[len(rows) // 2] if varied else rows.iloc[0]
+
+
+def interval_of(row: pd.Series, measure: str, digits: int) -> str:
+    """`mean [low, high]` as the tables have it."""
+    mean, low, high = (row[f"{measure}_{s}"] for s in ("mean", "ci_low", "ci_high"))
+    if np.isnan(mean):
+        return "-"
+    text = f"{mean:.{digits}f}"
+    return text if np.isnan(low) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def against_vae(name: str) -> str:
     """For each setting the difference of its mean to the VAE's, in standard deviations of runs, bold where it is told.
 
     Hedges' g: the difference over the pooled standard deviation, times 1 - 3 / (4 n - 9). All pairs of rows are one
     family of Holm's correction for each metric.
     """
-    rows = models_of(tables()[name])
+    rows = models_of(tables(fitted=False)[name])
     place = int(np.flatnonzero(rows["model"] == BASELINE)[0])
     lines = [{"model": row["model"], "setting": row["setting"]} for _, row in rows.iterrows()]
     for metric in ["reconstruction_nats", *SHOWN]:
@@ -71,7 +125,7 @@ def against_vae(name: str) -> str:
 def told_apart() -> str:
     """Of all pairs of rows, how many each metric tells apart after Holm's correction."""
     lines: dict[str, dict[str, Any]] = {}
-    for name, found in tables().items():
+    for name, found in tables(fitted=False).items():
         rows = models_of(found)
         for metric in ["reconstruction_nats", *found.runs.attrs["headlines"]]:
             mean, std, n = (rows[f"{metric}_{s}"].to_numpy(float) for s in ("mean", "std", "n"))
@@ -82,22 +136,67 @@ def told_apart() -> str:
     return table(lines.values())
 
 
-def agreement(name: str) -> str:
-    """Spearman's rank correlation of every two measures over all runs."""
-    found = tables()[name].table("metric_correlation")
-    measures = list(dict.fromkeys(found["measure_a"]))
-    square = found.pivot(index="measure_a", columns="measure_b", values="spearman").loc[measures, measures]
-    lines = []
-    for i, measure in enumerate(measures[1:], 1):
-        cells = {other: f"{square.iloc[i, j]:.2f}" if j < i else "" for j, other in enumerate(measures[:-1])}
-        lines.append({"": measure, **cells})
-    return table(lines)
+def steps(name: str) -> str:
+    """Scores of two models after more and more steps."""
+    return table(
+        {
+            "model": f"{model} {setting}".strip(),
+            "steps": f"{count:,}",
+            "reconstruction (nats)": mean_and_interval(part["reconstruction_nats"], 1),
+            **{metric: mean_and_interval(part[metric], 3) for metric in SHOWN},
+        }
+        for (model, setting, count), part in over_steps(name).groupby(["model", "setting", "steps"])
+    )
+
+
+def over_steps(name: str) -> pd.DataFrame:
+    """The runs of STEPS, and those of the track with the same models, settings and seeds."""
+    runs = read_runs()
+    runs = runs[runs["dataset"].str.startswith(name) & runs["experiment"].isin([EXPERIMENT, STEPS])]
+    same = ["model", "setting", "seed"]
+    few = runs.loc[runs["experiment"] == STEPS, same].drop_duplicates()
+    return runs.merge(few, on=same)
+
+
+def draw_steps(name: str) -> Figure:
+    """The scores of `over_steps`: a line a seed, a colour and mark a model."""
+    runs = over_steps(name)
+    styles = model_styles(runs["model"])
+    figure = Figure(figsize=(9.0, 2.2), layout="constrained")
+    for panel, measure in zip(
+        figure.subplots(1, 1 + len(SHOWN)), ["reconstruction_nats", *SHOWN], strict=True
+    ):
+        for (model, _), part in runs.sort_values("steps").groupby(["model", "seed"]):
+            colour, mark = styles[model]
+            look = {"color": COLOURS[colour], "marker": MARKERS[mark], "lw": 1, "ms": 3}
+            panel.plot(part["steps"], part[measure], **look, label=model)
+        panel.set_xscale("log", base=2)
+        panel.set_xticks([500, 2000, 8000], ["500", "2,000", "8,000"], fontsize=figures.FONT)
+        panel.set_title(measure_title(measure), fontsize=figures.FONT + 1)
+        panel.tick_params(axis="y", labelsize=figures.FONT)
+        panel.set_xlabel("steps", fontsize=figures.FONT)
+    lines = dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        lines.values(), lines, loc="outside lower center", ncols=2, fontsize=figures.FONT, frameon=False
+    )
+    return figure
+
+
+def draw() -> None:
+    """The track's figures: reconstruction against the metrics of SHOWN, how metrics agree, scores over steps."""
+    for name, found in tables(fitted=False).items():
+        agreement = figures.metric_correlation(found)
+        found.runs.attrs["headlines"] = SHOWN
+        tradeoff = figures.tradeoff(found, width=9.0)
+        drawn = {"tradeoff": tradeoff, "agreement": agreement, "steps": draw_steps(name)}
+        for kind, figure in drawn.items():
+            (IMAGES / f"small_{name}_{kind}.png").write_bytes(figures.picture(figure, "png"))
 
 
 def variance() -> str:
     """How much of each measure's variance over runs the model, its setting and the seed make."""
     lines: dict[str, dict[str, Any]] = {}
-    for name, found in tables().items():
+    for name, found in tables(fitted=False).items():
         for _, row in found.table("variance").iterrows():
             if row["measure"] in ("reconstruction_nats", "elbo", *found.runs.attrs["headlines"]):
                 line = lines.setdefault(row["measure"], {"measure": row["measure"]})
@@ -108,7 +207,7 @@ def variance() -> str:
 
 def choice(name: str) -> str:
     """What choosing one setting of all costs in each metric of SHOWN (choice.csv)."""
-    found = tables()[name].table("choice")
+    found = tables(fitted=False)[name].table("choice")
     lines: dict[str, dict[str, object]] = {}
     for _, row in found[found["metric"].isin(SHOWN)].iterrows():
         line = lines.setdefault(row["metric"], {"metric": row["metric"], "best mean": f"{row['best']:.3f}"})

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -378,6 +379,16 @@ def test_variance_and_correlation_count_failed_runs() -> None:
     assert (pair["n_runs"], pair["n_failed"]) == (5, 3)
     # mig ranks 1 3 5 2 4; factor_vae .5 .7 .6 .9 .9 ranks 1 3 2 4.5 4.5; sum of products 47, squares 55 and 54.5.
     assert pair["spearman"] == pytest.approx((47 - 45) / math.sqrt(10 * 9.5))
+
+
+def test_a_column_joins_a_hundred_others_without_a_warning() -> None:
+    runs = records()
+    for number in range(120):
+        runs[0].scores["scores"][f"mig_component_{number}"] = 0.5
+    table = runs_table(runs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table.insert(0, "one_more", 1.0)
 
 
 def test_compare_two_choices() -> None:
