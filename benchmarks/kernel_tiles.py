@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from disentangle_bench.models.objective import NetworkSize
 from disentangle_bench.precision import PRECISIONS, float32_products
 
 BATCH = 64
+OPERATIONS = {name: getattr(kernel_ops, name) for name in ("halve", "double", "outer")}
 TOGETHER, ROUNDS = 5, 5  # calls in a graph, and how often it is timed
 WORKERS = 8  # that build tiles beside each other
 
@@ -88,17 +91,17 @@ def main() -> None:
     chosen = PRECISIONS[arguments.precision]
     with float32_products(chosen):
         if arguments.compile_only:
-            compile_share(found, arguments.runs, chosen.computed, arguments.share)
+            compile_share(found, chosen.computed, arguments.share)
             return
         copied = ceilings(torch.device("cuda"), 0.5)["copied_bytes_per_second"]
         table(found, arguments.runs, chosen.computed, copied, Lines(arguments.json_lines))
 
 
-def launches(image_shape: tuple[int, ...]) -> dict[Launch, int]:
+def launches(image_shape: tuple[int, ...]) -> Counter[Launch]:
     """The launches of a step of the standard encoder and decoder, and how many there are of each."""
-    found: dict[Launch, int] = {}
+    found: Counter[Launch] = Counter()
     size = NetworkSize()
-    with _recorded(found), torch.device("meta"):
+    with recorded(found), torch.device("meta"):
         encoder, decoder = Encoder(image_shape, size, 2 * size.latents), Decoder(image_shape, size)
         use_form([encoder, decoder], "kernel")
         encoder(torch.empty(BATCH, *image_shape)).sum().backward()
@@ -106,32 +109,22 @@ def launches(image_shape: tuple[int, ...]) -> dict[Launch, int]:
     return found
 
 
-class _recorded:
+@contextmanager
+def recorded(found: Counter[Launch]) -> Iterator[None]:
     """Within it every call of an operation is counted by its shapes."""
 
-    def __init__(self, found: dict[Launch, int]) -> None:
-        self.found = found
-        self.patches = [patch.object(kernel_ops, name, self.noting(name)) for name in OPERATIONS]
-
-    def noting(self, name: str) -> Callable[..., Any]:
+    def noting(name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            shapes = tuple(a.shape if isinstance(a, Tensor) else a for a in arguments)
-            launch = Launch(name, shapes)
-            self.found[launch] = self.found.get(launch, 0) + 1
+            launch = Launch(name, tuple(a.shape if isinstance(a, Tensor) else a for a in arguments))
+            found[launch] += 1
             return OPERATIONS[name](*arguments)
 
         return call
 
-    def __enter__(self) -> None:
-        for one in self.patches:
-            one.start()
-
-    def __exit__(self, *_: object) -> None:
-        for one in self.patches:
-            one.stop()
-
-
-OPERATIONS = {name: getattr(kernel_ops, name) for name in ("halve", "double", "outer")}
+    with ExitStack() as stack:
+        for name in OPERATIONS:
+            stack.enter_context(patch.object(kernel_ops, name, noting(name)))
+        yield
 
 
 def choices(launch: Launch, tensors: list[Any]) -> Iterator[Choice]:
@@ -172,23 +165,15 @@ def tile_of(launch: Launch, tensors: list[Any]) -> Tile:
     return chosen[0]
 
 
-class used:
+@contextmanager
+def used(choice: Choice) -> Iterator[None]:
     """Within it the operations use this choice."""
-
-    def __init__(self, choice: Choice) -> None:
-        own = kernel_ops.parts_of
-        self.patches = [
-            patch.object(kernel_ops, "tile", lambda *_: choice.tile),
-            patch.object(kernel_ops, "parts_of", lambda *sizes: choice.parts * own(*sizes)),
-        ]
-
-    def __enter__(self) -> None:
-        for one in self.patches:
-            one.start()
-
-    def __exit__(self, *_: object) -> None:
-        for one in self.patches:
-            one.stop()
+    own = kernel_ops.parts_of
+    with (
+        patch.object(kernel_ops, "tile", lambda *_: choice.tile),
+        patch.object(kernel_ops, "parts_of", lambda *sizes: choice.parts * own(*sizes)),
+    ):
+        yield
 
 
 def compile_beside() -> None:
@@ -199,7 +184,7 @@ def compile_beside() -> None:
         process.wait()
 
 
-def compile_share(found: dict[Launch, int], runs: int, dtype: torch.dtype, share: int) -> None:
+def compile_share(found: Counter[Launch], dtype: torch.dtype, share: int) -> None:
     number = 0
     for launch in found:
         tensors = launch.tensors(2, dtype)
@@ -217,10 +202,10 @@ def result_of(launch: Launch, tensors: list[Any]) -> Tensor | str:
         torch.cuda.synchronize()
     except Exception as error:  # a tile may be too large for the card; the others are not
         return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
-    return result.double() if isinstance(result, Tensor) else result[0].double().sum(1)
+    return result.double().sum(1) if launch.name == "outer" else result.double()
 
 
-def table(found: dict[Launch, int], runs: int, dtype: torch.dtype, copied: float, kept: Lines) -> None:
+def table(found: Counter[Launch], runs: int, dtype: torch.dtype, copied: float, kept: Lines) -> None:
     """Time every launch with every choice; a line for each launch, and the sums of a step."""
     sums = {"now": 0.0, "fastest": 0.0, "by its bytes": 0.0}
     for launch, count in found.items():
@@ -242,8 +227,7 @@ def table(found: dict[Launch, int], runs: int, dtype: torch.dtype, copied: float
 
 
 def bytes_of(launch: Launch, tensors: list[Any]) -> int:
-    result = OPERATIONS[launch.name](*tensors)
-    moved = [*tensors, *((result,) if isinstance(result, Tensor) else result)]
+    moved = [*tensors, OPERATIONS[launch.name](*tensors)]
     return sum(one.nbytes for one in moved if isinstance(one, Tensor))
 
 

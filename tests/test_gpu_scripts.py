@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import gpu_speed
@@ -138,6 +139,15 @@ def test_weights_come_home_in_parts_and_calls(tmp_path: Path, monkeypatch: pytes
         for name in names:
             file = Path("runs", name, "weights.safetensors")
             assert (out / "study" / file).read_bytes() == (study / file).read_bytes()
+
+
+def test_tiles_are_timed_for_every_launch_of_a_step() -> None:
+    pytest.importorskip("triton")
+    import kernel_tiles
+
+    found = kernel_tiles.launches((1, 64, 64))
+    # Four layers each way; the first has no gradient by its images.
+    assert Counter(launch.name for launch in found.elements()) == {"halve": 8, "double": 7, "outer": 8}
 
 
 @pytest.mark.parametrize("script", ["on_gpu.sh", "wheels.sh"])
