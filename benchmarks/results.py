@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import small_track
+import usefulness
 from published_runs import mean_and_interval, read_runs, table
 
 ROOT = Path(__file__).parent.parent
@@ -292,6 +293,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "small variance": small_track.variance,
     "small choice": partial(small_track.choice, "dsprites"),
     "small steps": partial(small_track.steps, "dsprites"),
+    "usefulness": usefulness.correlations,
+    "uses": usefulness.spread_of_uses,
     **{name: partial(run_table, name) for name in RUN_TABLES},
     **{name: partial(from_file, name) for name in ("shares", "protocols", "infogan")},
 }

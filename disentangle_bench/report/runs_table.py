@@ -69,8 +69,9 @@ def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
     lines = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
     table = pd.DataFrame(lines, columns=columns)
     table = table.astype({name: float for name in [*(hypers - texts), *RECONSTRUCTION, *measured]})
-    # Copied, its columns lie together: pandas warns where one is added to a hundred that were changed one by one.
-    table = table.astype({"steps": "Int64", "threads": "Int64"}).copy()
+    table = table.astype(
+        {"steps": "Int64", "threads": "Int64"}
+    ).copy()  # or pandas warns of scattered columns
     table.attrs |= _attributes(rows) | {"settings": shown, "repeated": repeated}
     return table
 
