@@ -42,11 +42,13 @@ def place(tmp_path_factory: pytest.TempPathFactory):
             for _, text in all_blocks(page):
                 if named := NAMED.match(text):
                     patch.delitem(sys.modules, Path(named[1]).stem, raising=False)
+                    registry._PLUGINS.discard(Path(named[1]).stem)
         yield folder
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
             del sys.modules[name]
-    registry._PLUGINS.intersection_update(plugins)
+    registry._PLUGINS.clear()
+    registry._PLUGINS.update(plugins)
 
 
 def bench(command: list[str]) -> None:

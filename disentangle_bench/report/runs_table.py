@@ -65,13 +65,11 @@ def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
     varied = [name for name in _ordered(settings) if name not in hypers and _varies(settings, models, name)]
     shown = [*sorted(hypers), *varied]
     measured = [name for name in _ordered(scores) if name not in RECONSTRUCTION]
-    columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
     lines = [a | s | n for a, s, n in zip(about, settings, scores, strict=True)]
+    columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
     table = pd.DataFrame(lines, columns=columns)
-    table = table.astype({name: float for name in [*(hypers - texts), *RECONSTRUCTION, *measured]})
-    table = table.astype(
-        {"steps": "Int64", "threads": "Int64"}
-    ).copy()  # or pandas warns of scattered columns
+    types = {name: "float" for name in [*(hypers - texts), *RECONSTRUCTION, *measured]}
+    table = table.astype(types | {"steps": "Int64", "threads": "Int64"}).copy()  # pandas warns of loose columns
     table.attrs |= _attributes(rows) | {"settings": shown, "repeated": repeated}
     return table
 
