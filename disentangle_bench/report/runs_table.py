@@ -69,7 +69,7 @@ def runs_table(records: Iterable[RunRecord | ForeignRow]) -> pd.DataFrame:
     columns = [*HEAD, *shown, "seed", "steps", *RECONSTRUCTION, *measured, *TAIL]
     table = pd.DataFrame(lines, columns=columns)
     types = {name: "float" for name in [*(hypers - texts), *RECONSTRUCTION, *measured]}
-    table = table.astype(types | {"steps": "Int64", "threads": "Int64"}).copy()  # pandas warns of loose columns
+    table = table.astype(types | {"steps": "Int64", "threads": "Int64"}).copy()  # in one piece
     table.attrs |= _attributes(rows) | {"settings": shown, "repeated": repeated}
     return table
 
