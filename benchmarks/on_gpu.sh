@@ -2,7 +2,7 @@
 # Everything that wants a GPU, in two calls, either of which may come alone, on a machine that has torch and no network:
 #
 #   bash benchmarks/wheels.sh                        before, where packages can be had
-#   bash benchmarks/on_gpu.sh measure OUT [DEVICE]   SECONDS_LEFT=N (400) at most: the tests; then, with nothing beside
+#   bash benchmarks/on_gpu.sh measure OUT [DEVICE]   SECONDS_LEFT=N (590) at most: the tests; then, with nothing beside
 #                                                    them, the speed table, the kernels' tiles, the kernels of a step
 #   bash benchmarks/on_gpu.sh study OUT [DEVICE] [OPTION...]
 #                                                    SECONDS_LEFT=N (590) at most: nine runs of 300,000 steps; OPTIONs
@@ -15,8 +15,7 @@
 set -uo pipefail
 [[ $# -ge 2 && ($1 == measure || $1 == study) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
 part=$1 device=${3:-cuda}
-declare -A usual=([measure]=400 [study]=590)
-allowed=${SECONDS_LEFT:-${usual[$part]}}
+allowed=${SECONDS_LEFT:-590}
 end=$((SECONDS + allowed))
 mkdir -p "$2"
 out=$(cd "$2" && pwd)

@@ -22,6 +22,6 @@ get "$core"
 ls -sh wheels
 cat <<'END'
 On the machine with the GPU, from the checkout with wheels/ in it; a folder of its own for what each call brings back:
-  bash benchmarks/on_gpu.sh measure MEASURED   # 400 s at most: the tests, the speed table
+  bash benchmarks/on_gpu.sh measure MEASURED   # 590 s at most: the tests, the speed table
   bash benchmarks/on_gpu.sh study STUDIED      # 590 s at most: a study of 300,000 steps a run
 END
