@@ -82,13 +82,17 @@ METRICS = {
     "downstream_logistic": "disentangle_bench.metrics.downstream:LOGISTIC",
     "downstream_gbt": "disentangle_bench.metrics.downstream:BOOSTED",
     "unfairness": "disentangle_bench.metrics.unfairness:METRIC",
+    "strong_generalisation": "disentangle_bench.metrics.strong_generalisation:METRIC",
     "omes": "disentangle_bench.metrics.omes:METRIC",
     "mcc": "disentangle_bench.metrics.identifiability:MCC",
     "r2_identifiability": "disentangle_bench.metrics.identifiability:R2",
 }
 
 # Metrics of the tree that are scored only where they are named: "all metrics" of a calibration means all others.
-ON_REQUEST = ("downstream_logistic", "downstream_gbt", "unfairness", "mcc", "r2_identifiability")
+ON_REQUEST = (
+    *("downstream_logistic", "downstream_gbt", "unfairness", "strong_generalisation"),
+    *("mcc", "r2_identifiability"),
+)
 
 # "local" is the process itself: see study/study.py.
 LAUNCHERS = {

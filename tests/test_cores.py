@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from forked import Bench, ends_well
 from disentangle_bench.data import cache
 from disentangle_bench.errors import BenchError
 from disentangle_bench.evaluation.pool import score_many, score_one
+from disentangle_bench.metrics.side_by_side import side_by_side
 from disentangle_bench.processes import worker as worker_module
-from disentangle_bench.processes.cores import Cores, Task
+from disentangle_bench.processes.cores import Cores, Task, count_cores
 from disentangle_bench.processes.worker import Caller, Surroundings, Worker
 from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.stop import Stop, Stopped
@@ -219,6 +221,23 @@ def test_what_a_worker_says(worker: Worker) -> None:
     worker.give(die, 5)
     assert worker.hear() == ("died", "its process ended with exit code 5")
     assert worker.hear() == ("died", "its process ended with exit code 5")
+
+
+def learners(caller: Caller, factors: int) -> int:
+    """How many threads learn so many factors side by side."""
+
+    def learn(factor: int) -> int:
+        time.sleep(0.02)
+        return threading.get_ident()
+
+    return len(set(side_by_side(learn, range(factors))))
+
+
+def test_metrics_learn_in_as_many_threads_as_a_process_has_cores() -> None:
+    for jobs, threads in ((count_cores(), 1), (1, count_cores())):
+        with Cores[Task](jobs) as cores:
+            tasks = iter([Task(learners, 2 * count_cores())])
+            assert [content for _, kind, content in cores.words(tasks, Stop()) if kind == "done"] == [threads]
 
 
 def test_tasks_are_done_in_turn_and_again_where_one_dies() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from disentangle_bench.evaluation.scores import UNSEEN, UNSEEN_REVISION, failed_
 from disentangle_bench.evaluation.tables import checked_codes
 from disentangle_bench.evaluation.trained_model import TrainedModel
 from disentangle_bench.metrics.metric import Codes, Factors, Scores
+from disentangle_bench.metrics.side_by_side import side_by_side
 from disentangle_bench.metrics.standardised import standardised
 from disentangle_bench.splits import seen_and_unseen
 
@@ -149,15 +148,14 @@ def predicted(rows: Rows, rng: np.random.Generator) -> Scores:
     if not len(varying):
         raise ValueError("no factor varies among the images to train on: there is nothing to predict")
     codes = standardised(rows.codes.astype(np.float64), by=rows.codes[:train].astype(np.float64))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        fits = pool.map(
-            lambda k, stream: (
-                boosted_trees.fit_histogram(codes[:train], factors[:train, k], codes[train:], stream).on_test
-            ),
-            varying,
-            rng.spawn(len(varying)),
-        )
-        hits = np.stack(list(fits), axis=1) == factors[train:, varying]
+    fits = side_by_side(
+        lambda k, stream: (
+            boosted_trees.fit_histogram(codes[:train], factors[:train, k], codes[train:], stream).on_test
+        ),
+        varying,
+        rng.spawn(len(varying)),
+    )
+    hits = np.stack(fits, axis=1) == factors[train:, varying]
     design = np.column_stack([codes, np.ones(len(codes))])
     truth = factors[:, varying].astype(np.float64)
     weights = np.linalg.lstsq(design[:train], truth[:train], rcond=None)[0]

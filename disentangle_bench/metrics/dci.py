@@ -1,7 +1,5 @@
 """DCI: disentanglement, completeness and informativeness, by the latents that boosted trees use."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -9,6 +7,7 @@ from numpy.typing import NDArray
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import draw_train_and_test
+from disentangle_bench.metrics.side_by_side import side_by_side
 from disentangle_bench.metrics.standardised import standardised
 
 Array = NDArray[np.float64]
@@ -57,15 +56,11 @@ def dci(
     varying = [k for k in range(factors.shape[1]) if train_factors[:, k].min() < train_factors[:, k].max()]
     if not varying:
         return dict.fromkeys((*METRIC.headlines, "dci_informativeness_train"), 0.0)
-    # The factors are learnt side by side, for the boosters work outside the interpreter's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(
-            pool.map(
-                lambda k, stream: fits[booster](train, train_factors[:, k], test, stream),
-                varying,
-                rng.spawn(len(varying)),
-            )
-        )
+    found = side_by_side(
+        lambda k, stream: fits[booster](train, train_factors[:, k], test, stream),
+        varying,
+        rng.spawn(len(varying)),
+    )
     importance = np.array([fit.importance for fit in found])
     importance = importance.reshape(len(importance), -1, width).sum(axis=2)
     on_test = [(fit.on_test == test_factors[:, k]).mean() for k, fit in zip(varying, found, strict=True)]

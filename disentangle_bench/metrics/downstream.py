@@ -1,14 +1,13 @@
 """Downstream tasks: how well do classifiers with few labels predict each factor from the codes?"""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disentangle_bench.metrics.metric import Codes, Expects, Factors, Metric, Scores
 from disentangle_bench.metrics.sampling import draw_train_and_test
+from disentangle_bench.metrics.side_by_side import side_by_side
 from disentangle_bench.metrics.standardised import standardised
 from disentangle_bench.metrics.validated_logistic import predict_validated
 
@@ -105,9 +104,7 @@ def boosted_answers(
         asked = standardised(test, by=train) - lowest
         return fit_histogram(learnt - lowest, labels, asked, stream, BINS).on_test
 
-    # The factors are learnt side by side, for the boosters work outside the interpreter's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(answers, values.T, tests, rng.spawn(values.shape[1])))
+    return side_by_side(answers, values.T, tests, rng.spawn(values.shape[1]))
 
 
 def _accuracies(learn: Learn, drawn: tuple[tuple[Array, Factors], tuple[Array, Factors]]) -> Array:

@@ -41,7 +41,7 @@ class Cores(Generic[T]):
 
     def __init__(self, jobs: int, threads: int = 1) -> None:
         self.jobs = jobs
-        self.surroundings = Surroundings.here(threads)
+        self.surroundings = Surroundings.here(threads, max(threads, count_cores() // max(jobs, 1)))
         self.free: list[Worker] = []
         self.busy: dict[Connection, tuple[Worker, T]] = {}
         self.again: deque[T] = deque()

@@ -26,6 +26,7 @@ from typing import Any
 from disentangle_bench import registry
 from disentangle_bench.data import cache
 from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.side_by_side import use_threads
 from disentangle_bench.processes.messages import PhaseMessages
 from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.streams import go_on_unread
@@ -50,20 +51,31 @@ class Surroundings:
     environment: dict[str, str]
     plugins: tuple[Path, ...]
     threads: int = 1
+    metric_threads: int | None = None
     verified: Mapping[str, cache.Verified] = field(default_factory=dict)
     forked: bool = False
 
     @classmethod
-    def here(cls, threads: int = 1) -> Surroundings:
-        """Those of this process, with so many threads for torch."""
+    def here(cls, threads: int = 1, metric_threads: int | None = None) -> Surroundings:
+        """Those of this process, with so many threads for torch, and for metrics (None: one per core)."""
         paths = tuple(os.path.abspath(path) for path in sys.path)
         plugins = tuple(path.absolute() for path in registry.plugin_files())
-        return cls(os.getcwd(), paths, dict(os.environ), plugins, threads, cache.verified(), _may_fork)
+        return cls(
+            os.getcwd(),
+            paths,
+            dict(os.environ),
+            plugins,
+            threads,
+            metric_threads,
+            cache.verified(),
+            _may_fork,
+        )
 
     def take(self) -> None:
         """Make them this process's."""
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.threads)
+        use_threads(self.metric_threads)
         if self.forked:
             return
         os.chdir(self.folder)

@@ -46,6 +46,7 @@ PAPERS: dict[str, dict[str, tuple[str, ...]]] = {
         "downstream_logistic": ("locatello2019",),
         "downstream_gbt": ("locatello2019",),
         "unfairness": ("locatello2019fairness",),
+        "strong_generalisation": ("locatello2020",),
         "omes": ("dapueto2024",),
         "mcc": ("hyvarinen2016",),
         "r2_identifiability": ("zimmermann2021",),

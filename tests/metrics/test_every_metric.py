@@ -25,6 +25,7 @@ FEWER = {
     "downstream_logistic": {"train_points": (10, 1_000)},
     "downstream_gbt": {"train_points": (10, 1_000)},
     "unfairness": {"train_points": 1_000},
+    "strong_generalisation": {"test_points": 500},
 }
 
 DEGENERATE = {
