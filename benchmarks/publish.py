@@ -1,14 +1,17 @@
-"""Put the runs of a finished study, and its controls, into results/runs.csv, in place of the experiment's old rows.
+"""Put the runs of a study, and its controls, into results/runs.csv, in place of the experiment's rows of the same.
 
-    python benchmarks/publish.py STUDY EXPERIMENT [--commit HASH]
+    python benchmarks/publish.py STUDY EXPERIMENT [--seeds N] [--commit HASH]
 
-`--commit` is for studies trained where there was no git. Then `python benchmarks/results.py` makes the tables anew.
+A setting takes the place of all rows that the experiment has of it, and a data set's controls that of its controls;
+other rows stay. `--seeds` leaves out settings that have other than so many runs,
+and `--commit` is for studies trained where there was no git. Then `python benchmarks/results.py` makes the tables anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("experiment")
+    parser.add_argument("--seeds", type=int)
     parser.add_argument("--commit")
     arguments = parser.parse_args()
     old = pd.read_csv(RUNS)
-    rows = list(rows_of(arguments.study, arguments.experiment, arguments.commit))
+    rows = list(rows_of(arguments.study, arguments.experiment, arguments.commit, arguments.seeds))
     new = pd.DataFrame(rows).reindex(columns=old.columns)
-    whole = pd.concat([old[old["experiment"] != arguments.experiment], new])
+    whole = replaced(old, new)
     counts = [name for name in whole if name in COUNTS]
     whole = whole.astype(dict.fromkeys(counts, "Int64"))
     whole.to_csv(RUNS, index=False, float_format="%.7g")
@@ -45,10 +49,24 @@ def main() -> None:
 COUNTS = {"seed", "steps", "batch_size", "latents", "hidden", "threads", "stack", "points", "active_units"}
 
 
-def rows_of(study: Path, experiment: str, commit: str | None) -> Iterator[dict[str, Any]]:
-    """A row a finished run, then a row a control; only what runs.csv has columns for is kept of it."""
+def replaced(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The old rows without those of a setting, or of a data set's controls, that `new` has; then the new rows."""
+    same = ["experiment", "dataset", "model", "setting", "steps", "learning_rate", "precision", "latents"]
+    keys = [pd.MultiIndex.from_frame(rows[same].astype(object).fillna("")) for rows in (old, new)]
+    return pd.concat([old[~keys[0].isin(keys[1])], new])
+
+
+def rows_of(
+    study: Path, experiment: str, commit: str | None, seeds: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row a finished run, then a row a control; only what runs.csv has columns for is kept of it.
+
+    With `seeds` only settings that have so many runs.
+    """
     directory = StudyDir(study)
     done = [record for record in directory.records() if record.failure is None]
+    runs = Counter(key_of(record.spec) for record in done)
+    done = [record for record in done if seeds in (None, runs[key_of(record.spec)])]
     done.sort(key=lambda record: (record.spec.dataset.label, record.spec.id))
     agreement = udr_of(directory, done)
     for record in done:
@@ -113,11 +131,16 @@ def udr_of(study: StudyDir, records: Sequence[RunRecord]) -> dict[str, float]:
     settings: dict[tuple[str, str, str], list[RunSpec]] = {}
     for record in records:
         spec = record.spec
-        settings.setdefault((spec.dataset.label, spec.model, setting_of(spec)), []).append(spec)
+        settings.setdefault(key_of(spec), []).append(spec)
     for specs in settings.values():
         if len(specs) > 1:
             found |= dict(zip((spec.id for spec in specs), udr_among(study, specs), strict=True))
     return found
+
+
+def key_of(spec: RunSpec) -> tuple[str, str, str]:
+    """All that the seeds of a setting have in common."""
+    return spec.dataset.label, spec.model, setting_of(spec)
 
 
 def udr_among(study: StudyDir, specs: Sequence[RunSpec]) -> list[float]:

@@ -63,6 +63,30 @@ def test_seeds_of_one_setting_have_a_udr(rows: pd.DataFrame) -> None:
     assert rows[rows["model"].str.startswith("control")]["udr"].isna().all()
 
 
+def test_a_setting_takes_the_place_of_its_old_rows_and_no_other(study: Path, rows: pd.DataFrame) -> None:
+    old = rows.assign(git_commit="old")
+    other = rows.assign(experiment="other", git_commit="old")
+    part = [
+        row for row in publish.rows_of(study, "tiny", "new") if row["model"] in ("beta_vae", "control: pca")
+    ]
+    new = pd.DataFrame(part).reindex(columns=rows.columns)
+    whole = publish.replaced(pd.concat([old, other]), new)
+    counts = whole.groupby(["experiment", "git_commit", "model"], dropna=False).size()
+    assert len(whole) == 2 * len(rows)
+    assert set(counts["other"].index.get_level_values(0)) == {"old"}
+    # Controls are rows of no commit where they are new.
+    fresh = whole[(whole["experiment"] == "tiny") & (whole["git_commit"] != "old")]
+    assert list(fresh["model"].unique()) == ["beta_vae", "control: pca"]
+    assert len(fresh) == len(new)
+
+
+def test_settings_with_other_than_so_many_seeds_are_left_out(study: Path) -> None:
+    assert {row["model"] for row in publish.rows_of(study, "tiny", None, seeds=3)} >= {"vae", "beta_vae"}
+    left = [row for row in publish.rows_of(study, "tiny", None, seeds=2)]
+    assert left
+    assert all(row["model"].startswith("control: ") for row in left)
+
+
 def test_a_commit_is_shortened() -> None:
     assert publish.shortened("0123456789abcdef0123") == "0123456789ab"
     assert publish.shortened("0123456789abcdef0123+changes") == "0123456789ab+changes"
