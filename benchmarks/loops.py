@@ -54,11 +54,14 @@ def batch_of(pixels: Tensor) -> Tensor:
     return pixels[torch.randint(len(pixels), (BATCH,), device=pixels.device)].float() / 255
 
 
-def specs_of(model: str, precision: str, runs: int, dataset: str = "dsprites_rendered") -> list[RunSpec]:
+def specs_of(
+    model: str, precision: str, runs: int, dataset: str = "dsprites_rendered", side: int | None = None
+) -> list[RunSpec]:
+    """So many seeds of a model with the standard networks, on images of so many pixels a side."""
     return [
         RunSpec.model_validate(
             {
-                "dataset": {"name": dataset},
+                "dataset": {"name": dataset, "size": side},
                 "model": model,
                 "hypers": {name: 1.0 + seed for name in HYPERS.get(model, ())},
                 "options": {},
