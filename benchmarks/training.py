@@ -27,7 +27,6 @@ from disentangle_bench.data.load import load_dataset
 from disentangle_bench.train.alone import Alone
 from disentangle_bench.train.objective import make_objective
 
-
 # The side of the images by what our trainer is called.
 OURS = {"ours": None, "ours, 32x32": 32}
 
