@@ -106,7 +106,9 @@ def _grow(grower: lightgbm.Booster, residual: Array, points: Array) -> NDArray[n
     ones = np.ones_like(residual)
     grower.update(train_set=None, fobj=lambda *_: (-residual, ones))
     last = grower.current_iteration() - 1
-    leaf = np.asarray(grower.predict(points, pred_leaf=True, start_iteration=last, num_iteration=1))
+    leaf = np.asarray(
+        grower.predict(points, pred_leaf=True, start_iteration=last, num_iteration=1, num_threads=1)
+    )
     return leaf.astype(np.int64).reshape(len(points), -1) + LEAVES * np.arange(residual.shape[1])
 
 
