@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import small_track
+import unseen
 import usefulness
 from published_runs import mean_and_interval, read_runs, table
 
@@ -289,10 +290,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "triples": small_track.triples,
     "small leaderboard": partial(small_track.leaderboard, "dsprites"),
     "small against vae": partial(small_track.against_vae, "dsprites"),
+    "small shapes leaderboard": partial(small_track.leaderboard, "shapes3d"),
+    "small shapes against vae": partial(small_track.against_vae, "shapes3d"),
     "small told apart": small_track.told_apart,
     "small variance": small_track.variance,
     "small choice": partial(small_track.choice, "dsprites"),
     "small steps": partial(small_track.steps, "dsprites"),
+    "unseen": unseen.correlations,
+    "unseen parts": unseen.parts,
     "usefulness": usefulness.correlations,
     "uses": usefulness.spread_of_uses,
     **{name: partial(run_table, name) for name in RUN_TABLES},

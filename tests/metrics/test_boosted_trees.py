@@ -22,7 +22,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 @pytest.mark.skipif(not THREADS.exists(), reason="this system does not list a process's threads")
 def test_trees_start_no_threads_of_their_own() -> None:
-    # Two processes that start a thread per core each wait for each other's, a hundred times as long as they compute.
+    # Two processes that start a thread per core each wait for each other's for far longer than they compute.
     environment = {"OMP_NUM_THREADS": "2", "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", COUNTED], capture_output=True, text=True, env=environment, check=True
