@@ -30,7 +30,7 @@ def test_settings_of_equal_scores_count_as_one_each() -> None:
     assert repeated == pytest.approx(alone, abs=0.02)
 
 
-@pytest.mark.parametrize("settings, seeds", [(SETTINGS, SEEDS), (22, 1), (22, 2)])
+@pytest.mark.parametrize(("settings", "seeds"), [(SETTINGS, SEEDS), (22, 1), (22, 2)])
 @pytest.mark.parametrize("rho", [0.0, 0.6])
 def test_the_interval_holds_the_truth(rho: float, settings: int, seeds: int) -> None:
     # Of normal numbers with correlation rho Spearman's correlation is 6 / pi asin(rho / 2).
