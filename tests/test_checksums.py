@@ -70,7 +70,7 @@ def test_a_checkpoint_of_other_tensors_under_the_same_head_is_found(tmp_path: Pa
 def test_a_damaged_checkpoint_is_told_and_the_run_starts_from_its_beginning(tmp_path: Path) -> None:
     """The end is that of a study that nobody disturbed, and nothing of the file is left."""
     (tmp_path / "tiny.toml").write_text(tiny_data.GRID)
-    run = [*RUN, "--set", "training.steps=900"]
+    run = [*RUN, "--set", "training.steps=300"]
     ends_well(Bench(*run, "--out", "calm", folder=tmp_path))
     bench = Bench(*run, "--out", "hurt", "--checkpoint-every", "0.01s", folder=tmp_path)
     while not list(tmp_path.glob("hurt/checkpoints/*.safetensors")) and bench.process.is_alive():

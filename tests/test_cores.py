@@ -25,7 +25,7 @@ from disentangle_bench.records.study_dir import StudyDir
 from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.study.options import Jobs
 
-RUN = ("run", "tiny.toml", "--set", "controls=true", "--set", "training.steps=150")
+RUN = ("run", "tiny.toml", "--set", "controls=true", "--set", "training.steps=40")
 DEADLY = """
 import os
 from disentangle_bench.models.vae import VAE
@@ -72,7 +72,7 @@ def test_tables_are_the_same_byte_for_byte(folder: Path) -> None:
     script = (
         "import disentangle_bench\n"
         "print('begun')\n"
-        "disentangle_bench.run('tiny.toml', 'script', overrides=['controls=true', 'training.steps=150'], jobs=2)\n"
+        "disentangle_bench.run('tiny.toml', 'script', overrides=['controls=true', 'training.steps=40'], jobs=2)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -94,7 +94,7 @@ def test_tables_are_the_same_byte_for_byte(folder: Path) -> None:
 @linux
 def test_a_worker_that_is_killed_costs_nothing_but_time(folder: Path) -> None:
     """Its run goes on from the last checkpoint, provenance says so, and the numbers are those of a calm study."""
-    run = ("run", "tiny.toml", "--jobs", 2, "--set", "training.steps=900", "--seeds", 1)
+    run = ("run", "tiny.toml", "--jobs", 2, "--set", "training.steps=400", "--seeds", 1)
     ends_well(Bench(*run, "--out", "calm", folder=folder))
     bench = Bench(*run, "--out", "hurt", "--checkpoint-every", "0.01s", folder=folder)
     while not list(folder.glob("hurt/checkpoints/*.safetensors")) and bench.process.is_alive():

@@ -12,7 +12,7 @@ import pytest
 import tiny_data
 from forked import Bench, ends_well
 
-STEPS = "training.steps=600"
+STEPS = "training.steps=300"
 
 
 def start(folder: Path, out: str) -> Bench:
@@ -82,7 +82,7 @@ def wait_for_checkpoint(process: Bench, study: Path) -> None:
 def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(folder: Path, stack: int) -> None:
     """The scores, and every byte of the weights, are those of the study that nobody disturbed."""
     study = ["run", "tiny.toml", "--seeds", "1", "--stack-size", str(stack), "--checkpoint-every", "0.05s"]
-    study += ["--set", "training.steps=1000", "--set", "scoring.points=40"]
+    study += ["--set", "training.steps=400", "--set", "scoring.points=40"]
     calm, hurt = folder / f"calm{stack}", folder / f"hurt{stack}"
     ends_well(Bench(*study, "--out", calm, folder=folder))
     chance = random.Random(7)

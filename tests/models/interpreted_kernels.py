@@ -244,12 +244,16 @@ def traced(specs: list[RunSpec]) -> tuple[Stacked, list[str]]:
     return stack, [name.split(".")[1] for name in found if name.startswith("disentangle_bench.")]
 
 
-def test_a_list_of_operations_has_each_kernel_once() -> None:
-    specs = runs_of("vae")
-    stack, found = traced(specs)
+@pytest.fixture(scope="module")
+def vae() -> tuple[Stacked, list[str]]:
+    return traced(runs_of("vae"))
+
+
+def test_a_list_of_operations_has_each_kernel_once(vae: tuple[Stacked, list[str]]) -> None:
+    stack, found = vae
     # Four layers each way: a gradient by weight for each; one by input for each but the first, which sees images.
     assert sorted(found) == sorted(["halve"] * (4 + 4) + ["double"] * (4 + 3) + ["outer"] * 8)
-    plain = by_kernels(specs)
+    plain = by_kernels(runs_of("vae"))
     plain.advance()
     assert distance(moments(stack), moments(plain)) < 1e-12
 
@@ -267,10 +271,10 @@ def moments(stack: Stacked) -> Tensor:
 
 
 @pytest.mark.parametrize("layer", [kernel_form._Halved, kernel_form._Doubled])
-def test_a_doubled_gradient_is_noticed(layer: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_doubled_gradient_is_noticed(
+    layer: type, vae: tuple[Stacked, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """These gradients are the ones that a traced update takes, and not torch's own."""
-    specs = runs_of("vae")
-    own = moments(traced(specs)[0])
     backward = layer.backward
 
     def doubled(ctx, *gradients):
@@ -278,7 +282,7 @@ def test_a_doubled_gradient_is_noticed(layer: type, monkeypatch: pytest.MonkeyPa
         return of_images, 2 * of_matrix, *rest
 
     monkeypatch.setattr(layer, "backward", staticmethod(doubled))
-    assert distance(moments(traced(specs)[0]), own) > 1e-2
+    assert distance(moments(traced(runs_of("vae"))[0]), moments(vae[0])) > 1e-2
 
 
 @pytest.mark.slow
