@@ -16,7 +16,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import questions
 import small_track
+import standard_size
 import unseen
 import usefulness
 from published_runs import mean_and_interval, read_runs, table
@@ -295,7 +297,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "small told apart": small_track.told_apart,
     "small variance": small_track.variance,
     "small choice": partial(small_track.choice, "dsprites"),
+    "small against standard": standard_size.prediction,
     "small steps": partial(small_track.steps, "dsprites"),
+    **{name: partial(questions.answer, name) for name in questions.QUESTIONS},
     "unseen": unseen.correlations,
     "unseen parts": unseen.parts,
     "usefulness": usefulness.correlations,

@@ -5,8 +5,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from standard_size import rank_correlation
 
 from disentangle_bench.grid import expand
 from disentangle_bench.grid_file import read_grid
@@ -110,6 +112,15 @@ def test_an_interval_is_students() -> None:
     assert results.mean_and_interval(pd.Series([1.0, 2.0, 3.0]), 2) == "2.00 [-0.48, 4.48]"
     assert results.mean_and_interval(pd.Series([1.0, 3.0]), 2) == "2.00"
     assert results.mean_and_interval(pd.Series([1.0, float("nan"), 3.0]), 2) == "-"
+
+
+def test_a_rank_correlations_p_value_counts_orders() -> None:
+    one = np.arange(5.0)
+    # Of 120 orders this one and its reverse.
+    assert rank_correlation(one, one**3) == pytest.approx((1, 2 / 120))
+    assert rank_correlation(one[:3], -one[:3]) == pytest.approx((-1, 2 / 6))
+    # 0.9 where two neighbours are exchanged, which are four orders, and as many of -0.9.
+    assert rank_correlation(one, np.array([0.0, 2, 1, 3, 4])) == pytest.approx((0.9, 10 / 120))
 
 
 def test_the_pages_commands_describe_the_published_runs() -> None:
