@@ -15,6 +15,15 @@ VAE, TORCH_VAE, FACTOR_VAE = "vae", "grids.torch_initialisation:TorchVAE", "fact
 # The rows of a question's table: what each is called, and the experiment and model of its runs. The first is the one
 # that the others are held against.
 QUESTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "learning rate": {
+        "1e-3, the track's": (EXPERIMENT, VAE),
+        "5e-4": ("small-rate-low", VAE),
+        "2e-3": ("small-rate-high", VAE),
+    },
+    "initialisation ten": {
+        "ten latents, Glorot": (EXPERIMENT, VAE),
+        "ten latents, torch": ("small-init-ten", TORCH_VAE),
+    },
     "discriminator batch": {
         "a second batch, the track's": (EXPERIMENT, FACTOR_VAE),
         "the same batch": ("small-batch", FACTOR_VAE),
