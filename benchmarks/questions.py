@@ -24,6 +24,15 @@ QUESTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ten latents, Glorot": (EXPERIMENT, VAE),
         "ten latents, torch": ("small-init-ten", TORCH_VAE),
     },
+    "initialisation six": {
+        "six latents, Glorot": ("small-init-six", VAE),
+        "six latents, torch": ("small-init-six", TORCH_VAE),
+    },
+    "architecture": {
+        "the track's convolutions": (EXPERIMENT, VAE),
+        "`style`": ("small-network-style", VAE),
+        "`fc`, 1,200 units": ("small-network-fc", VAE),
+    },
     "discriminator batch": {
         "a second batch, the track's": (EXPERIMENT, FACTOR_VAE),
         "the same batch": ("small-batch", FACTOR_VAE),
