@@ -2,9 +2,10 @@
 
     python benchmarks/training.py [--seconds 3] [--models vae,factor_vae] [--out FILE]
 
-Every trainer takes turns with the plain loop, so that the ratios hold on a busy machine; pythae and disent take part
-where they are installed (`pip install pythae disent numba`). For whole studies see study_speed.py, for a GPU's stacks
-gpu_speed.py.
+Every trainer has a process of one thread and takes turns with the plain loop, so that the ratios hold on a busy
+machine; pythae and disent take part where they are installed (`pip install pythae disent numba`). Beside ours in
+float32 stands its share of the rate at which the core multiplies matrices, counted in the operations of its
+convolutions and products. For whole studies see study_speed.py, for a GPU's stacks gpu_speed.py.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import json
 import multiprocessing
 import platform
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 from loops import BATCH, STUDY_STEPS, plain_loop, rate_of, sampled_pixels, specs_of
 from peers import PEERS
+from torch.utils.flop_counter import FlopCounterMode
 
 from disentangle_bench.data.load import load_dataset
 from disentangle_bench.train.alone import Alone
@@ -29,6 +33,7 @@ from disentangle_bench.train.objective import make_objective
 
 # The side of the images by what our trainer is called.
 OURS = {"ours": None, "ours, 32x32": 32}
+PRODUCT = 1024  # rows and columns of the matrices whose products give a core's rate
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Row:
     precision: str
     steps_per_second: float
     ratio: float  # to the plain loop
+    share: float | None = None  # of the rate of matrix products
 
 
 def main() -> None:
@@ -70,6 +76,9 @@ def on_cpu(model: str, images: int, seconds: float) -> list[Row]:
     if model == "vae":
         others += [(name, "float32") for name in PEERS if importlib.util.find_spec(name)]
     rows = []
+    with Apart(model, "products", "float32", images) as core:
+        possible = core.rate(seconds) * 2 * PRODUCT**3
+        print(f"matrix products: {possible / 1e9:.0f} GFLOP/s", flush=True)
     with Apart(model, "plain loop", "float32", images) as plain:
         for name, precision in others:
             rates, ratios = [], []
@@ -79,8 +88,11 @@ def on_cpu(model: str, images: int, seconds: float) -> list[Row]:
                     rates.append(rate)
                     ratios.append(rate / base)
             ratio = statistics.median(ratios)
-            rows.append(Row(model, name, precision, statistics.median(rates), ratio))
-            print(line(rows[-1]), f"  (ratios {min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+            row = Row(model, name, precision, statistics.median(rates), ratio)
+            if name in OURS and precision == "float32":
+                row.share = row.steps_per_second * operations(model, OURS[name]) / possible
+            rows.append(row)
+            print(line(row), f"  (ratios {min(ratios):.2f} to {max(ratios):.2f})", flush=True)
     return rows
 
 
@@ -109,11 +121,14 @@ class Apart:
 
 def serve(connection: Connection, model: str, trainer: str, precision: str, images: int) -> None:
     """Answer every number of seconds with the trainer's rate over them."""
-    dataset = load_dataset("dsprites_rendered", size=OURS.get(trainer))
+    torch.set_num_threads(1)
     if trainer in OURS:
-        (spec,) = specs_of(model, precision, 1, side=OURS[trainer])
-        step = Alone(make_objective(spec, dataset), spec, dataset).advance
+        step = our_step(model, precision, OURS[trainer])
+    elif trainer == "products":
+        left, right = torch.randn(2, PRODUCT, PRODUCT)
+        step = partial(torch.mm, left, right)
     else:
+        dataset = load_dataset("dsprites_rendered")
         pixels = sampled_pixels(dataset, images)
         step = PEERS[trainer](pixels) if trainer in PEERS else plain_loop(model, pixels)
     connection.send("ready")
@@ -121,12 +136,28 @@ def serve(connection: Connection, model: str, trainer: str, precision: str, imag
         connection.send(rate_of(step, connection.recv()))
 
 
+def our_step(model: str, precision: str, side: int | None) -> Callable[[], None]:
+    """What takes a step of ours with images of so many pixels a side."""
+    dataset = load_dataset("dsprites_rendered", size=side)
+    (spec,) = specs_of(model, precision, 1, side=side)
+    return Alone(make_objective(spec, dataset), spec, dataset).advance
+
+
+def operations(model: str, side: int | None) -> int:
+    """Floating-point operations in the convolutions and products of a step of ours."""
+    step = our_step(model, "float32", side)
+    with FlopCounterMode(display=False) as counted:
+        step()
+    return counted.get_total_flops()
+
+
 def line(row: Row) -> str:
     """The row for reading."""
+    share = "" if row.share is None else f", {row.share:.0%} of the products' rate"
     return (
         f"{row.model:<11} {row.trainer:<11} {row.precision:<9} {row.steps_per_second:>9.1f} steps/s"
         f" {row.steps_per_second * BATCH / 1e3:>8.1f} k images/s"
-        f" {STUDY_STEPS / row.steps_per_second:>8.1f} s per 300k-step model, x{row.ratio:.2f}"
+        f" {STUDY_STEPS / row.steps_per_second:>8.1f} s per 300k-step model, x{row.ratio:.2f}{share}"
     )
 
 
