@@ -14,14 +14,18 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import questions
 import small_track
 import standard_size
 import unseen
 import usefulness
+from matplotlib.figure import Figure
 from published_runs import mean_and_interval, read_runs, table
+
+from disentangle_bench.report import figures
+from disentangle_bench.report.styles import COLOURS, MARKERS, model_styles
+from disentangle_bench.report.words import measure_title
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "docs" / "results"
@@ -242,21 +246,32 @@ def cost() -> str:
 
 
 def draw_tradeoff() -> None:
-    """Reconstruction against each metric of the study: a small dot a seed, a large one a setting's mean."""
+    """Reconstruction against each metric of the study: a small mark a seed, a large one a setting's mean."""
     runs = experiments(*STUDY)
-    figure, axes = plt.subplots(2, len(SHOWN), figsize=(18, 8.5), layout="constrained")
-    colours = dict(zip(sorted(runs["model"].unique()), plt.get_cmap("tab10").colors, strict=False))
+    styles = model_styles(runs["model"])
+    figure = Figure(figsize=(9.0, 5.0), layout="constrained")
+    axes = figure.subplots(2, len(SHOWN))
     for panels, (dataset, same) in zip(axes, runs.groupby("dataset"), strict=True):
+        panels[0].set_title(f"{dataset} (rendered)", fontsize=figures.FONT + 2, loc="left")
         for axis, metric in zip(panels, SHOWN, strict=True):
             for model, seeds in same.groupby("model"):
+                colour, mark = styles[model]
+                look = {"color": COLOURS[colour], "marker": MARKERS[mark]}
                 place = seeds["reconstruction_nats"], seeds[metric]
-                axis.scatter(*place, s=12, alpha=0.5, color=colours[model])
-                axis.scatter(*(values.mean() for values in place), s=70, color=colours[model], label=model)
-            axis.set(
-                title=f"{dataset} (rendered)", ylabel=metric, xlabel="reconstruction (nats, lower is better)"
-            )
-        panels[0].legend()
-    figure.savefig(FIGURE, dpi=72)
+                axis.scatter(*place, s=6, alpha=0.5, **look)
+                axis.scatter(*(values.mean() for values in place), s=36, label=model, **look)
+            axis.set_xlabel("reconstruction (nats)", fontsize=figures.FONT)
+            axis.set_ylabel(measure_title(metric), fontsize=figures.FONT)
+            axis.tick_params(labelsize=figures.FONT - 1)
+    marks = {
+        label: handle
+        for axis in axes[:, 0]
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        marks.values(), marks, loc="outside lower center", ncols=6, fontsize=figures.FONT, frameon=False
+    )
+    FIGURE.write_bytes(figures.picture(figure, "png"))
 
 
 # Tables of single runs: experiments, whether the study's runs of the same models stand beside them, the settings that
