@@ -135,7 +135,7 @@ def check(kind: str, name: str) -> None:
 
 def is_path(name: str) -> bool:
     """Whether a data set's name is to be read as the path of somebody's own file or folder."""
-    return name.endswith((".npz", ".h5", ".hdf5", ".parquet")) or "/" in name or os.path.isdir(name)
+    return name.endswith((".npz", ".h5", ".hdf5", ".parquet")) or "/" in name or os.path.exists(name)
 
 
 def lasting(name: str) -> str:

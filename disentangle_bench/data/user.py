@@ -111,12 +111,22 @@ class UserSource(DataSource):
 
 
 def content_of(path: Path) -> ArrayFile | ImageFolder | ParquetImages | TFRecordImages:
-    """The reader of what lies at `path`: arrays, a folder of image files, or a mirror's tables of images."""
+    """The reader of what lies at `path`: arrays, a folder of image files, or a mirror's tables of images.
+
+    Raises BenchError where there is nothing, and for a file of a kind that is not read.
+    """
     if path.name.endswith(SUFFIXES):
         return ArrayFile(path)
+    if path.name.endswith(".parquet"):
+        return ParquetImages(path)
+    if not path.exists():
+        raise BenchError(f"there is no folder {path}")
+    if not path.is_dir():
+        kinds = ", ".join((*SUFFIXES, ".parquet"))
+        raise BenchError(f"{path} is neither a folder of images nor a file that is read as data ({kinds})")
     if (path / TABLE_NAME).exists():
         return ImageFolder(path)
-    if path.name.endswith(".parquet") or parquet_files(path):
+    if parquet_files(path):
         return ParquetImages(path)
     return TFRecordImages(path) if tfrecord_files(path) else ImageFolder(path)
 

@@ -40,8 +40,9 @@ def refuse_all_left_out(metrics: Sequence[str], datasets: Collection[str]) -> No
     """Raise BenchError where each of the metrics that somebody named needs factors, which the data sets do not have."""
     if metrics and len(needing_factors(metrics)) == len(metrics):
         raise BenchError(
-            f"{', '.join(datasets)}: these are images without factors, and all of the metrics that are named need"
-            f" factors ({', '.join(metrics)}): name {NEEDS_NONE!r}, which needs none, or leave metrics out"
+            f"{', '.join(datasets)}: these are images without factors (a file has them in an array `factors`, a folder"
+            f" in factors.csv), and all of the metrics that are named need factors ({', '.join(metrics)}): name"
+            f" {NEEDS_NONE!r}, which needs none, or leave metrics out"
         )
 
 

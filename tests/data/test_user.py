@@ -303,8 +303,17 @@ def test_a_file_of_several_images_is_refused(tmp_path):
 def test_a_folder_without_a_table_or_an_image_is_refused(tmp_path):
     with pytest.raises(BenchError, match=r"holds no image file .*can be listed in factors\.csv"):
         load_dataset(f"{tmp_path}/")
-    with pytest.raises(BenchError, match=r"factors\.csv cannot be read"):
+    with pytest.raises(BenchError, match=r"there is no folder .*nowhere"):
         load_dataset(f"{tmp_path}/nowhere/")
+
+
+@pytest.mark.parametrize("name", ["mine.npy", "mine.pkl", "mine.txt"])
+def test_a_file_of_another_kind_is_refused_with_the_kinds_that_are_read(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"anything")
+    monkeypatch.chdir(tmp_path)
+    for path in (name, f"{tmp_path}/{name}"):
+        with pytest.raises(BenchError, match=r"mine\.\w+ is neither a folder .*\.npz, \.h5"):
+            load_dataset(path)
 
 
 @pytest.mark.parametrize("write", [npz, h5])
