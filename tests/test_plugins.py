@@ -245,7 +245,7 @@ def test_what_a_small_table_is_worth_is_said(tmp_path: Path) -> None:
     [
         ({"z": np.eye(4), "labels": np.eye(4)}, ("no array `codes`", "z, labels", "np.savez")),
         ({"codes": np.eye(4), "labels": np.eye(4)}, ("no array `factors`", "codes, labels", "--dataset")),
-        ({}, ("no array `codes`", "only nothing")),
+        ({}, ("no arrays of numpy", "np.savez")),
         ({"codes": np.eye(4), "factors": np.zeros((4, 2), int)}, ("every factor has one value only",)),
     ],
 )

@@ -295,7 +295,8 @@ def _missing(path: Path, name: str, there: Sequence[str], kind: str) -> str:
         )
     else:
         how = f"save it as {HOW_TO_SAVE}"
-    return f"{path} holds no array `{name}`, only {', '.join(there) or 'nothing'}; {how}{otherwise}"
+    lacks = f"no array `{name}`, only {', '.join(there)}" if there else "no arrays of numpy"
+    return f"{path} holds {lacks}; {how}{otherwise}"
 
 
 READERS: dict[str, Callable[[Path, BinaryIO, Sequence[str]], Arrays]] = {
