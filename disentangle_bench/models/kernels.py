@@ -11,9 +11,9 @@ small image, taps t of the kernel and channels a and b:
 - `outer`, by `matrix`: the gradient of either by its weight.
 
 Each is a matrix product that gathers its rows from the image while it multiplies, so that no patches are written to
-memory. Sums are float32 (float64 for float64). A bias and ReLU are applied to a product before it is stored, and so is
-`mask`, of the result's shape: where it is not above 0 the result is 0. So a gradient is cut once, where it is made;
-where it is used each value is loaded several times, and its mask would be too.
+memory. Sums are float32 (float64 for float64, which needs Triton 3.5). A bias and ReLU are applied to a product before
+it is stored, and so is `mask`, of the result's shape: where it is not above 0 the result is 0. So a gradient is cut
+once, where it is made; where it is used each value is loaded several times, and its mask would be too.
 """
 
 import triton
