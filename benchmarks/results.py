@@ -309,6 +309,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "small against vae": partial(small_track.against_vae, "dsprites"),
     "small shapes leaderboard": partial(small_track.leaderboard, "shapes3d"),
     "small shapes against vae": partial(small_track.against_vae, "shapes3d"),
+    "small shapes choice": partial(small_track.choice, "shapes3d"),
+    "small across": small_track.across,
     "small told apart": small_track.told_apart,
     "small variance": small_track.variance,
     "small choice": partial(small_track.choice, "dsprites"),
