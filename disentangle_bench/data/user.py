@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def content_of(path: Path) -> ArrayFile | ImageFolder | ParquetImages | TFRecord
         return ArrayFile(path)
     if path.name.endswith(".parquet"):
         return ParquetImages(path)
-    if not path.exists():
+    if not os.path.exists(path):  # no error for a name that is too long
         raise BenchError(f"there is no folder {path}")
     if not path.is_dir():
         kinds = ", ".join((*SUFFIXES, ".parquet"))

@@ -303,8 +303,9 @@ def test_a_file_of_several_images_is_refused(tmp_path):
 def test_a_folder_without_a_table_or_an_image_is_refused(tmp_path):
     with pytest.raises(BenchError, match=r"holds no image file .*can be listed in factors\.csv"):
         load_dataset(f"{tmp_path}/")
-    with pytest.raises(BenchError, match=r"there is no folder .*nowhere"):
-        load_dataset(f"{tmp_path}/nowhere/")
+    for name in ("nowhere", "x" * 300):
+        with pytest.raises(BenchError, match=f"there is no folder .*{name}"):
+            load_dataset(f"{tmp_path}/{name}/")
 
 
 @pytest.mark.parametrize("name", ["mine.npy", "mine.pkl", "mine.txt"])
