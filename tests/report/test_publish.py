@@ -118,10 +118,29 @@ def test_tables_over_all_data_sets(
         "tables",
         lambda fitted=True: {"squares": published_tables(rows, "tiny", str(grid), LABEL)},
     )
-    monkeypatch.setattr(small_track, "WHOLE", ["squares"])
+    for names in ("DATASETS", "WHOLE"):
+        monkeypatch.setattr(small_track, names, ["squares"])
     lines = getattr(small_track, block)().splitlines()
     assert "squares" in lines[0]
     assert any(line.startswith("| mig |") for line in lines)
+
+
+def test_the_order_on_two_data_sets(
+    rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four settings in the opposite order: 2 of 24 orders are as far from no correlation."""
+    grid = tmp_path / "grid.toml"
+    grid.write_text(tomli_w.dumps(GRID))
+    turned = rows.assign(mig=-rows["mig"])
+    found = {
+        name: published_tables(data, "tiny", str(grid), LABEL)
+        for name, data in (("squares", rows), ("turned", turned))
+    }
+    monkeypatch.setattr(small_track, "tables", lambda fitted=True: found)
+    monkeypatch.setattr(small_track, "DATASETS", list(found))
+    lines = small_track.across().splitlines()
+    assert any(line.startswith("| mig | -1.00 | 0.0833 |") for line in lines)
+    assert any(line.startswith("| reconstruction_nats | 1.00 | 0.0833 |") for line in lines)
 
 
 def test_triples_of_seeds_say_what_the_quickstart_says(monkeypatch: pytest.MonkeyPatch) -> None:
