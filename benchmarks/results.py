@@ -263,14 +263,7 @@ def draw_tradeoff() -> None:
             axis.set_xlabel("reconstruction (nats)", fontsize=figures.FONT)
             axis.set_ylabel(measure_title(metric), fontsize=figures.FONT)
             axis.tick_params(labelsize=figures.FONT - 1)
-    marks = {
-        label: handle
-        for axis in axes[:, 0]
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        marks.values(), marks, loc="outside lower center", ncols=6, fontsize=figures.FONT, frameon=False
-    )
+    figures.legend(figure, axes)
     FIGURE.write_bytes(figures.picture(figure, "png"))
 
 

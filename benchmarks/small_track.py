@@ -192,9 +192,8 @@ def draw_steps(name: str) -> Figure:
     runs = over_steps(name)
     styles = model_styles(runs["model"])
     figure = Figure(figsize=(9.0, 2.2), layout="constrained")
-    for panel, measure in zip(
-        figure.subplots(1, 1 + len(SHOWN)), ["reconstruction_nats", *SHOWN], strict=True
-    ):
+    panels = figure.subplots(1, 1 + len(SHOWN))
+    for panel, measure in zip(panels, ["reconstruction_nats", *SHOWN], strict=True):
         for (model, _), part in runs.sort_values("steps").groupby(["model", "seed"]):
             colour, mark = styles[model]
             look = {"color": COLOURS[colour], "marker": MARKERS[mark], "lw": 1, "ms": 3}
@@ -204,10 +203,7 @@ def draw_steps(name: str) -> Figure:
         panel.set_title(measure_title(measure), fontsize=figures.FONT + 1)
         panel.tick_params(axis="y", labelsize=figures.FONT)
         panel.set_xlabel("steps", fontsize=figures.FONT)
-    lines = dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(
-        lines.values(), lines, loc="outside lower center", ncols=2, fontsize=figures.FONT, frameon=False
-    )
+    figures.legend(figure, [panels])
     return figure
 
 

@@ -85,7 +85,7 @@ def tradeoff(tables: Tables, width: float = WIDTHS["text"]) -> Figure:
             panel.set_ylabel(metric_title(metric) + lower)
         for panel in axes[-_across(width, PANEL) :]:
             panel.set_xlabel("reconstruction (nats)")
-    _legend(figure, panels)
+    legend(figure, panels)
     return figure
 
 
@@ -104,7 +104,7 @@ def curves(tables: Tables, records: Sequence[RunRecord], width: float = WIDTHS["
             panel.set(xlabel="step", ylabel=title)
             if name in table:
                 panel.plot(table["step"], table[name], lw=0.9, alpha=0.8, label=record.spec.model, **style)
-    _legend(figure, panels)
+    legend(figure, panels)
     return figure
 
 
@@ -178,7 +178,7 @@ def _blocks(
     return figure, panels
 
 
-def _legend(figure: Figure, panels: Sequence[Sequence[Any]]) -> None:
+def legend(figure: Figure, panels: Sequence[Sequence[Any]]) -> None:
     """One legend below all panels, each label once."""
     handles = {
         label: handle
