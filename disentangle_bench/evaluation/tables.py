@@ -73,23 +73,27 @@ def checked_tables(codes: Any, factors: Any, needed: bool = True) -> tuple[Codes
 
 
 def checked_codes(codes: Any) -> Codes:
-    """`codes` as float32 [points, latents]; BenchError unless they are a table of finite real numbers.
+    """`codes` as float32 [points, latents]; BenchError unless they are a table of finite numbers that fit into it.
 
     Latents far from zero are moved to it first where they have more digits than float32 (see `_near_zero`).
     """
     table = as_table(codes, "codes", "latents")
     if table.dtype.kind not in "fiu":
         raise BenchError(f"codes must be numbers, not {table.dtype}.")
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrow = np.ascontiguousarray(_near_zero(table), dtype=np.float32)
-    finite = np.isfinite(narrow)
+    finite = np.isfinite(table)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         count = int((~finite).sum())
         raise BenchError(
             f"codes hold {count} NaN or infinite values, the first in row {row}, latent {column}."
         )
-    return narrow
+    moved = _near_zero(table)
+    largest = np.abs(moved).max(axis=0)
+    if (largest > np.finfo(np.float32).max).any():
+        raise BenchError(
+            f"codes of latent {largest.argmax()} reach {largest.max():.1e}, too large for float32: divide them."
+        )
+    return np.ascontiguousarray(moved, dtype=np.float32)
 
 
 def _near_zero(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -103,7 +107,8 @@ def _near_zero(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     wide = table.astype(np.float64)
     # An element of the column itself, so that the difference of whole numbers is whole.
     centre = np.partition(wide, len(wide) // 2, axis=0)[len(wide) // 2]
-    spread, distance = np.abs(wide - centre).mean(axis=0), np.abs(centre)
+    with np.errstate(over="ignore"):
+        spread, distance = np.abs(wide - centre).mean(axis=0), np.abs(centre)
     far = (spread < distance / 100) & (spread > 1e-12 * distance)
     moved: np.ndarray[Any, Any] = wide - np.where(far, centre, 0.0)
     return moved

@@ -119,7 +119,8 @@ NAN[7, 1] = np.nan
     ("codes", "factors", "message"),
     [
         (NAN, FACTORS, "1 NaN or infinite values, the first in row 7, latent 1"),
-        (PERFECT.astype(float) * 1e300, FACTORS, "NaN or infinite"),
+        (PERFECT.astype(float) * 1e300, FACTORS, r"latent \d reach \d.\de\+30\d, too large for float32"),
+        (np.where(PERFECT > 0, 1e308, -1e308), FACTORS, "too large for float32"),
         (PERFECT[:-1], FACTORS, "59 rows and factors 60"),
         (PERFECT[:, 0], FACTORS, r"codes must have the shape \[points, latents\], not \[60\]"),
         (PERFECT, FACTORS[:, 0], r"factors must have the shape \[points, factors\], not \[60\]"),
