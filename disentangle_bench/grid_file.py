@@ -196,8 +196,11 @@ def complaint(error: Any, known: Sequence[str]) -> str:
         return str(unknown_name(f"key {where!r}:", str(error["loc"][-1]), known))
     if error["type"] == "missing":
         return f"{where} is missing"
-    value = repr(error["input"])
+    value = error["input"]
+    value = str(value).lower() if isinstance(value, bool) else repr(value)
     shown = value if len(value) <= 80 else value[:77] + "..."
+    if error["type"] in ("model_type", "dict_type"):
+        return f"{where} = {shown}: a table is needed"
     return f"{where} = {shown}: {decapitalised(error['msg'].removeprefix('Value error, '))}"
 
 

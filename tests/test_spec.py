@@ -102,6 +102,8 @@ WRONG = [
     ({"models": []}, ["models", "at least 1"]),
     ({"models": [{}]}, ["models.0.name", "missing"]),
     ({"models": "vae"}, ["models = 'vae'", "a list is needed"]),
+    ({"network": [1]}, ["network = [1]: a table is needed"]),
+    ({"training": {"steps": True}}, ["training.steps = true: input should be a valid integer"]),
     ({"datasets": []}, ["datasets", "at least 1"]),
     ({"datasets": [{"name": "dsprite_rendered"}]}, ["dsprite_rendered", "Did you mean 'dsprites_rendered'"]),
     ({"datasets": [{"name": "dsprites_rendered", "evry": {}}]}, ["datasets.0.evry", "Did you mean 'every'"]),
