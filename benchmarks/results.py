@@ -298,6 +298,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cost": cost,
     "pca": pca,
     "triples": small_track.triples,
+    "more steps": small_track.more_steps,
     "small leaderboard": partial(small_track.leaderboard, "dsprites"),
     "small against vae": partial(small_track.against_vae, "dsprites"),
     "small shapes leaderboard": partial(small_track.leaderboard, "shapes3d"),

@@ -151,7 +151,7 @@ def test_triples_of_seeds_say_what_the_quickstart_says(monkeypatch: pytest.Monke
     rows = [
         {
             **template,
-            "experiment": "small-seeds",
+            "experiment": "small-quickstart",
             **{"dataset": dataset.label, "model": model, "setting": setting, "seed": seed},
             **{
                 "dci_disentanglement": level * (seed < 3) + (seed % 3) / 100,
