@@ -310,6 +310,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "small choice": partial(small_track.choice, "dsprites"),
     "small against standard": standard_size.prediction,
     "small steps": partial(small_track.steps, "dsprites"),
+    "small shapes steps": partial(small_track.steps, "shapes3d"),
     **{name: partial(questions.answer, name) for name in questions.QUESTIONS},
     "unseen": unseen.correlations,
     "unseen parts": unseen.parts,

@@ -29,7 +29,6 @@ BASELINE = "vae"
 FITTED = ("pca", "ica")  # no steps; their nats are a Gaussian's
 CONTROLS = ("rotated", "pca", "random")
 DATASETS = ["dsprites", "shapes3d"]
-WHOLE = ["dsprites"]  # those of which every setting has been run
 IMAGES = ROOT / "docs" / "images"
 
 
@@ -213,9 +212,7 @@ def draw() -> None:
         agreement = figures.metric_correlation(found)
         found.runs.attrs["headlines"] = SHOWN
         tradeoff = figures.tradeoff(found, width=9.0)
-        drawn = {"tradeoff": tradeoff, "agreement": agreement}
-        if name in WHOLE:
-            drawn["steps"] = draw_steps(name)
+        drawn = {"tradeoff": tradeoff, "agreement": agreement, "steps": draw_steps(name)}
         for kind, figure in drawn.items():
             (IMAGES / f"small_{name}_{kind}.png").write_bytes(figures.picture(figure, "png"))
 
@@ -223,7 +220,7 @@ def draw() -> None:
 def variance() -> str:
     """How much of each measure's variance over runs the model, its setting and the seed make."""
     lines: dict[str, dict[str, Any]] = {}
-    for name in WHOLE:
+    for name in DATASETS:
         found = tables(fitted=False)[name]
         for _, row in found.table("variance").iterrows():
             if row["measure"] in ("reconstruction_nats", "elbo", *found.runs.attrs["headlines"]):
