@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from published_runs import mean_and_interval, read_runs, table
-from small_track import EXPERIMENT, SHOWN
+from small_track import EXPERIMENT, MORE_SEEDS, SHOWN
 
 from disentangle_bench.report.statistics import differences, significant_pairs
 
@@ -36,6 +36,10 @@ QUESTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "discriminator batch": {
         "a second batch, the track's": (EXPERIMENT, FACTOR_VAE),
         "the same batch": ("small-batch", FACTOR_VAE),
+    },
+    "precision question": {
+        "float32, the track's": (MORE_SEEDS, VAE),
+        "bfloat16": ("small-bfloat16", VAE),
     },
 }
 SETTINGS = {VAE: "", TORCH_VAE: "", FACTOR_VAE: "gamma=5"}
