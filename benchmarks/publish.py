@@ -128,7 +128,7 @@ def udr_of(study: StudyDir, records: Sequence[RunRecord]) -> dict[str, float]:
     What a run has no codes kept of is encoded again from its weights.
     """
     found: dict[str, float] = {}
-    settings: dict[tuple[str, str, str], list[RunSpec]] = {}
+    settings: dict[str, list[RunSpec]] = {}
     for record in records:
         spec = record.spec
         settings.setdefault(key_of(spec), []).append(spec)
@@ -138,9 +138,9 @@ def udr_of(study: StudyDir, records: Sequence[RunRecord]) -> dict[str, float]:
     return found
 
 
-def key_of(spec: RunSpec) -> tuple[str, str, str]:
-    """All that the seeds of a setting have in common."""
-    return spec.dataset.label, spec.model, setting_of(spec)
+def key_of(spec: RunSpec) -> str:
+    """All that the seeds of a setting have in common, such as the steps: the id that seed 0 would have."""
+    return spec.model_copy(update={"seed": 0}).id
 
 
 def udr_among(study: StudyDir, specs: Sequence[RunSpec]) -> list[float]:

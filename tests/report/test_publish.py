@@ -63,6 +63,21 @@ def test_seeds_of_one_setting_have_a_udr(rows: pd.DataFrame) -> None:
     assert rows[rows["model"].str.startswith("control")]["udr"].isna().all()
 
 
+def test_runs_of_other_steps_are_no_seeds_of_a_setting(tmp_path: Path) -> None:
+    for steps, seeds in ((2, 2), (4, 3)):
+        grid = GRID | {"models": [{"name": "vae"}], "seeds": seeds, "controls": False}
+        grid["training"] = GRID["training"] | {"steps": steps}
+        for study in ("both", str(steps)):
+            run(grid, tmp_path / study, device="cpu", jobs=1)
+
+    def udr(study: str, seeds: int | None = None) -> pd.Series:
+        rows = pd.DataFrame(publish.rows_of(tmp_path / study, "tiny", None, seeds))
+        return rows.set_index(["steps", "seed"])["udr"].sort_index()
+
+    pd.testing.assert_series_equal(udr("both"), pd.concat([udr("2"), udr("4")]))
+    pd.testing.assert_series_equal(udr("both", seeds=3), udr("4"))
+
+
 def test_a_setting_takes_the_place_of_its_old_rows_and_no_other(study: Path, rows: pd.DataFrame) -> None:
     old = rows.assign(git_commit="old")
     other = rows.assign(experiment="other", git_commit="old")
