@@ -22,7 +22,7 @@ from disentangle_bench.report.verdict import verdicts
 from disentangle_bench.report.words import measure_title
 
 EXPERIMENT, GRID = "small", "small.toml"
-STEPS = "small-steps"
+STEPS, RATES = ["small-steps"], ["small-shapes-rate-high", "small-shapes-rate-higher"]
 QUICKSTART, MORE_SEEDS, MORE_STEPS = "quickstart.toml", "small-quickstart", "small-seeds"
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 BASELINE = "vae"
@@ -163,31 +163,31 @@ def across() -> str:
     )
 
 
-def steps(name: str) -> str:
-    """Scores of two models after more and more steps."""
+def over(name: str, experiments: list[str], column: str) -> str:
+    """Scores of the models of some experiments as one `column` of theirs changes, such as the steps."""
     return table(
         {
             "model": f"{model} {setting}".strip(),
-            "steps": f"{count:,}",
+            column: f"{value:,}" if column == "steps" else f"{value:g}",
             "reconstruction (nats)": mean_and_interval(part["reconstruction_nats"], 1),
             **{metric: mean_and_interval(part[metric], 3) for metric in SHOWN},
         }
-        for (model, setting, count), part in over_steps(name).groupby(["model", "setting", "steps"])
+        for (model, setting, value), part in beside(name, experiments).groupby(["model", "setting", column])
     )
 
 
-def over_steps(name: str) -> pd.DataFrame:
-    """The runs of STEPS, and those of the track with the same models, settings and seeds."""
+def beside(name: str, experiments: list[str]) -> pd.DataFrame:
+    """The runs of some experiments, and those of the track with the same models, settings and seeds."""
     runs = read_runs()
-    runs = runs[runs["dataset"].str.startswith(name) & runs["experiment"].isin([EXPERIMENT, STEPS])]
+    runs = runs[runs["dataset"].str.startswith(name) & runs["experiment"].isin([EXPERIMENT, *experiments])]
     same = ["model", "setting", "seed"]
-    few = runs.loc[runs["experiment"] == STEPS, same].drop_duplicates()
+    few = runs.loc[runs["experiment"] != EXPERIMENT, same].drop_duplicates()
     return runs.merge(few, on=same)
 
 
 def draw_steps(name: str) -> Figure:
-    """The scores of `over_steps`: a line a seed, a colour and mark a model."""
-    runs = over_steps(name)
+    """The scores over steps: a line a seed, a colour and mark a model."""
+    runs = beside(name, STEPS)
     styles = model_styles(runs["model"])
     figure = Figure(figsize=(9.0, 2.2), layout="constrained")
     panels = figure.subplots(1, 1 + len(SHOWN))
