@@ -94,6 +94,8 @@ def test_what_a_killed_process_had_claimed_is_free(folder: Path) -> None:
     assert first.wait() == -signal.SIGKILL
     (folder / "taken" / "runs" / ".partial-0123abcd").mkdir()
     (folder / "taken" / ".scores.csv.0123abcd.tmp").touch()
+    (folder / "taken" / "checkpoints").mkdir(exist_ok=True)
+    (folder / "taken" / "checkpoints" / ".tmpAb12Cd").touch()
     ends_well(bench(folder, "taken"))
     same_study(folder, "alone", "taken")
 

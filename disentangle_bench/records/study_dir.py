@@ -267,7 +267,8 @@ class StudyDir:
                     path.rename(final)
             for path in [*self.runs.glob(".partial-*"), *self.runs.glob(".replaced-*")]:
                 shutil.rmtree(path)
-            for pattern in (".*.tmp", "*/.*.tmp", "runs/*/.*.tmp", "progress/*.json"):
+            # safetensors writes checkpoints/.tmp<six letters> first.
+            for pattern in (".*.tmp", "*/.*.tmp", "runs/*/.*.tmp", "checkpoints/.tmp*", "progress/*.json"):
                 for path in self.path.glob(pattern):
                     path.unlink()
 
