@@ -45,7 +45,7 @@ from disentangle_bench.data.load import load_dataset
 from disentangle_bench.models.forms import Form
 from disentangle_bench.precision import PRECISIONS, float32_products
 from disentangle_bench.train.objective import make_objective
-from disentangle_bench.train.stacked import Stacked
+from disentangle_bench.train.stacked import COMPILED, Stacked
 
 # Counted for one image channel: floating-point operations and bytes of a training step of one model at batch 64, when
 # every activation is moved once per pass and every weight, gradient and moment once per step. See docs/training.md.
@@ -289,7 +289,8 @@ def trainer_of(spec: RowSpec, place: Place) -> tuple[Callable[[], None], Callabl
         return naive_vmap(spec.model, place.pixels, spec.runs), str
     compiled = place.compiled and spec.trainer != "captured"
     program = stack_of(spec, place.dataset, compiled)
-    as_asked = ("compiled" if compiled else "none", "captured" if place.device.type == "cuda" else "none")
+    compilation = COMPILED[STACKS[spec.trainer]] if compiled else "none"
+    as_asked = (compilation, "captured" if place.device.type == "cuda" else "none")
 
     def note() -> str:
         found = (program.compilation, program.capture)

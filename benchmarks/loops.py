@@ -151,10 +151,10 @@ def plain_loop(model: str, pixels: Tensor, compiled: bool = False) -> Callable[[
     def step() -> None:
         loss, latents = of_vae(batch_of(pixels))
         latents = latents.detach().clone()
-        optimiser.zero_grad()
         loss.backward()
         # Before the next compiled call, which may write over what the last one returned, gradients too.
         optimiser.step()
+        optimiser.zero_grad()
         if adversarial:
             second.zero_grad()  # what the first loss left in the discriminator
             against(latents, batch_of(pixels)).backward()

@@ -2,8 +2,9 @@
 # Everything that wants a GPU, in two calls, either of which may come alone, on a machine that has torch and no network:
 #
 #   bash benchmarks/wheels.sh                        before, where packages can be had
-#   bash benchmarks/on_gpu.sh measure OUT [DEVICE]   SECONDS_LEFT=N (590) at most: the tests; then, with nothing beside
-#                                                    them, the speed table, the kernels' tiles, the kernels of a step
+#   bash benchmarks/on_gpu.sh measure OUT [DEVICE]   SECONDS_LEFT=N (590) at most: `check`, then `time`, which may be
+#                                                    had apart: the tests; with nothing beside them the speed table, the
+#                                                    kernels of a step, the kernels' tiles
 #   bash benchmarks/on_gpu.sh study OUT [DEVICE] [OPTION...]
 #                                                    SECONDS_LEFT=N (590) at most: nine runs of 300,000 steps; OPTIONs
 #                                                    are those of `bench run`. It goes on with the study in carried/,
@@ -13,7 +14,7 @@
 # OUT/output.txt has what was printed, OUT/log.txt says how each part ended. A part that fails does not stop the others.
 # What speed needs compiled is compiled beside the tests. DEVICE cpu is a rehearsal.
 set -uo pipefail
-[[ $# -ge 2 && ($1 == measure || $1 == study) ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
+[[ $# -ge 2 && $1 =~ ^(measure|check|time|study)$ ]] || { sed -n '2,/^set/s/^# \?//p' "$0"; exit 2; }
 part=$1 device=${3:-cuda}
 allowed=${SECONDS_LEFT:-590}
 end=$((SECONDS + allowed))
@@ -43,26 +44,39 @@ box() { # NAME LIMIT COMMAND...: at most so many seconds, and no more than are l
   return $rc
 }
 
-install() { # a wheel is a zip file: where pip is missing, unpacking is enough for these
-  local wheel
+install() { # once for all parts, also for those that run beside each other
+  local wheel new=$scratch/site.$$
+  [[ $scratch/site -nt wheels ]] && return
+  rm -rf "$new"
+  # a wheel is a zip file: where pip is missing, unpacking is enough for these
+  if ! python3 -m pip install -q --no-index --no-deps --no-compile --target "$new" wheels/*.whl; then
+    for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" "$new" || return 1; done
+  fi
   rm -rf "$scratch/site"
-  python3 -m pip install -q --no-index --no-deps --no-compile --target "$scratch/site" wheels/*.whl && return
-  for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" "$scratch/site" || return 1; done
+  mv -T "$new" "$scratch/site" && touch "$scratch/site"
 }
 
 measure() {
-  compile &
-  checks
-  wait
-  speed speed 200 "$rows"
-  speed shapes 60 "$shapes" --dataset shapes3d_rendered
-  [[ $device == cpu ]] && return
-  box tiles 90 python3 benchmarks/kernel_tiles.py --json-lines "$out/tiles.jsonl"
-  box profile 60 python3 benchmarks/gpu_speed.py --profile-only --rows "$profiled"
+  check
+  time_alone
 }
 
-checks() {
-  box tests 200 python3 -m pytest -m gpu -n "$workers" -vv --tb=short -p no:cacheprovider \
+check() {
+  compile &
+  tests
+  wait
+}
+
+time_alone() {
+  speed speed 240 "$rows"
+  speed shapes 70 "$shapes" --dataset shapes3d_rendered
+  [[ $device == cpu ]] && return
+  box profile 60 python3 benchmarks/gpu_speed.py --profile-only --rows "$profiled"
+  box tiles 90 python3 benchmarks/kernel_tiles.py --json-lines "$out/tiles.jsonl"
+}
+
+tests() {
+  box tests 300 python3 -m pytest -m gpu -n "$workers" -vv --tb=short -p no:cacheprovider \
     tests/test_gpu.py tests/train/test_gpu_stack.py
   if [[ $device == cpu ]]; then
     log "   (without a GPU all of these are skipped; some tests of stacks in their place)"
@@ -77,7 +91,7 @@ compile() { # beside the tests, which leave most cores idle
   output=compile.txt
   speed compile 200 "$rows" --compile-only &
   speed compile_shapes 200 "$shapes" --compile-only --dataset shapes3d_rendered &
-  [[ $device == cpu ]] || box compile_tiles 200 python3 benchmarks/kernel_tiles.py --compile-only &
+  [[ $device == cpu || $part == check ]] || box compile_tiles 200 python3 benchmarks/kernel_tiles.py --compile-only &
   wait
 } >/dev/null
 
@@ -103,8 +117,8 @@ smoke=80 workers=6 row_seconds=1 speed_options=() study_options=()
 # What is worth most comes first: the time may be up at any row.
 rows=vae:eager,vae:ours:bfloat16:64,vae:kernels:bfloat16:64
 rows+=,factor_vae:eager,factor_vae:ours:bfloat16:64,factor_vae:kernels:bfloat16:64
-rows+=,vae:kernels:bfloat16:16,vae:kernels:bfloat16:256,factor_vae:compiled,factor_vae:kernels:bfloat16:4
-rows+=,vae:kernels:tf32:64
+rows+=,factor_vae:compiled,vae:kernels:bfloat16:16,factor_vae:kernels:bfloat16:4,vae:kernels:tf32:64
+rows+=,vae:ours:bfloat16:256,vae:kernels:bfloat16:256
 shapes=vae:eager,vae:ours:bfloat16:64,vae:kernels:bfloat16:64
 profiled=vae:kernels:bfloat16:64,factor_vae:kernels:bfloat16:64
 if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
@@ -117,7 +131,9 @@ if [[ $device == cpu ]]; then # stand-ins: small stacks, few steps, one seed
 fi
 log "== $part on $device, $(date -u +%FT%TZ), commit $(git rev-parse HEAD 2>/dev/null || echo unknown)"
 install || { log "== install: failed; is wheels/ here (bash benchmarks/wheels.sh)?"; exit 1; }
-"$part" "$@"
+call=$part
+[[ $part != time ]] || call=time_alone # `time` is a word of the shell
+"$call" "$@"
 rc=$?
 log "== $part took $((SECONDS - end + allowed)) s of $allowed"
 exit $rc

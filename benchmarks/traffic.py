@@ -28,7 +28,7 @@ from torch.utils import _pytree as pytree
 from disentangle_bench import registry
 from disentangle_bench.data.factor_dataset import FactorDataset
 from disentangle_bench.data.load import load_dataset
-from disentangle_bench.models.forms import TOGETHER, Form
+from disentangle_bench.models.forms import Form
 from disentangle_bench.specs import RunSpec
 from disentangle_bench.train.objective import make_objective
 from disentangle_bench.train.stacked import Stacked
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--dataset", default="dsprites_rendered")
-    parser.add_argument("--form", default=TOGETHER, choices=("product", "kernel"))
+    parser.add_argument("--form", default="product", choices=("product", "kernel"))
     parser.add_argument("--top", type=int, default=0, help="list the launches that move most")
     parser.add_argument("--json", type=Path, help="write the counts to this file too")
     arguments = parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def count(
-    model: str, runs: int, precision: str, dataset: FactorDataset, form: Form = TOGETHER, top: int = 0
+    model: str, runs: int, precision: str, dataset: FactorDataset, form: Form = "product", top: int = 0
 ) -> Traffic:
     """The traffic of a step, with its `top` largest movers."""
     from triton_code import recorded, storages, write  # wants Triton

@@ -16,9 +16,6 @@ from typing import Literal
 from torch import Tensor, nn
 
 Form = Literal["native", "product", "kernel"]
-# The form of runs that train or encode together. On an H200 the kernels' first version was as fast as products; the
-# present one has not been measured.
-TOGETHER: Form = "product"
 
 
 class Formed(nn.Module):
@@ -41,8 +38,8 @@ class Linear(Formed, nn.Linear):
         return (self.weight @ inputs.mT).mT + self.bias
 
 
-def use_form(networks: Iterable[nn.Module], form: Form = TOGETHER) -> None:
-    """Put these networks' layers into a form; the default is the one for many runs together."""
+def use_form(networks: Iterable[nn.Module], form: Form = "product") -> None:
+    """Put these networks' layers into a form; the default is for many runs together on any device."""
     for network in networks:
         for module in network.modules():
             if isinstance(module, Formed):

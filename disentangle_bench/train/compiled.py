@@ -63,19 +63,20 @@ def _other_numbers(ours: step_draws.Numbers, theirs: step_draws.Numbers) -> str:
 
 
 def first_step(
-    update: Update, inputs: Inputs, look: AbstractContextManager[object] | None = None
-) -> tuple[Function, str, Log]:
-    """Take one step by the compiled update. Returns the update to use from here on, how compiling went, and the log.
+    plain_update: Update, update: Update, inputs: Inputs, look: AbstractContextManager[object] | None = None
+) -> tuple[Function | None, str, Log]:
+    """Take one step by `update`, compiled. Returns the compiled update, what was wrong with it, and the log.
 
-    The plain update takes the same step on copies, within `look`. Where compiling fails, or the two disagree by more
-    than rounding explains, the step is the plain one's and so are all further ones; how compiling went then says why.
+    `plain_update`, another form of the same update or the same, takes the step on copies, within `look`. Where
+    compiling fails, or the two disagree by more than rounding explains, the step is the plain one's, there is no
+    compiled update, and what was wrong says why.
     """
     weights, means, squares, images, noise, hyper, step = inputs
     state = weights, means, squares
     plain = agreement.copies(state)
     with look or nullcontext():
-        log = update(*plain, images, noise, hyper, step)
-    allowed = agreement.margins(update, inputs, plain)
+        log = plain_update(*plain, images, noise, hyper, step)
+    allowed = agreement.margins(plain_update, update, inputs, plain)
     try:
         compiled = compiled_update(update, inputs)
         found = compiled(*inputs)
@@ -85,12 +86,12 @@ def first_step(
     except Exception as error:  # whatever a compiler may raise: the reason is kept with the run
         wrong = _in_a_line(error)
     if wrong is None:
-        return compiled, "compiled", found
+        return compiled, "", found
     for part, copies in zip(state, plain, strict=True):
         for name, own in part.items():
             for key, value in own.items():
                 value.copy_(copies[name][key])
-    return update, f"failed: {wrong}", log
+    return None, wrong, log
 
 
 def _traced(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ class Training(Protocol):
 
     specs: tuple[RunSpec, ...]
     step: int
-    compilation: str  # "none", "compiled", or why it could not be
+    compilation: str  # "none", "compiled", "compiled with kernels", or why it could not be
     capture: str  # "none", "captured" as a CUDA graph, or why it could not be
 
     def advance(self) -> None:

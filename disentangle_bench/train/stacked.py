@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.forms import TOGETHER, Form
+from disentangle_bench.models.forms import Form
 from disentangle_bench.models.objective import Log, Objective
 from disentangle_bench.precision import PRECISIONS
 from disentangle_bench.specs import RunSpec
@@ -27,6 +28,7 @@ from disentangle_bench.train.capture import DeviceOnly, Replayed
 from disentangle_bench.train.step_draws import StepDraws
 from disentangle_bench.train.update import Function, Inputs, Update, Weights
 
+COMPILED = {"product": "compiled", "kernel": "compiled with kernels"}
 IN_FLIGHT = 64  # steps that may wait in a GPU's queue; a stop or a checkpoint has to wait for them
 
 
@@ -34,7 +36,8 @@ class Stacked:
     """The training of runs that share a program, as one (see `train.loop.Training`).
 
     `form` is that of the layers. `compiled` has torch compile the update; `captured` replays the step as a CUDA graph.
-    Where either cannot be had, training goes on without, and `compilation` and `capture` say why. Raises ValueError
+    Where either cannot be had, training goes on without, and `compilation` and `capture` say why. A compiled update of
+    kernels is held against a plain one of products, and products are compiled where kernels fail. Raises ValueError
     where the runs differ in more than seed and hyper-parameters.
     """
 
@@ -46,7 +49,7 @@ class Stacked:
         *,
         compiled: bool,
         captured: bool,
-        form: Form = TOGETHER,
+        form: Form = "product",
     ) -> None:
         self.specs = tuple(specs)
         if any(spec.program != specs[0].program for spec in specs):
@@ -77,11 +80,13 @@ class Stacked:
         training = specs[0].training
         adam = adam_settings(objective, self.template, training)
         # No bound method of the stack: the cycle would keep a dropped stack's memory until the next collection.
-        self.plain_update = Update(objective, self.template, adam, training.precision, form)
+        plain_form: Form = "product" if compiled else form
+        self.plain_update = Update(objective, self.template, adam, training.precision, plain_form)
         self._update: Function = self.plain_update
         self.compilation = "none"
         self.capture = "none"
-        self._compile_next = compiled
+        self._to_compile: list[Form] = list(dict.fromkeys((form, plain_form))) if compiled else []
+        self._settled = False  # what the update is, and whether steps are captured
         self._look_next = captured
         self._replayed: Replayed | None = None
         self._steps_here = 0
@@ -180,26 +185,41 @@ class Stacked:
             index, noise = self._numbers(self.seeds, self.clock)
             images = self.draws.images(index, self.seeds, self.clock)
         inputs = (self.weights, self.means, self.squares, images, noise, self.hyper, self.clock)
-        log = self._first_update(inputs, look) if self._steps_here == 0 else self._update(*inputs)
+        log = self._update(*inputs) if self._settled else self._unsettled_update(inputs, look)
         if not self.sums:
             self.sums = {name: torch.zeros_like(value) for name, value in log.items()}
         for name, value in log.items():
             self.sums[name].add_(value)
 
-    def _first_update(self, inputs: Inputs, look: DeviceOnly | None) -> Log:
-        """The first step's update, which settles whether the next ones are compiled and captured."""
-        if self._compile_next:
-            self._update, self.compilation, log = compiling.first_step(self.plain_update, inputs, look)
-            if self._update is not self.plain_update:
-                self._numbers, wrong = compiling.compiled_numbers(self.draws.numbers, self.seeds, self.clock)
-                self.compilation += wrong and f"; draws failed: {wrong}"
+    def _unsettled_update(self, inputs: Inputs, look: DeviceOnly | None) -> Log:
+        """The update of the first steps, which settle whether the next ones are compiled and captured.
+
+        There is one such step for each form that is tried, until one can be compiled.
+        """
+        if self._to_compile:
+            log = self._compiled_step(self._to_compile.pop(0), inputs, look)
         else:
             with look or nullcontext():
                 log = self._update(*inputs)
         if look is not None:
             self.capture = f"failed: {look.faults[0]}" if look.faults else "captured"
             self._look_next = False
-            self._replayed = None if look.faults else Replayed(self.device)
+        self._settled = not self._to_compile
+        if self._settled and self.capture == "captured":
+            self._replayed = Replayed(self.device)
+        return log
+
+    def _compiled_step(self, form: Form, inputs: Inputs, look: DeviceOnly | None) -> Log:
+        """A step by the compiled update with layers of this form, which is kept where it agrees with the plain one."""
+        update = replace(self.plain_update, form=form)
+        compiled, wrong, log = compiling.first_step(self.plain_update, update, inputs, look)
+        earlier = "" if self.compilation == "none" else f"; kernels {self.compilation}"
+        if compiled is None:
+            self.compilation = f"failed: {wrong}{earlier}"
+            return log
+        self._update, self._to_compile = compiled, []
+        self._numbers, wrong = compiling.compiled_numbers(self.draws.numbers, self.seeds, self.clock)
+        self.compilation = COMPILED[form] + earlier + (wrong and f"; draws failed: {wrong}")
         return log
 
     def _check_clock(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from disentangle_bench.data.pixels import as_floats
-from disentangle_bench.models.forms import TOGETHER, Form, use_form
+from disentangle_bench.models.forms import Form, use_form
 from disentangle_bench.models.objective import Adam, Log, Losses, Objective, Step, with_hypers
 from disentangle_bench.precision import PRECISIONS, caller
 from disentangle_bench.train.adam import adam_update
@@ -33,7 +33,7 @@ class Update:
     networks: Mapping[str, nn.Module]
     adam: Mapping[str, Adam]
     precision: str
-    form: Form = TOGETHER
+    form: Form = "product"
 
     def __call__(
         self,

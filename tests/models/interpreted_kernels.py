@@ -291,7 +291,7 @@ def test_a_compiled_update_calls_them() -> None:
     compiled, plain = by_kernels(specs, compiled=True), by_kernels(specs)
     for stack in (compiled, plain):
         stack.advance()
-    assert compiled.compilation == "compiled"
+    assert compiled.compilation == "compiled with kernels"
     assert distance(moments(compiled), moments(plain)) < 1e-12
 
 

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-import torch
 
 try:
     TRITON = tuple(int(part) for part in version("triton").split(".")[:2])
@@ -64,10 +63,3 @@ def test_parts_fill_the_card_and_stay_long() -> None:
     assert parts_of(blocks=1, pixels=65_536) == 64  # 1,024 pixels each
     assert parts_of(blocks=1, pixels=1_000) == 1
     assert parts_of(blocks=1_000, pixels=65_536) == 1
-
-
-def test_they_are_off_by_default() -> None:
-    from disentangle_bench.models.forms import TOGETHER
-
-    assert TOGETHER == "product"
-    assert torch.ops.disentangle_bench is not None

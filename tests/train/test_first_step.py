@@ -7,6 +7,7 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
+import imitated_kernels
 import pytest
 import tiny_data
 import torch
@@ -172,6 +173,61 @@ def test_an_update_that_raises_half_way_leaves_the_plain_step(monkeypatch: pytes
     stack = compiled_stack("vae")
     train(stack)
     assert stack.compilation == "failed: RuntimeError: no such kernel"
+    assert same_as_plain(stack)
+
+
+def by_kernels(model: str, precision: str) -> Stacked:
+    squares = tiny_data.squares()
+    specs = runs_of(model, steps=5, precision=precision)
+    objective = make_objective(specs[0], squares)
+    return Stacked(objective, specs, squares, compiled=True, captured=False, form="kernel")
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
+def test_kernels_that_agree_with_products_are_used(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products in bfloat16 round at every layer's end and within; kernels, here imitated, at its end alone."""
+    kernel_ops = pytest.importorskip("disentangle_bench.models.kernel_ops", exc_type=ImportError)
+    for name in ("halve", "double", "outer"):
+        monkeypatch.setattr(kernel_ops, name, getattr(imitated_kernels, name))
+    calls = use(monkeypatch, traced_update)
+    stack = by_kernels("factor_vae", precision)
+    train(stack)
+    assert stack.compilation == "compiled with kernels"
+    assert len(calls) == 5
+
+
+@pytest.mark.parametrize("fault", ["raises", "is wrong"])
+def test_products_are_compiled_where_kernels_fail(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each form is tried in a step of its own; a step that failed is the plain one's."""
+
+    def make(update: Any, inputs: Any) -> Any:
+        if update.form == "product":
+            return traced_update(update, inputs)
+        if fault == "raises":
+            raise ImportError("No module named 'triton'")
+        return lambda *inputs: traced_update(update_of_twice_the_images, inputs)(*inputs)
+
+    def update_of_twice_the_images(*inputs: Any) -> Log:
+        weights, means, squares, images, *rest = inputs
+        return stack.plain_update(weights, means, squares, images // 2, *rest)
+
+    calls = use(monkeypatch, make)
+    stack = by_kernels("factor_vae", "float64")
+    train(stack)
+    assert len(calls) == (5 if fault == "is wrong" else 4)
+    reason = {"raises": "ImportError: No module named 'triton'", "is wrong": "its means of "}[fault]
+    assert stack.compilation.startswith(f"compiled; kernels failed: {reason}")
+    assert same_as_plain(stack)
+
+
+def test_where_both_fail_both_reasons_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(update: Any, inputs: Any) -> Any:
+        raise RuntimeError(f"no {update.form}")
+
+    use(monkeypatch, make)
+    stack = by_kernels("vae", "float64")
+    train(stack)
+    assert stack.compilation == "failed: RuntimeError: no product; kernels failed: RuntimeError: no kernel"
     assert same_as_plain(stack)
 
 

@@ -11,14 +11,14 @@ from stack_cases import CASES, alone, distance, runs_of, weights
 
 from disentangle_bench.data.array_store import ArrayStore, HostStore
 from disentangle_bench.device import pick_device
-from disentangle_bench.models.forms import TOGETHER, Form
+from disentangle_bench.models.forms import Form
 from disentangle_bench.stop import Stop, Stopped
 from disentangle_bench.study.run import run
 from disentangle_bench.train.checkpoint import Checkpoint
 from disentangle_bench.train.loop import CheckpointKeeper, train
 from disentangle_bench.train.objective import make_objective
-from disentangle_bench.train.plan import stack_size
-from disentangle_bench.train.stacked import Stacked
+from disentangle_bench.train.plan import fastest_form, make_training, stack_size
+from disentangle_bench.train.stacked import COMPILED, Stacked
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 
-def stacked(specs, *, compiled: bool = False, squares=None, form: Form = TOGETHER) -> Stacked:
+def stacked(specs, *, compiled: bool = False, squares=None, form: Form = "product") -> Stacked:
     squares = squares or tiny_data.squares().to("cuda")
     objective = make_objective(specs[0], squares)
     return Stacked(objective, specs, squares, compiled=compiled, captured=True, form=form)
@@ -51,13 +51,24 @@ def test_kernels_give_the_gradients_of_products(precision: str, tolerance: float
     for form in ("product", "kernel"):
         stack = stacked(runs_of("factor_vae", precision=precision), compiled=compiled, form=form)
         stack.advance()
-        assert stack.compilation == ("compiled" if compiled else "none")
+        assert stack.compilation == (COMPILED[form] if compiled else "none")
         assert stack.capture == "captured"
         moments.append(torch.cat([v.flatten() for own in stack.means.values() for v in own.values()]))
         for _ in range(3):
             stack.advance()
         stack.take_sums()  # raises where the device has not done all the steps
     assert distance(moments[1], moments[0]) < tolerance
+
+
+def test_long_runs_are_compiled_in_the_form_that_is_fastest() -> None:
+    specs = runs_of("vae", precision="bfloat16", steps=10_000)
+    squares = tiny_data.squares().to("cuda")
+    training = make_training(make_objective(specs[0], squares), specs, squares)
+    for _ in range(6):
+        training.advance()
+    training.take_sums()
+    form = fastest_form("bfloat16", squares.device)
+    assert (training.compilation, training.capture) == (COMPILED[form], "captured")
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -16,7 +16,7 @@ from disentangle_bench.study import job as jobs
 from disentangle_bench.train import loop
 from disentangle_bench.train.alone import Alone
 from disentangle_bench.train.loop import Training
-from disentangle_bench.train.plan import make_training, stack_size, stacks
+from disentangle_bench.train.plan import fastest_form, make_training, stack_size, stacks
 from disentangle_bench.train.stacked import Stacked
 
 
@@ -34,6 +34,16 @@ def test_on_a_cpu_runs_train_one_by_one_unless_asked() -> None:
     assert stack_size(objective, specs, squares).runs == 1
     assert isinstance(make_training(objective, specs[:1], squares), Alone)
     assert isinstance(make_training(objective, specs, squares), Stacked)
+
+
+def test_kernels_are_chosen_where_they_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(capability: tuple[int, int], precision: str) -> str:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        return fastest_form(precision, torch.device("cuda", 0))
+
+    assert chosen((9, 0), "bfloat16") == "kernel"
+    assert {chosen((9, 0), name) for name in ("tf32", "float32", "float64")} == {"product"}
+    assert {chosen(other, "bfloat16") for other in ((8, 0), (8, 9), (10, 0), (12, 0))} == {"product"}
 
 
 def records_of(specs, metrics=("mig",)) -> dict[int, RunRecord]:
