@@ -311,6 +311,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "small against standard": standard_size.prediction,
     "small steps": partial(small_track.over, "dsprites", small_track.STEPS, "steps"),
     "small shapes steps": partial(small_track.over, "shapes3d", small_track.STEPS, "steps"),
+    "small shapes long": partial(small_track.over, "shapes3d", small_track.LONG, "steps"),
     "small shapes rates": partial(small_track.over, "shapes3d", small_track.RATES, "learning_rate"),
     **{name: partial(questions.answer, name) for name in questions.QUESTIONS},
     "unseen": unseen.correlations,

@@ -22,7 +22,7 @@ from disentangle_bench.report.verdict import verdicts
 from disentangle_bench.report.words import measure_title
 
 EXPERIMENT, GRID = "small", "small.toml"
-STEPS, RATES = ["small-steps"], ["small-shapes-rate-high", "small-shapes-rate-higher"]
+STEPS, LONG, RATES = ["small-steps"], ["small-long"], ["small-shapes-rate-high", "small-shapes-rate-higher"]
 QUICKSTART, MORE_SEEDS, MORE_STEPS = "quickstart.toml", "small-quickstart", "small-seeds"
 SHOWN = ["factor_vae", "mig", "beta_vae", "dci_disentanglement"]
 BASELINE = "vae"
