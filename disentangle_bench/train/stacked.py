@@ -16,7 +16,7 @@ from torch import Tensor
 
 from disentangle_bench.build import build_networks
 from disentangle_bench.data.factor_dataset import FactorDataset
-from disentangle_bench.models.forms import Form
+from disentangle_bench.models.forms import Form, use_form
 from disentangle_bench.models.objective import Log, Objective
 from disentangle_bench.precision import PRECISIONS
 from disentangle_bench.specs import RunSpec
@@ -136,6 +136,7 @@ class Stacked:
     def networks(self, run: int) -> Networks:
         """The run's networks as plain modules in float32."""
         found = copy.deepcopy(self.template)
+        use_form(found.values())
         for name, network in found.items():
             # Buffers are constants, the same for all runs, and stand in the template already.
             own = {key: value[run] for key, value in self.weights[name].items()}

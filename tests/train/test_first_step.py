@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from disentangle_bench.models import convolution
+from disentangle_bench.models.forms import Formed
 from disentangle_bench.models.objective import Log
 from disentangle_bench.train import compiled as compiling
 from disentangle_bench.train.compiled import traced_update
@@ -194,6 +195,9 @@ def test_kernels_that_agree_with_products_are_used(precision: str, monkeypatch: 
     train(stack)
     assert stack.compilation == "compiled with kernels"
     assert len(calls) == 5
+    layers = [layer for network in stack.networks(0).values() for layer in network.modules()]
+    # What measures the trained model needs no GPU of this kind.
+    assert {layer.form for layer in layers if isinstance(layer, Formed)} == {"product"}
 
 
 @pytest.mark.parametrize("fault", ["raises", "is wrong"])
