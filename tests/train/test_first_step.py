@@ -209,9 +209,9 @@ def test_products_are_compiled_where_kernels_fail(fault: str, monkeypatch: pytes
             return traced_update(update, inputs)
         if fault == "raises":
             raise ImportError("No module named 'triton'")
-        return lambda *inputs: traced_update(update_of_twice_the_images, inputs)(*inputs)
+        return lambda *inputs: traced_update(update_of_darker_images, inputs)(*inputs)
 
-    def update_of_twice_the_images(*inputs: Any) -> Log:
+    def update_of_darker_images(*inputs: Any) -> Log:
         weights, means, squares, images, *rest = inputs
         return stack.plain_update(weights, means, squares, images // 2, *rest)
 
